@@ -1,0 +1,1 @@
+//! The window and the doorbell: a JSON interface on a local socket.

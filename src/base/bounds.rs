@@ -1,0 +1,46 @@
+//! Every limit of the house by name, with its reason.
+//!
+//! What an operator may change stands in the configuration; what is here keeps the house itself
+//! from growing without bound, and nobody needs to change it.
+
+use std::time::Duration;
+
+/// Requests waiting for the store's thread. Each is one transaction of about a millisecond, so a
+/// full queue is a quarter of a second of work: more would hide an overloaded disk.
+pub const STORE_QUEUE: usize = 256;
+
+/// Newest entries of the journal kept in the store; older ones are dropped as new ones arrive.
+pub const JOURNAL_ENTRIES: usize = 10_000;
+
+/// Orders that run at the same time. Let's Encrypt admits 300 new orders in three hours.
+pub const ORDERS_AT_ONCE: usize = 8;
+
+/// How long one order may take before its lease lapses and it is asked again.
+pub const ORDER_LEASE: Duration = Duration::from_secs(300);
+
+/// The longest sleep at a stretch, so that a stepped clock is noticed.
+pub const SLEEP_STRETCH: Duration = Duration::from_secs(30);
+
+/// Largest frame between main and the vault: a sealed RSA-4096 key with its header fits five times.
+pub const VAULT_FRAME: usize = 16 * 1024;
+
+/// A signature is due within this time; the handshake fails otherwise.
+pub const VAULT_SIGN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Largest body accepted on the admin socket.
+pub const ADMIN_BODY: usize = 1024 * 1024;
+
+/// Connections to the admin socket that are served at the same time.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// Largest configuration file: ten thousand sites of some hundred bytes fit many times.
+pub const CONFIG_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Largest answer read from a CA: a chain of a few certificates is about 8 KiB.
+pub const CA_ANSWER: usize = 1024 * 1024;
+
+/// Names in one certificate; Let's Encrypt's classic profile admits a hundred.
+pub const NAMES_PER_CERTIFICATE: usize = 100;
+
+/// How long the material of a site that left the configuration is kept.
+pub const RETIREMENT: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,0 +1,31 @@
+//! Named moments at which a test may kill the process, to prove that the next start understands
+//! what it finds.
+//!
+//! Without the feature `crash-points` every call compiles to nothing.
+
+/// Ends this process as `kill -9` would when `KEYWARD_CRASH_AT` names this point.
+#[cfg(feature = "crash-points")]
+pub fn point(name: &str) {
+    if std::env::var("KEYWARD_CRASH_AT").is_ok_and(|wanted| wanted == name) {
+        let _unreachable = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Nothing: crash points exist only under the feature `crash-points`.
+#[cfg(not(feature = "crash-points"))]
+pub const fn point(_name: &str) {}
+
+/// Every point there is, in the order in which an issuance passes them.
+pub const POINTS: &[&str] = &[
+    "leased",
+    "key-generated",
+    "key-stored",
+    "order-opened",
+    "order-stored",
+    "challenge-presented",
+    "challenge-valid",
+    "finalised",
+    "issued",
+    "installed",
+    "published",
+];

@@ -1,0 +1,14 @@
+//! Tools without domain knowledge: time, draws, secrets, limits, tasks, files.
+
+pub mod bounds;
+pub mod clock;
+pub mod crash;
+pub mod disk;
+pub mod jitter;
+pub mod secret;
+pub mod tasks;
+pub mod tls;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use jitter::Jitter;
+pub use secret::Secret;

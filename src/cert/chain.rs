@@ -1,0 +1,200 @@
+//! A certificate and its issuers as they are sent in a handshake, and what the leaf says.
+
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde::{Deserialize, Serialize};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::identifier::Identifier;
+use super::key::KeyId;
+use super::validity::Validity;
+use crate::base::Timestamp;
+
+/// DER certificates, the leaf first, each signed by the next; never empty.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Chain(Arc<[Vec<u8>]>);
+
+/// Why bytes are no chain.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ChainError {
+    /// No certificate in it.
+    #[error("no certificate found")]
+    Empty,
+    /// The PEM armour is damaged.
+    #[error("not PEM: {0}")]
+    Pem(String),
+    /// A certificate does not parse.
+    #[error("certificate number {number} does not parse: {reason}")]
+    Parse {
+        /// Counted from 1, the leaf.
+        number: usize,
+        /// What the parser said.
+        reason: String,
+    },
+}
+
+/// What matters of a leaf.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Leaf {
+    /// Subject alternative names that are names or addresses, sorted.
+    pub names: Vec<Identifier>,
+    /// When it is good.
+    pub validity: Validity,
+    /// The serial number in lower-case hexadecimal, as on the wire.
+    pub serial: String,
+    /// The key it speaks for.
+    pub key: KeyId,
+    /// The issuer's distinguished name, for display.
+    pub issuer: String,
+    /// The identifier of RFC 9773 section 4.1, if the leaf has an authority key identifier.
+    pub ari_id: Option<String>,
+}
+
+impl Chain {
+    /// From DER certificates, leaf first. Each must parse.
+    ///
+    /// # Errors
+    /// [`ChainError`] says which one does not.
+    pub fn from_der(certificates: Vec<Vec<u8>>) -> Result<Self, ChainError> {
+        if certificates.is_empty() {
+            return Err(ChainError::Empty);
+        }
+        for (index, der) in certificates.iter().enumerate() {
+            let parsed = X509Certificate::from_der(der);
+            let reason = match parsed {
+                Ok(([], _)) => continue,
+                Ok(_) => "bytes follow the certificate".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            return Err(ChainError::Parse { number: index + 1, reason });
+        }
+        Ok(Self(certificates.into()))
+    }
+
+    /// From a PEM text, leaf first. Other PEM sections are passed over.
+    ///
+    /// # Errors
+    /// [`ChainError`] says what is wrong.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, ChainError> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem)
+            .map(|section| section.map(|der| der.as_ref().to_vec()))
+            .collect();
+        Self::from_der(certificates.map_err(|error| ChainError::Pem(error.to_string()))?)
+    }
+
+    /// The certificates, leaf first.
+    pub fn certificates(&self) -> &[Vec<u8>] {
+        &self.0
+    }
+
+    /// As rustls wants them.
+    pub fn to_rustls(&self) -> Vec<CertificateDer<'static>> {
+        self.0.iter().map(|der| CertificateDer::from(der.clone())).collect()
+    }
+
+    /// As PEM, leaf first.
+    pub fn to_pem(&self) -> String {
+        use base64::Engine as _;
+        let mut pem = String::new();
+        for der in self.0.iter() {
+            pem.push_str("-----BEGIN CERTIFICATE-----\n");
+            let text = base64::engine::general_purpose::STANDARD.encode(der);
+            let mut rest = text.as_str();
+            while !rest.is_empty() {
+                let (line, tail) = rest.split_at(rest.len().min(64));
+                pem.push_str(line);
+                pem.push('\n');
+                rest = tail;
+            }
+            pem.push_str("-----END CERTIFICATE-----\n");
+        }
+        pem
+    }
+
+    /// Reads the leaf.
+    ///
+    /// # Errors
+    /// When it has no readable names.
+    pub fn leaf(&self) -> Result<Leaf, ChainError> {
+        use base64::Engine as _;
+        let bad = |reason: String| ChainError::Parse { number: 1, reason };
+        let der = self.0.first().ok_or(ChainError::Empty)?;
+        let (_, cert) = X509Certificate::from_der(der).map_err(|e| bad(e.to_string()))?;
+        let mut names = Vec::new();
+        let san = cert.subject_alternative_name().map_err(|e| bad(e.to_string()))?;
+        for name in san.iter().flat_map(|san| &san.value.general_names) {
+            match name {
+                GeneralName::DNSName(text) => {
+                    names.push(Identifier::parse(text).map_err(|e| bad(format!("{text}: {e}")))?);
+                }
+                GeneralName::IPAddress(octets) => {
+                    let address = <[u8; 4]>::try_from(*octets)
+                        .map(std::net::IpAddr::from)
+                        .or_else(|_| <[u8; 16]>::try_from(*octets).map(std::net::IpAddr::from))
+                        .map_err(|_| bad("an address of odd length".to_owned()))?;
+                    names.push(Identifier::Ip(address));
+                }
+                _ => {}
+            }
+        }
+        names.sort();
+        names.dedup();
+        let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let ari_id = cert
+            .iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier(aki) => {
+                    aki.key_identifier.as_ref().map(|id| id.0)
+                }
+                _ => None,
+            })
+            .map(|aki| format!("{}.{}", engine.encode(aki), engine.encode(cert.raw_serial())));
+        Ok(Leaf {
+            names,
+            validity: Validity {
+                not_before: Timestamp::from_unix_signed(cert.validity().not_before.timestamp()),
+                not_after: Timestamp::from_unix_signed(cert.validity().not_after.timestamp()),
+            },
+            serial: cert.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+            key: KeyId::of_spki(cert.public_key().raw),
+            issuer: cert.issuer().to_string(),
+            ari_id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_survives_pem_and_its_leaf_is_read() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![
+            "b.example".to_owned(),
+            "a.example".to_owned(),
+            "127.0.0.1".to_owned(),
+        ])
+        .unwrap();
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        let chain = Chain::from_der(vec![der]).unwrap();
+        assert_eq!(Chain::from_pem(chain.to_pem().as_bytes()).unwrap(), chain);
+        let leaf = chain.leaf().unwrap();
+        let names: Vec<_> = leaf.names.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a.example", "b.example", "127.0.0.1"]);
+        use rcgen::PublicKeyData as _;
+        assert_eq!(leaf.key, KeyId::of_spki(&key.subject_public_key_info()));
+    }
+
+    #[test]
+    fn damaged_bytes_are_named_by_number() {
+        assert_eq!(Chain::from_der(vec![]), Err(ChainError::Empty));
+        assert_eq!(Chain::from_pem(b"nothing here"), Err(ChainError::Empty));
+        let damaged = Chain::from_der(vec![vec![0x30, 0x03, 1, 2, 3]]);
+        assert!(matches!(damaged, Err(ChainError::Parse { number: 1, .. })));
+    }
+}

@@ -1,0 +1,84 @@
+//! What happened, in words that an operator reads and a script can match.
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::CertificateId;
+use crate::base::Timestamp;
+
+/// How much an entry matters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The house changed its state as it should.
+    Info,
+    /// Something failed and is being worked around.
+    Warning,
+    /// Somebody must act.
+    Error,
+}
+
+/// The kinds of entries. The words are part of the interface and never change their meaning.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// The daemon started.
+    Started,
+    /// The daemon is ending.
+    Stopping,
+    /// A changed configuration was applied.
+    Reloaded,
+    /// A changed configuration was refused; the former one stays.
+    ReloadRefused,
+    /// A certificate is wanted that was not before.
+    Added,
+    /// No site wants it any more.
+    Retired,
+    /// Its material was deleted.
+    Deleted,
+    /// An attempt began.
+    Ordering,
+    /// The CA opened an order.
+    OrderOpened,
+    /// A stored order is being asked again.
+    OrderResumed,
+    /// A certificate was installed.
+    Installed,
+    /// An attempt failed.
+    Failed,
+    /// Attempts stopped until somebody acts.
+    Halted,
+    /// Somebody asked for a renewal.
+    Requested,
+    /// The CA moved the renewal window.
+    WindowMoved,
+    /// The vault ended and another was started.
+    VaultRestarted,
+    /// The database could not be read; the second copy is being served.
+    Degraded,
+}
+
+/// One entry of the journal.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Counted from 1 without gaps; 0 until it is stored.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EntryKind,
+    /// How much it matters.
+    pub level: Level,
+    /// The certificate it is about.
+    pub certificate: Option<CertificateId>,
+    /// Its first name, so that an entry can be read alone.
+    pub name: Option<String>,
+    /// In plain words.
+    pub message: String,
+}
+
+impl Entry {
+    /// An entry about the house itself.
+    pub fn about_house(at: Timestamp, kind: EntryKind, level: Level, message: String) -> Self {
+        Self { seq: 0, at, kind, level, certificate: None, name: None, message }
+    }
+}

@@ -1,0 +1,107 @@
+//! Names and envelopes of private keys. The keys themselves exist only inside the vault.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// SHA-256 of the DER subject public key info: the name of a key everywhere.
+#[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(pub [u8; 32]);
+
+impl KeyId {
+    /// Names the key whose subject public key info is `spki` (DER).
+    pub fn of_spki(spki: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, spki);
+        let mut id = [0; 32];
+        id.copy_from_slice(digest.as_ref());
+        Self(id)
+    }
+
+    /// All sixty-four hexadecimal digits.
+    pub fn to_hex(self) -> String {
+        use fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+impl fmt::Display for KeyId {
+    /// The first twelve hexadecimal digits, as logs and tables show a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// What kind of key pair.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyAlgorithm {
+    /// ECDSA on NIST P-256: the default, and the fastest to sign with.
+    #[default]
+    P256,
+    /// ECDSA on NIST P-384.
+    P384,
+    /// RSA with a modulus of 2048 bits.
+    Rsa2048,
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::P256 => "p256",
+            Self::P384 => "p384",
+            Self::Rsa2048 => "rsa2048",
+        })
+    }
+}
+
+/// A private key as it lies at rest: encrypted and authenticated under the master key.
+///
+/// Opaque outside the vault. It is no secret by itself, but has no place in a log either.
+#[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SealedKey(pub Arc<[u8]>);
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedKey({} bytes)", self.0.len())
+    }
+}
+
+/// What a key may be asked to sign. Bound into the seal, so a blob cannot change its calling.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyUsage {
+    /// Handshakes of a site, and the certificate signing requests for that very key.
+    Tls,
+    /// Certificates of the internal CA.
+    InternalCa,
+}
+
+/// Everything that may be known about a key outside the vault.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct KeyHandle {
+    /// Its name.
+    pub id: KeyId,
+    /// Its kind.
+    pub algorithm: KeyAlgorithm,
+    /// Its calling.
+    pub usage: KeyUsage,
+    /// DER subject public key info.
+    pub spki: Arc<[u8]>,
+    /// The sealed private half.
+    pub sealed: SealedKey,
+}

@@ -1,0 +1,15 @@
+//! The nouns and the lifecycle of certificates: pure, without input, output or clock.
+
+pub mod chain;
+pub mod challenge;
+pub mod failure;
+pub mod identifier;
+pub mod journal;
+pub mod key;
+pub mod ladder;
+pub mod lifecycle;
+pub mod ports;
+pub mod record;
+pub mod served;
+pub mod spec;
+pub mod validity;

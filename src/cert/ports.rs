@@ -1,0 +1,130 @@
+//! What one room needs of another, said as traits that live with the nouns.
+//!
+//! The scheduler drives a [`CertificateAuthority`] and a [`KeySource`], the issuer keeps its
+//! accounts in a [`Book`], the edge signs through [`Signers`]: so each can be tested alone, and
+//! none imports a room it must outlive. The port for challenges is
+//! [`super::challenge::Solver`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::sign::CertifiedKey;
+
+use super::chain::Chain;
+use super::challenge::BoxFuture;
+use super::failure::Failure;
+use super::key::{KeyAlgorithm, KeyHandle, KeyUsage};
+use super::record::Installed;
+use super::spec::Specification;
+use super::validity::RenewalWindow;
+use crate::base::Timestamp;
+
+/// One certificate to be obtained.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What is wanted.
+    pub spec: Specification,
+    /// The key it is for; sealed and durable already (invariant 3).
+    pub key: KeyHandle,
+    /// URL of an order for this very key that an earlier attempt opened.
+    pub order: Option<String>,
+    /// Renewal identifier of the certificate it replaces (RFC 9773, section 5).
+    pub replaces: Option<String>,
+    /// Failures in a row before this attempt; varies the choice of challenge.
+    pub attempt: u32,
+}
+
+/// A certificate that was obtained.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// Leaf first; checked to be for the job's names and key.
+    pub chain: Chain,
+    /// What the CA says about renewal, if it says something.
+    pub renewal: Option<RenewalAdvice>,
+}
+
+/// What a CA says about the renewal of a certificate (RFC 9773, section 4.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RenewalAdvice {
+    /// When it would like the renewal; `None` if this answer did not say.
+    pub window: Option<RenewalWindow>,
+    /// When to ask again, already within reasonable bounds.
+    pub recheck_at: Timestamp,
+}
+
+/// Steps of a job that must be durable before it goes on.
+pub trait Progress: Send + Sync {
+    /// The CA opened an order at `url`. When this returns it is stored.
+    fn order_opened<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
+    /// The stored order is of no use any more.
+    fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>>;
+}
+
+/// Who signs certificates: an ACME CA or the internal one.
+pub trait CertificateAuthority: Send + Sync + fmt::Debug {
+    /// Obtains a certificate, going on with `job.order` where that is still possible.
+    ///
+    /// Dropping the future withdraws the challenges; the order stays open at the CA.
+    fn obtain<'a>(
+        &'a self,
+        job: Job,
+        progress: &'a dyn Progress,
+    ) -> BoxFuture<'a, Result<Issued, Failure>>;
+
+    /// Asks for the renewal window; `None` when the CA offers none at all.
+    fn renewal_advice<'a>(
+        &'a self,
+        spec: &'a Specification,
+        installed: &'a Installed,
+    ) -> BoxFuture<'a, Result<Option<RenewalAdvice>, Failure>>;
+}
+
+/// Who makes keys: the vault.
+pub trait KeySource: Send + Sync + fmt::Debug {
+    /// A new sealed key.
+    fn generate(
+        &self,
+        algorithm: KeyAlgorithm,
+        usage: KeyUsage,
+    ) -> BoxFuture<'_, Result<KeyHandle, Failure>>;
+}
+
+/// Who signs handshakes: the vault.
+pub trait Signers: Send + Sync + fmt::Debug {
+    /// What rustls needs to serve `chain` with `key`. Asks nobody and does not block: the vault
+    /// is asked when a handshake is signed.
+    ///
+    /// # Errors
+    /// In plain words, when key and chain cannot belong together.
+    fn certified_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String>;
+
+    /// Called once on each worker thread before it serves, so that it gets its own way to the
+    /// vault. `index` counts the workers from 0; worker and vault thread share core `core`.
+    fn bind_worker(&self, index: usize, core: Option<usize>);
+}
+
+/// A place for small durable values: the store.
+pub trait Book: Send + Sync + fmt::Debug {
+    /// The value under `shelf` and `name`.
+    fn get<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>>;
+    /// Stores it; durable on return.
+    fn put<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        value: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+}
+
+/// The kinds of values in a [`Book`]; each is a table of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub enum Shelf {
+    /// ACME accounts by directory URL; credentials are sealed.
+    Accounts,
+    /// The internal CA: certificates, and sealed keys.
+    InternalCa,
+}

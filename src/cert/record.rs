@@ -1,0 +1,71 @@
+//! A certificate as the store remembers it: what is wanted, what is installed, what is being done.
+
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Chain, ChainError};
+use super::key::KeyId;
+use super::lifecycle::{FIRST, Phase};
+use super::spec::{CertificateId, Specification};
+use super::validity::Validity;
+use crate::base::Timestamp;
+
+/// One certificate. `installed` and `phase` are two fields on purpose: a renewal that fails for
+/// a month touches `phase` only.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// What is wanted.
+    pub spec: Specification,
+    /// What is served.
+    pub installed: Option<Installed>,
+    /// What is being done.
+    pub phase: Phase,
+    /// Counts the changes of this record; a writer names the one it read.
+    pub revision: u64,
+}
+
+/// What is served for a certificate.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Installed {
+    /// Leaf first.
+    pub chain: Chain,
+    /// The key of the leaf.
+    pub key: KeyId,
+    /// When the leaf is good.
+    pub validity: Validity,
+    /// The leaf's serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// Its identifier for renewal information (RFC 9773, section 4.1).
+    pub ari_id: Option<String>,
+    /// When it was installed.
+    pub at: Timestamp,
+}
+
+impl Certificate {
+    /// A certificate that is wanted and nothing else yet.
+    pub const fn wanted(spec: Specification) -> Self {
+        Self { spec, installed: None, phase: FIRST, revision: 0 }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> CertificateId {
+        self.spec.id()
+    }
+}
+
+impl Installed {
+    /// Reads what matters from the leaf of `chain`.
+    ///
+    /// # Errors
+    /// When the leaf cannot be read.
+    pub fn read(chain: Chain, at: Timestamp) -> Result<Self, ChainError> {
+        let leaf = chain.leaf()?;
+        Ok(Self {
+            chain,
+            key: leaf.key,
+            validity: leaf.validity,
+            serial: leaf.serial,
+            ari_id: leaf.ari_id,
+            at,
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! What is wanted: the specification that a certificate is ordered by, and its name.
+//!
+//! The identity of a certificate is a digest of its specification. So a changed site is another
+//! certificate with a life of its own, while the former one goes on being served.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::identifier::Identifier;
+use super::key::KeyAlgorithm;
+
+/// Who issues.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IssuerName {
+    /// The ACME CA whose directory is in the configuration; the URL is part of the identity.
+    Acme(String),
+    /// The CA of this machine.
+    Internal,
+}
+
+impl fmt::Display for IssuerName {
+    /// `internal`, or the host of the CA's directory.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Internal => f.write_str("internal"),
+            Self::Acme(directory) => {
+                let rest = directory.split_once("://").map_or(directory.as_str(), |(_, r)| r);
+                f.write_str(rest.split('/').next().unwrap_or(rest))
+            }
+        }
+    }
+}
+
+/// Why a certificate is wanted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It is the one the site should have.
+    Primary,
+    /// It keeps the port answering until the primary one is there.
+    Bridge,
+}
+
+/// Names, issuer, key and profile. Names are sorted and without repetition.
+#[derive(Clone, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
+pub struct Specification {
+    names: Vec<Identifier>,
+    /// Who issues it.
+    pub issuer: IssuerName,
+    /// The kind of key.
+    pub key: KeyAlgorithm,
+    /// The ACME profile asked for, if any.
+    pub profile: Option<String>,
+    /// Why it is wanted.
+    pub role: Role,
+}
+
+/// The name of a certificate: the first eight octets of a digest of its specification.
+#[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CertificateId(pub [u8; 8]);
+
+impl Specification {
+    /// Sorts the names and drops repetitions.
+    pub fn new(
+        mut names: Vec<Identifier>,
+        issuer: IssuerName,
+        key: KeyAlgorithm,
+        profile: Option<String>,
+        role: Role,
+    ) -> Self {
+        names.sort();
+        names.dedup();
+        Self { names, issuer, key, profile, role }
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> &[Identifier] {
+        &self.names
+    }
+
+    /// Whether a certificate of this specification is good for `host`.
+    pub fn covers(&self, host: &Identifier) -> bool {
+        self.names.iter().any(|name| name.covers(host))
+    }
+
+    /// The certificate's name.
+    pub fn id(&self) -> CertificateId {
+        let role = match self.role {
+            Role::Primary => "primary",
+            Role::Bridge => "bridge",
+        };
+        let issuer = match &self.issuer {
+            IssuerName::Acme(directory) => directory.as_str(),
+            IssuerName::Internal => "internal",
+        };
+        let mut text = format!("v1\n{role}\n{issuer}\n{}\n", self.key);
+        text.push_str(self.profile.as_deref().unwrap_or("-"));
+        for name in &self.names {
+            text.push('\n');
+            text.push_str(&name.to_string());
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        let mut id = [0; 8];
+        for (to, from) in id.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        CertificateId(id)
+    }
+}
+
+impl fmt::Display for CertificateId {
+    /// Sixteen hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CertificateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CertificateId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(names: &[&str], key: KeyAlgorithm) -> Specification {
+        let names = names.iter().map(|n| Identifier::parse(n).unwrap()).collect();
+        let issuer = IssuerName::Acme("https://ca.example/dir".to_owned());
+        Specification::new(names, issuer, key, None, Role::Primary)
+    }
+
+    #[test]
+    fn the_order_of_names_is_no_part_of_the_identity_but_the_key_is() {
+        let one = spec(&["a.example", "b.example"], KeyAlgorithm::P256);
+        let two = spec(&["b.example", "A.example", "a.example"], KeyAlgorithm::P256);
+        assert_eq!(one.id(), two.id());
+        assert_ne!(one.id(), spec(&["a.example", "b.example"], KeyAlgorithm::P384).id());
+        assert_ne!(one.id(), spec(&["a.example"], KeyAlgorithm::P256).id());
+    }
+
+    #[test]
+    fn an_identity_never_changes_between_versions() {
+        // Stored records are found by this number: a change here orphans every certificate.
+        assert_eq!(spec(&["a.example"], KeyAlgorithm::P256).id().to_string(), GOLDEN);
+    }
+
+    const GOLDEN: &str = "df926dd44aa90e60";
+}

@@ -1,0 +1,1 @@
+//! The command line: arguments, clients of the admin socket, and what a person sees.

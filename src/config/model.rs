@@ -1,0 +1,212 @@
+//! The configuration as the rest of the house sees it: checked, normalised, complete.
+//!
+//! Nothing here knows of text, defaults or files; `raw` does. A value of [`Config`] needs no
+//! further checks by whoever holds it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::uri::Authority;
+
+use crate::cert::challenge::ChallengeType;
+use crate::cert::identifier::Identifier;
+use crate::cert::key::KeyAlgorithm;
+use crate::cert::spec::IssuerName;
+
+/// Everything an operator decides.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// The ACME CA.
+    pub acme: Acme,
+    /// Where to listen when systemd passes no sockets.
+    pub listen: Listen,
+    /// Where state is kept.
+    pub state: State,
+    /// The admin socket.
+    pub admin: Admin,
+    /// The key process.
+    pub vault: Vault,
+    /// Deadlines and limits of the front door.
+    pub edge: Edge,
+    /// Logging.
+    pub log: Log,
+    /// The sites, in the order of the file.
+    pub sites: Vec<Site>,
+    /// The file it was read from, for reload; `None` for embedded defaults (`keyward demo`).
+    pub source: Option<PathBuf>,
+}
+
+/// `[acme]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Acme {
+    /// URL of the directory (RFC 8555, section 7.1.1); always `https`.
+    pub directory: String,
+    /// Contact URLs of the account.
+    pub contact: Vec<String>,
+    /// Whether the CA's terms of service are accepted.
+    pub accept_terms: bool,
+    /// Challenges to try, best first; never empty.
+    pub challenges: Vec<ChallengeType>,
+    /// Roots to trust for the directory instead of the system's.
+    pub ca_root: Option<PathBuf>,
+    /// The profile asked for, if any.
+    pub profile: Option<String>,
+    /// External account binding, if the CA needs one.
+    pub eab: Option<Eab>,
+    /// Whether every order names the certificate that it replaces and follows the CA's renewal
+    /// information (RFC 9773) where the CA offers it.
+    pub renewal_info: bool,
+}
+
+/// `[acme.eab]` (RFC 8555, section 7.3.4)
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Eab {
+    /// The key identifier the CA gave.
+    pub kid: String,
+    /// File that holds the base64url HMAC key.
+    pub hmac_key_file: PathBuf,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// Addresses for HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// Addresses for plain HTTP: redirects and HTTP-01.
+    pub http: Vec<SocketAddr>,
+}
+
+/// `[state]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct State {
+    /// The state directory. Below it: `store/keyward.redb`, `served/` (the second copy of what is
+    /// served), `vault/` (the master key file, if there is one).
+    pub dir: PathBuf,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Admin {
+    /// Path of the socket.
+    pub socket: PathBuf,
+    /// Group that may use the socket beside root and the daemon's own user.
+    pub group: Option<String>,
+}
+
+/// `[vault]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Vault {
+    /// Where the master key comes from.
+    pub master_key: MasterKey,
+    /// Bytes of opened keys kept ready to sign.
+    pub cache: u64,
+}
+
+/// Where the master key comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MasterKey {
+    /// The systemd credential `keyward.master` if there is one, else
+    /// `{state.dir}/vault/master.key`, created at first start.
+    Auto,
+    /// This file; it must exist.
+    File(PathBuf),
+}
+
+/// `[edge]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Edge {
+    /// Worker threads; one for each core by default.
+    pub workers: usize,
+    /// From the first byte of a connection to the end of its TLS handshake.
+    pub handshake_timeout: Duration,
+    /// For the whole head of a request.
+    pub header_timeout: Duration,
+    /// Without any byte on a kept-alive connection.
+    pub idle_timeout: Duration,
+    /// To connect to an origin.
+    pub connect_timeout: Duration,
+    /// From the end of the request to the head of the origin's answer.
+    pub response_timeout: Duration,
+    /// Without progress in a body, either way.
+    pub body_timeout: Duration,
+    /// Idle origin connections kept for each origin and worker.
+    pub origin_idle: usize,
+    /// Open client connections, over all workers; further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long open requests may still run after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Log {
+    /// A level or a filter such as `info,keyward::edge=debug`.
+    pub level: String,
+    /// Where lines go.
+    pub format: LogFormat,
+}
+
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// The journal under systemd, text on standard error otherwise.
+    Auto,
+    /// Text on standard error.
+    Text,
+    /// The journal.
+    Journal,
+}
+
+/// `[[site]]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Site {
+    /// The names served, the first of which names the site; never empty, each in one site only.
+    pub names: Vec<Identifier>,
+    /// Where requests go.
+    pub origin: Origin,
+    /// Who issues its certificate.
+    pub issuer: IssuerName,
+    /// The kind of key.
+    pub key: KeyAlgorithm,
+    /// Profile asked for, instead of the one in `[acme]`.
+    pub profile: Option<String>,
+    /// Strict-Transport-Security, if it is to be sent.
+    pub hsts: Option<Hsts>,
+    /// Whether plain HTTP is redirected here; if not, it is answered with 404.
+    pub redirect: bool,
+    /// Whether clients that name no known site (or none at all) get this one.
+    pub default: bool,
+    /// Whether the origin sees the Host the client asked for; else the origin's own authority.
+    pub preserve_host: bool,
+    /// Line of the file on which the site begins, for messages; 0 when there is no file.
+    pub line: usize,
+}
+
+/// The plain server behind a site.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// `http://host[:port]`: the authority with the port always present.
+    Http(Authority),
+    /// `builtin:welcome`: a page of keyward's own, for `keyward demo` and for a first look.
+    Welcome,
+}
+
+/// Strict-Transport-Security (RFC 6797).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hsts {
+    /// Seconds.
+    pub max_age: u64,
+    /// Whether sub-domains are meant too.
+    pub include_subdomains: bool,
+    /// Whether the site may be put into browsers' preload lists.
+    pub preload: bool,
+}
+
+impl Site {
+    /// The first name, which names the site everywhere.
+    pub fn name(&self) -> &Identifier {
+        #[expect(clippy::indexing_slicing, reason = "a site without names is refused at parsing")]
+        &self.names[0]
+    }
+}

@@ -1,0 +1,1 @@
+//! Connects the rooms: open, spawn, wire, supervise, reload, drain. Otherwise it does nothing.

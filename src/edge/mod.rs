@@ -1,0 +1,1 @@
+//! The front door: TLS, HTTP and the way to the origins.

@@ -1,0 +1,3 @@
+//! Arguments, one call, an exit status.
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! What only the operating system can tell or do: inherited descriptors, the service manager, peers of a
+//! socket, processor affinity, the sandbox. The only room with `unsafe`.

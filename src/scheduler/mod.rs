@@ -1,0 +1,1 @@
+//! Decides what to do next for every certificate, and has it done.
