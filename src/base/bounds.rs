@@ -44,3 +44,24 @@ pub const NAMES_PER_CERTIFICATE: usize = 100;
 
 /// How long the material of a site that left the configuration is kept.
 pub const RETIREMENT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Memory of the database's page cache: the records of some thousand certificates.
+pub const STORE_CACHE: usize = 16 * 1024 * 1024;
+
+/// Largest second copy that is read: a hundred thousand certificates of some four KiB.
+pub const COPY_BYTES: u64 = 512 * 1024 * 1024;
+
+/// A wall clock this much behind the newest moment in the store is not believed.
+pub const CLOCK_BEHIND: Duration = Duration::from_secs(300);
+
+/// Questions for renewal information that run at the same time.
+pub const CHECKS_AT_ONCE: usize = 8;
+
+/// How long running jobs may still take when the daemon ends.
+pub const JOB_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a bridge is kept once the certificate it stood in for is installed.
+pub const BRIDGE_RETIREMENT: Duration = Duration::from_secs(3600);
+
+/// Requests from outside (renew, wake) waiting for the scheduler.
+pub const SCHEDULER_QUEUE: usize = 64;

@@ -1,0 +1,241 @@
+//! The handle that the rest of the house holds: each call travels to the store's thread and its
+//! answer comes back.
+//!
+//! A call whose future is dropped is carried out all the same; only its answer is lost.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::sync::watch;
+
+use super::disk::Disk;
+use super::error::OpenError;
+use super::error::StoreError;
+use crate::base::bounds;
+use crate::cert::challenge::BoxFuture;
+use crate::cert::failure::Failure;
+use crate::cert::journal::Entry;
+use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyId;
+use crate::cert::ports::Book;
+use crate::cert::ports::Shelf;
+use crate::cert::record::Certificate;
+use crate::cert::served::Snapshot;
+use crate::cert::spec::CertificateId;
+
+type Call = Box<dyn FnOnce(&mut Disk) + Send>;
+
+/// The store. Clones share one thread and one file; when the last is dropped, the calls under
+/// way are finished and the file is closed before the drop returns.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` only while dropping.
+    calls: Option<mpsc::Sender<Call>>,
+    thread: Option<JoinHandle<()>>,
+    head: watch::Receiver<u64>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, made with mode 0700 when it is not there. Reads every record
+    /// once: blocks for some milliseconds for each thousand certificates.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a damaged file is left as it is.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let mut disk = Disk::open(dir)?;
+        let (calls, mut queue) = mpsc::channel::<Call>(bounds::STORE_QUEUE);
+        let (announce, head) = watch::channel(disk.head());
+        let work = move || {
+            while let Some(call) = queue.blocking_recv() {
+                call(&mut disk);
+                announce.send_if_modified(|head| std::mem::replace(head, disk.head()) != *head);
+            }
+        };
+        let thread =
+            std::thread::Builder::new().name("store".to_owned()).spawn(work).map_err(|source| {
+                OpenError::Io { action: "starting a thread for", path: dir.into(), source }
+            })?;
+        Ok(Self { shared: Arc::new(Shared { calls: Some(calls), thread: Some(thread), head }) })
+    }
+
+    /// Every certificate, in the order of their names.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn certificates(&self) -> Result<Vec<Certificate>, StoreError> {
+        self.ask(|disk| disk.certificates()).await
+    }
+
+    /// One certificate.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn certificate(&self, id: CertificateId) -> Result<Option<Certificate>, StoreError> {
+        self.ask(move |disk| disk.certificate(id)).await
+    }
+
+    /// Adds a certificate as it is, together with journal entries.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`], [`StoreError::MissingKey`], and those of writing.
+    pub async fn add(&self, record: Certificate, entries: Vec<Entry>) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.add(&record, entries)).await
+    }
+
+    /// Replaces a certificate whose revision still is `record.revision`, together with journal
+    /// entries, and returns it with its new revision. Keys that only the former record referred
+    /// to are deleted with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`], [`StoreError::NotFound`], [`StoreError::MissingKey`], and those
+    /// of writing.
+    pub async fn update(
+        &self,
+        record: Certificate,
+        entries: Vec<Entry>,
+    ) -> Result<Certificate, StoreError> {
+        self.ask(move |disk| disk.update(record, None, entries)).await
+    }
+
+    /// [`Self::update`] for a record that begins to refer to `key`, which is stored in the same
+    /// transaction: so no crash leaves one without the other.
+    ///
+    /// # Errors
+    /// As [`Self::update`].
+    pub async fn update_with_key(
+        &self,
+        record: Certificate,
+        key: KeyHandle,
+        entries: Vec<Entry>,
+    ) -> Result<Certificate, StoreError> {
+        self.ask(move |disk| disk.update(record, Some(&key), entries)).await
+    }
+
+    /// Deletes a certificate, and every key that it referred to and no other record does.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], and those of writing.
+    pub async fn remove(&self, id: CertificateId, entries: Vec<Entry>) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.remove(id, entries)).await
+    }
+
+    /// Stores a key by itself. A key of a site that no record refers to by the next start is
+    /// deleted then; prefer [`Self::update_with_key`].
+    ///
+    /// # Errors
+    /// [`StoreError`] of writing.
+    pub async fn put_key(&self, key: KeyHandle) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.put_key(&key)).await
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn key(&self, id: KeyId) -> Result<Option<KeyHandle>, StoreError> {
+        self.ask(move |disk| disk.key(id)).await
+    }
+
+    /// Appends to the journal, which numbers the entries and forgets the oldest.
+    ///
+    /// # Errors
+    /// [`StoreError`] of writing.
+    pub async fn append(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.append(entries)).await
+    }
+
+    /// At most `limit` entries with numbers above `after`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn journal(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.ask(move |disk| disk.journal(after, limit)).await
+    }
+
+    /// The number of the newest journal entry, as it grows.
+    pub fn journal_head(&self) -> watch::Receiver<u64> {
+        self.shared.head.clone()
+    }
+
+    /// Every installed certificate with its sealed key.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingKey`], and those of reading.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.ask(|disk| disk.snapshot()).await
+    }
+
+    /// Makes one small durable write, so that nobody asks a CA for what could not be kept
+    /// (invariant 12).
+    ///
+    /// # Errors
+    /// [`StoreError`] of writing.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.ask(Disk::probe).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Disk) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let call: Call = Box::new(move |disk| {
+            // Nobody waiting any more is no reason not to have done it.
+            let _ignored = answer.send(disk.run(work));
+        });
+        let calls = self.shared.calls.as_ref().ok_or(StoreError::Closed)?;
+        calls.send(call).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Book for Store {
+    fn get<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let found = self.ask(move |disk| disk.shelf_get(shelf, &name)).await;
+            found.map_err(|error| error.failure())
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        value: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let put = self.ask(move |disk| disk.shelf_put(shelf, &name, &value)).await;
+            put.map_err(|error| error.failure())
+        })
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("head", &*self.shared.head.borrow()).finish()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        drop(self.calls.take());
+        if let Some(thread) = self.thread.take() {
+            // Its panics are caught call by call; there is nothing to hear here.
+            let _ignored = thread.join();
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Every table of the database on one page.
+//!
+//! Values are packed by [`super::codec`]: a version octet, a checksum, a body. A change of a
+//! record's shape raises its version; a change of what is here raises [`SCHEMA`] and adds a step
+//! to [`super::migrate`].
+
+use redb::TableDefinition;
+
+/// The version of this page. Recorded in the file; a file of a newer version is refused.
+pub const SCHEMA: u32 = 1;
+
+/// Numbers about the file itself, by the names below.
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// In [`META`]: the schema version of the file.
+pub(super) const META_SCHEMA: &str = "schema";
+
+/// In [`META`]: counts the probes for writability.
+pub(super) const META_PROBE: &str = "probe";
+
+/// `CertificateId` to `Certificate`.
+pub(super) const CERTIFICATES: TableDefinition<'_, &[u8; 8], &[u8]> =
+    TableDefinition::new("certificates");
+
+/// `KeyId` to `KeyHandle`; the private half is sealed.
+pub(super) const KEYS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("keys");
+
+/// Directory URL to the issuer's account; credentials are sealed.
+pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
+
+/// What the internal CA keeps, by names of its own choice.
+pub(super) const INTERNAL_CA: TableDefinition<'_, &str, &[u8]> =
+    TableDefinition::new("internal_ca");
+
+/// Sequence number to `Entry`, the newest ones only.
+pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
