@@ -1,1 +1,22 @@
 //! The window and the doorbell: a JSON interface on a local socket.
+//!
+//! `wire` is what travels, and all that clients know of this room. `house` is the port behind
+//! which the daemon stands; `view` turns records into what travels. `bind`, `access`, `server`,
+//! `routes` and `events` are the way from the socket to the house. Nothing here decides anything
+//! about certificates.
+
+mod access;
+mod bind;
+mod events;
+mod house;
+mod routes;
+mod select;
+mod server;
+pub mod view;
+pub mod wire;
+
+pub use access::{Access, Peer};
+pub use bind::{BindError, Bound, bind, inherited};
+pub use house::{House, HouseError};
+pub use select::{Selector, find};
+pub use server::serve;

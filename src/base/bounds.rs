@@ -65,3 +65,25 @@ pub const BRIDGE_RETIREMENT: Duration = Duration::from_secs(3600);
 
 /// Requests from outside (renew, wake) waiting for the scheduler.
 pub const SCHEDULER_QUEUE: usize = 64;
+/// Connections to the admin socket that follow the journal; the rest stay free for questions.
+pub const ADMIN_FOLLOWERS: usize = 32;
+
+/// For the head of a request on the admin socket, and between two requests.
+pub const ADMIN_HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// For one request on the admin socket, its body and its answer. A reload of ten thousand sites
+/// takes a few seconds.
+pub const ADMIN_REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A comment is sent to a follower of the journal at least this often, so that either side
+/// notices when the other is gone.
+pub const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Largest head of a request on the admin socket: ours are some hundred bytes.
+pub const ADMIN_HEAD: usize = 16 * 1024;
+
+/// Frames of the journal that wait for a slow follower; further ones stay in the store.
+pub const ADMIN_FOLLOW_QUEUE: usize = 16;
+
+/// Largest answer that a client of the admin socket reads: a hundred thousand certificates.
+pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;

@@ -1,0 +1,85 @@
+//! The port behind the socket: what the daemon can show, and what it can be asked to do.
+//!
+//! The server turns requests into these calls and answers into JSON; it holds no state of its
+//! own. Every call is bounded by the server's deadline: dropping a future half-way leaves the
+//! house as it was, or the order it was given taken.
+
+use tokio::sync::watch;
+
+use super::select::Selector;
+use super::wire::CertificateView;
+use super::wire::EntryView;
+use super::wire::Reloaded;
+use super::wire::SiteView;
+use super::wire::Status;
+use crate::cert::challenge::BoxFuture;
+
+/// What the admin socket shows and asks for. The daemon implements it.
+pub trait House: Send + Sync {
+    /// How the daemon is.
+    fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>>;
+    /// The configured sites, in the order of the configuration.
+    fn sites(&self) -> BoxFuture<'_, Result<Vec<SiteView>, HouseError>>;
+    /// Every certificate, in any order.
+    fn certificates(&self) -> BoxFuture<'_, Result<Vec<CertificateView>, HouseError>>;
+    /// One certificate; [`super::find`] chooses it.
+    fn certificate<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Takes the order to renew one certificate now; does not wait for the renewal.
+    fn renew<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Reads the configuration again. A broken one changes nothing and is
+    /// [`HouseError::Configuration`].
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, HouseError>>;
+    /// At most `limit` entries with numbers above `after`, oldest first.
+    fn journal(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<EntryView>, HouseError>>;
+    /// The number of the newest entry, followed as it grows.
+    fn journal_head(&self) -> watch::Receiver<u64>;
+    /// The root of the internal CA as PEM.
+    fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>>;
+}
+
+/// Why the house did not do as it was asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum HouseError {
+    /// No certificate matches.
+    #[error("no certificate matches {selector:?}")]
+    NotFound {
+        /// What was asked for.
+        selector: String,
+    },
+    /// Several certificates match.
+    #[error("{selector:?} matches several certificates: {}", ids.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        selector: String,
+        /// The candidates.
+        ids: Vec<String>,
+    },
+    /// The order makes no sense now.
+    #[error("{reason}")]
+    Refused {
+        /// Why, in plain words.
+        reason: String,
+    },
+    /// The changed configuration is broken; the former one stays in force.
+    #[error("the configuration was refused and the former one stays in force\n{report}")]
+    Configuration {
+        /// Every problem with file and line, one below the other.
+        report: String,
+    },
+    /// A part of the house is not there at the moment.
+    #[error("{reason}")]
+    Unavailable {
+        /// Which and why, in plain words.
+        reason: String,
+    },
+}

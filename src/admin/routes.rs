@@ -1,0 +1,244 @@
+//! What a request means: one route for each thing the house can show or do, and a problem
+//! document for everything else.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::body::to_bytes;
+use axum::extract::Path;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::middleware::from_fn;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use axum::routing::get;
+use axum::routing::post;
+use http::StatusCode;
+use http::header;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::access::Peer;
+use super::events;
+use super::house::House;
+use super::house::HouseError;
+use super::select::Selector;
+use super::wire::CertificateView;
+use super::wire::Certificates;
+use super::wire::PROBLEM_JSON;
+use super::wire::Problem;
+use super::wire::Reloaded;
+use super::wire::Renewal;
+use super::wire::Sites;
+use super::wire::Status;
+use crate::base::bounds;
+use crate::base::tasks::TaskSet;
+
+/// What every request has at hand.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) house: Arc<dyn House>,
+    pub(super) tasks: TaskSet,
+    pub(super) stop: CancellationToken,
+    pub(super) followers: Arc<Semaphore>,
+}
+
+impl Desk {
+    pub(super) fn new(house: Arc<dyn House>, tasks: TaskSet, stop: CancellationToken) -> Self {
+        let followers = Arc::new(Semaphore::new(bounds::ADMIN_FOLLOWERS));
+        Self { house, tasks, stop, followers }
+    }
+}
+
+/// The interface for those who are admitted.
+pub(super) fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/sites", get(sites))
+        .route("/v1/certificates", get(certificates))
+        .route("/v1/certificates/{selector}", get(certificate))
+        .route("/v1/certificates/{selector}/renew", post(renew))
+        .route("/v1/reload", post(reload))
+        .route("/v1/events", get(events::events))
+        .route("/v1/trust/root", get(root))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(within_limits))
+        .with_state(desk)
+}
+
+/// The interface for everybody else: one answer.
+pub(super) fn refusal(peer: Peer) -> Router {
+    Router::new().fallback(move || async move {
+        Problem::new(StatusCode::FORBIDDEN, "not-allowed", "you may not use this socket")
+            .detail(format!(
+                "user {} is neither root nor the daemon's user nor in its group",
+                peer.uid
+            ))
+            .hint("run as root, or join the group named by [admin] group")
+    })
+}
+
+/// Reads the body under its limit, and bounds the time of the whole request. The answer's body is
+/// not included: a follower of the journal stays for as long as it likes.
+async fn within_limits(request: Request, next: Next) -> Response {
+    let work = async {
+        let (head, body) = request.into_parts();
+        let body = match to_bytes(body, bounds::ADMIN_BODY).await {
+            Ok(bytes) => bytes,
+            Err(error) => return unreadable(&error).into_response(),
+        };
+        next.run(Request::from_parts(head, Body::from(body))).await
+    };
+    match tokio::time::timeout(bounds::ADMIN_REQUEST_DEADLINE, work).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "slow", "the daemon is too slow")
+            .detail(format!(
+                "no answer within {} s; an order that was given may still be carried out",
+                bounds::ADMIN_REQUEST_DEADLINE.as_secs()
+            ))
+            .hint("look at the daemon's log")
+            .into_response(),
+    }
+}
+
+fn unreadable(error: &axum::Error) -> Problem {
+    let limited = std::error::Error::source(error)
+        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+    if limited {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
+            .detail(format!("at most {} bytes are read", bounds::ADMIN_BODY))
+    } else {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-body", "the body cannot be read")
+            .detail(error.to_string())
+    }
+}
+
+async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Problem> {
+    Ok(Json(desk.house.status().await?))
+}
+
+async fn sites(State(desk): State<Desk>) -> Result<Json<Sites>, Problem> {
+    Ok(Json(Sites { sites: desk.house.sites().await? }))
+}
+
+async fn certificates(State(desk): State<Desk>) -> Result<Json<Certificates>, Problem> {
+    let mut certificates = desk.house.certificates().await?;
+    certificates.sort_by(|a, b| {
+        let key = |c: &CertificateView| (std::cmp::Reverse(c.state), c.role != "primary");
+        key(a).cmp(&key(b)).then_with(|| a.names.cmp(&b.names)).then_with(|| a.id.cmp(&b.id))
+    });
+    Ok(Json(Certificates { certificates }))
+}
+
+async fn certificate(
+    State(desk): State<Desk>,
+    Path(selector): Path<String>,
+) -> Result<Json<CertificateView>, Problem> {
+    let selector = Selector::parse(&selector)?;
+    Ok(Json(desk.house.certificate(&selector).await?))
+}
+
+async fn renew(
+    State(desk): State<Desk>,
+    Path(selector): Path<String>,
+) -> Result<(StatusCode, Json<Renewal>), Problem> {
+    let selector = Selector::parse(&selector)?;
+    // Read before the order is given, so that nothing that comes of it is missed.
+    let after = *desk.house.journal_head().borrow();
+    let certificate = desk.house.renew(&selector).await?;
+    Ok((StatusCode::ACCEPTED, Json(Renewal { certificate, after })))
+}
+
+async fn reload(State(desk): State<Desk>) -> Result<Json<Reloaded>, Problem> {
+    Ok(Json(desk.house.reload().await?))
+}
+
+async fn root(State(desk): State<Desk>) -> Result<Response, Problem> {
+    let pem = desk.house.internal_root().await?;
+    Ok(([(header::CONTENT_TYPE, "application/pem-certificate-chain")], pem).into_response())
+}
+
+async fn unknown(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(128).collect();
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is no such path").detail(path)
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "the path has no such method")
+        .detail(request.method().to_string())
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, kind: &str, title: &str) -> Self {
+        Self {
+            kind: format!("/problems/{kind}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: String::new(),
+            hint: None,
+        }
+    }
+
+    pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    pub(super) fn hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned());
+        self
+    }
+}
+
+impl From<HouseError> for Problem {
+    fn from(error: HouseError) -> Self {
+        let detail = error.to_string();
+        let (status, kind, title, hint) = match error {
+            HouseError::NotFound { .. } => (
+                StatusCode::NOT_FOUND,
+                "no-such-certificate",
+                "there is no such certificate",
+                Some("keyward list"),
+            ),
+            HouseError::Ambiguous { .. } => (
+                StatusCode::CONFLICT,
+                "ambiguous",
+                "several certificates match",
+                Some("name it by its id"),
+            ),
+            HouseError::Refused { .. } => {
+                (StatusCode::BAD_REQUEST, "refused", "this cannot be done", None)
+            }
+            HouseError::Configuration { report } => {
+                return Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "configuration",
+                    "the configuration was refused and the former one stays in force",
+                )
+                .detail(report)
+                .hint("correct the file, try it with keyward check, and reload again");
+            }
+            HouseError::Unavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "a part is not there", None)
+            }
+        };
+        let problem = Self::new(status, kind, title).detail(detail);
+        match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // A structure of strings and numbers always serialises.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response()
+    }
+}
