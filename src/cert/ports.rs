@@ -17,6 +17,7 @@ use super::key::{KeyAlgorithm, KeyHandle, KeyUsage};
 use super::record::Installed;
 use super::spec::Specification;
 use super::validity::RenewalWindow;
+use crate::base::Secret;
 use crate::base::Timestamp;
 
 /// One certificate to be obtained.
@@ -87,6 +88,49 @@ pub trait KeySource: Send + Sync + fmt::Debug {
         algorithm: KeyAlgorithm,
         usage: KeyUsage,
     ) -> BoxFuture<'_, Result<KeyHandle, Failure>>;
+}
+
+/// What kind of document is to be signed; the vault checks that the bytes are one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub enum ToBeSigned {
+    /// `CertificationRequestInfo` (RFC 2986, section 4.1) for that very key.
+    Csr,
+    /// `TBSCertificate` (RFC 5280, section 4.1), by a key of the internal CA.
+    Certificate,
+}
+
+/// Who signs requests and certificates: the vault.
+pub trait RemoteSigning: Send + Sync + fmt::Debug {
+    /// Signs the DER document `message` with `key`: ECDSA with SHA-256 for P-256 and SHA-384 for
+    /// P-384 (the signature in DER), PKCS #1 v1.5 with SHA-256 for RSA.
+    ///
+    /// Blocks for some milliseconds: callers on a runtime use its blocking threads.
+    ///
+    /// # Errors
+    /// In plain words, when the vault does not answer or refuses.
+    fn sign_der(
+        &self,
+        key: &KeyHandle,
+        what: ToBeSigned,
+        message: &[u8],
+    ) -> Result<Vec<u8>, String>;
+}
+
+/// Who seals secrets of the lower class, those that main itself must use, such as the key of an
+/// ACME account: the vault.
+pub trait SecretSeal: Send + Sync + fmt::Debug {
+    /// Seals `secret`; only the same `label` opens it again.
+    fn seal<'a>(
+        &'a self,
+        label: &'a str,
+        secret: &'a [u8],
+    ) -> BoxFuture<'a, Result<Vec<u8>, Failure>>;
+    /// Opens what [`Self::seal`] made under the same `label`.
+    fn open<'a>(
+        &'a self,
+        label: &'a str,
+        sealed: &'a [u8],
+    ) -> BoxFuture<'a, Result<Secret<Vec<u8>>, Failure>>;
 }
 
 /// Who signs handshakes: the vault.
