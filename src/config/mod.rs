@@ -1,8 +1,28 @@
 //! Text to a configuration that cannot be wrong.
 
+mod check;
+mod demo;
+mod diff;
+mod environment;
+mod finding;
+mod key_path;
+mod keys;
+mod load;
 mod model;
+mod problem;
+mod quantity;
+mod raw;
+mod shape;
+mod suggest;
+mod text;
 
+pub use demo::embedded;
+pub use diff::{Changes, Reload, diff, reload_class};
+pub use key_path::{KeyPath, Step};
+pub use keys::{Key, keys};
+pub use load::{Loaded, load, parse};
 pub use model::{
     Acme, Admin, Config, Eab, Edge, Hsts, Listen, Log, LogFormat, MasterKey, Origin, Site, State,
     Vault,
 };
+pub use problem::{Problem, Problems, Provenance, Severity};

@@ -1,0 +1,160 @@
+//! `[acme]`: the CA, the account, the challenges.
+
+use url::Url;
+
+use super::super::finding::Findings;
+use super::super::key_path::KeyPath;
+use super::super::model::{Acme, Eab};
+use super::super::raw::{RawAcme, RawEab};
+use super::super::suggest;
+use super::{files, quoted};
+use crate::cert::challenge::ChallengeType;
+
+const CHALLENGES: &[(&str, ChallengeType)] =
+    &[("tls-alpn-01", ChallengeType::TlsAlpn01), ("http-01", ChallengeType::Http01)];
+
+pub(super) fn check(raw: &RawAcme, findings: &mut Findings) -> Acme {
+    let at = KeyPath::dotted("acme");
+    directory(&raw.directory, &at.key("directory"), findings);
+    for (index, contact) in raw.contact.iter().enumerate() {
+        self::contact(contact, &at.key("contact").index(index), findings);
+    }
+    let challenges = challenges(&raw.challenges, &at.key("challenges"), findings);
+    let ca_root =
+        raw.ca_root.as_deref().map(|path| files::existing(path, &at.key("ca_root"), findings));
+    if let Some(name) = &raw.profile {
+        profile(name, &at.key("profile"), findings);
+    }
+    let eab = raw.eab.as_ref().and_then(|eab| self::eab(eab, &at.key("eab"), findings));
+    Acme {
+        directory: raw.directory.clone(),
+        contact: raw.contact.clone(),
+        accept_terms: raw.accept_terms,
+        challenges,
+        ca_root,
+        profile: raw.profile.clone(),
+        eab,
+        renewal_info: raw.renewal_info,
+    }
+}
+
+/// Whether `directory` is one of Let's Encrypt's, whose rules are known.
+pub(super) fn is_lets_encrypt(directory: &str) -> bool {
+    let host = Url::parse(directory).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| host.ends_with(".api.letsencrypt.org"))
+}
+
+/// A profile's name, as in a directory's `meta.profiles`.
+pub(super) fn profile(name: &str, key: &KeyPath, findings: &mut Findings) {
+    if findings.is_spoilt(key) {
+        return;
+    }
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        findings
+            .error(key, format!("the profile {} is no name of a profile", quoted(name)))
+            .expected("a name that the CA lists in its directory, such as \"tlsserver\"")
+            .hint("leave the key out for the CA's default");
+    }
+}
+
+fn directory(text: &str, key: &KeyPath, findings: &mut Findings) {
+    if findings.is_spoilt(key) {
+        return;
+    }
+    let problem = match Url::parse(text) {
+        Err(error) => format!("the directory {} is no URL: {error}", quoted(text)),
+        Ok(url) if url.scheme() != "https" => {
+            format!("the directory {} is no https URL", quoted(text))
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "the directory has a user name or password in it".to_owned()
+        }
+        Ok(url) if url.fragment().is_some() => {
+            format!("the directory {} has a fragment", quoted(text))
+        }
+        Ok(_) => return,
+    };
+    let default = RawAcme::default().directory;
+    findings
+        .error(key, problem)
+        .expected("the https URL of an ACME directory (RFC 8555, section 7.1.1)")
+        .hint(format!("{default:?}"));
+}
+
+fn contact(text: &str, key: &KeyPath, findings: &mut Findings) {
+    if findings.is_spoilt(key) {
+        return;
+    }
+    let address = text.strip_prefix("mailto:");
+    // One plain address: RFC 8555, section 7.3, forbids further addresses and header fields.
+    let plain = address.and_then(|address| address.split_once('@')).is_some_and(|(user, host)| {
+        let odd = |c: char| !c.is_ascii_graphic() || matches!(c, ',' | '?' | '@' | '<' | '>');
+        !user.is_empty() && host.contains('.') && !user.contains(odd) && !host.contains(odd)
+    });
+    if plain {
+        return;
+    }
+    let looks_like_mail = address.is_none() && text.contains('@') && !text.contains(':');
+    let finding = findings
+        .error(key, format!("the contact {} is no mailto: address", quoted(text)))
+        .expected("one address, such as \"mailto:ops@example.org\"");
+    if looks_like_mail {
+        finding.hint(format!("\"mailto:{}\"", text.trim().escape_default()));
+    }
+}
+
+fn challenges(raw: &[String], key: &KeyPath, findings: &mut Findings) -> Vec<ChallengeType> {
+    let known = || CHALLENGES.iter().map(|(name, _)| *name);
+    let listed = known().collect::<Vec<_>>().join(", ");
+    if raw.is_empty() && !findings.is_spoilt(key) {
+        findings
+            .error(key, "the list of challenges is empty")
+            .expected(format!("at least one of {listed}"))
+            .hint("leave the key out for both");
+    }
+    let mut wanted = Vec::new();
+    for (index, text) in raw.iter().enumerate() {
+        let key = key.index(index);
+        if findings.is_spoilt(&key) {
+            continue;
+        }
+        match CHALLENGES.iter().find(|(name, _)| name == text) {
+            Some((_, challenge)) if wanted.contains(challenge) => {
+                findings
+                    .error(&key, format!("the challenge {} stands twice", quoted(text)))
+                    .expected("each challenge once, best first");
+            }
+            Some((_, challenge)) => wanted.push(*challenge),
+            None => {
+                let finding = findings
+                    .error(&key, format!("the challenge {} is not known", quoted(text)))
+                    .expected(format!("one of {listed}"));
+                if let Some(meant) = suggest::nearest(text, known()) {
+                    finding.hint(format!("{meant:?}"));
+                }
+            }
+        }
+    }
+    wanted
+}
+
+fn eab(raw: &RawEab, at: &KeyPath, findings: &mut Findings) -> Option<Eab> {
+    let kid = raw.kid.as_deref().unwrap_or_default();
+    let key = at.key("kid");
+    if !findings.is_spoilt(&key) && (kid.is_empty() || kid.chars().any(char::is_control)) {
+        findings
+            .error(&key, "external account binding has no key identifier")
+            .expected("`kid`, as the CA gave it");
+    }
+    let key = at.key("hmac_key_file");
+    let Some(path) = &raw.hmac_key_file else {
+        if !findings.is_spoilt(&key) {
+            findings
+                .error(&key, "external account binding has no key")
+                .expected("`hmac_key_file`, the path of a file with the base64url key of the CA");
+        }
+        return None;
+    };
+    let hmac_key_file = files::existing(path, &key, findings);
+    Some(Eab { kid: kid.to_owned(), hmac_key_file })
+}

@@ -1,0 +1,75 @@
+//! `[edge]`: deadlines and limits of the front door.
+
+use std::num::NonZero;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::super::finding::Findings;
+use super::super::key_path::KeyPath;
+use super::super::model::Edge;
+use super::super::quantity::{self, QuantityError};
+use super::super::raw::RawEdge;
+use super::quoted;
+
+/// Below, no connection over a long way ever gets through.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// Above, a deadline keeps nothing from growing.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+const WORKERS: RangeInclusive<u64> = 0..=1024;
+const ORIGIN_IDLE: RangeInclusive<u64> = 0..=65_536;
+const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
+
+pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
+    let workers = match number(raw.workers, "workers", WORKERS, findings) {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        workers => workers,
+    };
+    Edge {
+        workers,
+        handshake_timeout: deadline(&raw.handshake_timeout, "handshake_timeout", findings),
+        header_timeout: deadline(&raw.header_timeout, "header_timeout", findings),
+        idle_timeout: deadline(&raw.idle_timeout, "idle_timeout", findings),
+        connect_timeout: deadline(&raw.connect_timeout, "connect_timeout", findings),
+        response_timeout: deadline(&raw.response_timeout, "response_timeout", findings),
+        body_timeout: deadline(&raw.body_timeout, "body_timeout", findings),
+        origin_idle: number(raw.origin_idle, "origin_idle", ORIGIN_IDLE, findings),
+        max_connections: number(raw.max_connections, "max_connections", CONNECTIONS, findings),
+        drain_timeout: deadline(&raw.drain_timeout, "drain_timeout", findings),
+    }
+}
+
+fn deadline(text: &str, name: &str, findings: &mut Findings) -> Duration {
+    let key = KeyPath::dotted("edge").key(name);
+    match quantity::duration(text) {
+        Ok(duration) if (SHORTEST..=LONGEST).contains(&duration) => duration,
+        Ok(_) | Err(QuantityError::TooLarge) => {
+            findings
+                .error(&key, format!("a deadline of {} is out of bounds", quoted(text)))
+                .expected("at least 100ms and at most 1h");
+            SHORTEST
+        }
+        Err(QuantityError::NoNumber | QuantityError::NoUnit) => {
+            let finding = findings
+                .error(&key, format!("{} is no duration", quoted(text)))
+                .expected("a whole number and one of ms, s, m, h, such as \"10s\"");
+            if text.parse::<u32>().is_ok() {
+                finding.hint(format!("\"{text}s\" for seconds"));
+            }
+            SHORTEST
+        }
+    }
+}
+
+fn number(value: u64, name: &str, bounds: RangeInclusive<u64>, findings: &mut Findings) -> usize {
+    let key = KeyPath::dotted("edge").key(name);
+    if !bounds.contains(&value) {
+        findings.error(&key, format!("{value} is out of bounds")).expected(format!(
+            "a number from {} to {}",
+            bounds.start(),
+            bounds.end()
+        ));
+    }
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

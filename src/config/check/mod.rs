@@ -1,0 +1,58 @@
+//! From the written form to the checked one, section by section.
+//!
+//! Every check goes on after a problem, with a stand-in for the value, so that all problems are
+//! found at once; a configuration with a stand-in in it never leaves this room.
+
+mod acme;
+mod edge;
+mod files;
+pub(super) mod hsts;
+mod listen;
+mod names;
+mod origin;
+mod service;
+mod site;
+
+use std::path::Path;
+
+use super::finding::Findings;
+use super::key_path::KeyPath;
+use super::model::Config;
+use super::raw::RawConfig;
+
+/// Checks everything; `line` tells on which line of the file a key stands.
+pub(super) fn config(
+    raw: &RawConfig,
+    source: Option<&Path>,
+    line: &dyn Fn(&KeyPath) -> usize,
+    findings: &mut Findings,
+) -> Config {
+    let acme = acme::check(&raw.acme, findings);
+    let listen = listen::check(&raw.listen, findings);
+    let state = service::state(&raw.state, findings);
+    let admin = service::admin(&raw.admin, findings);
+    let vault = service::vault(&raw.vault, findings);
+    let edge = edge::check(&raw.edge, findings);
+    let log = service::log(&raw.log, findings);
+    let sites = site::check_all(&raw.site, &acme, &listen, line, findings);
+    if sites.is_empty() && !findings.is_spoilt(&KeyPath::dotted("site")) {
+        findings
+            .warning(&KeyPath::root(), "there are no sites, so nothing will be served")
+            .hint("add a [[site]] with `names` and `origin`");
+    }
+    let source = source.map(Path::to_owned);
+    Config { acme, listen, state, admin, vault, edge, log, sites, source }
+}
+
+/// A text as it may be repeated in a message: in quotes, not endless, and without what may be a
+/// password.
+fn quoted(text: &str) -> String {
+    if text.contains('@') && text.contains("//") {
+        return "(not shown: it may hold a password)".to_owned();
+    }
+    let mut shown: String = text.chars().take(80).collect();
+    if shown.len() < text.len() {
+        shown.push_str("...");
+    }
+    format!("{shown:?}")
+}

@@ -1,0 +1,156 @@
+//! `origin` of a site: the plain server behind it.
+
+use http::uri::Authority;
+use url::{Host, Url};
+
+use super::super::finding::Findings;
+use super::super::key_path::KeyPath;
+use super::super::model::{Listen, Origin};
+use super::super::suggest;
+use super::quoted;
+
+const WELCOME: &str = "builtin:welcome";
+const EXPECTED: &str = "a URL such as \"http://127.0.0.1:8080\"";
+
+pub(super) fn check(
+    raw: Option<&str>,
+    listen: &Listen,
+    key: &KeyPath,
+    findings: &mut Findings,
+) -> Origin {
+    let Some(text) = raw else {
+        if !findings.is_spoilt(key) {
+            findings
+                .error(key, "the site has no origin, so there is nothing to serve")
+                .expected("`origin`, the plain-HTTP server behind the site")
+                .hint("origin = \"http://127.0.0.1:8080\"");
+        }
+        return Origin::Welcome;
+    };
+    if text == WELCOME {
+        return Origin::Welcome;
+    }
+    let origin = Url::parse(text).map_err(|error| no_url(text, &error)).and_then(|url| {
+        let authority = authority(text, &url)?;
+        not_ourselves(&url, listen)?;
+        Ok(authority)
+    });
+    match origin {
+        Ok(authority) => Origin::Http(authority),
+        Err(Refusal { problem, hint }) => {
+            let finding = findings.error(key, problem).expected(EXPECTED);
+            if let Some(hint) = hint {
+                finding.hint(hint);
+            }
+            Origin::Welcome
+        }
+    }
+}
+
+struct Refusal {
+    problem: String,
+    hint: Option<String>,
+}
+
+fn refuse<T>(problem: impl Into<String>, hint: Option<String>) -> Result<T, Refusal> {
+    Err(Refusal { problem: problem.into(), hint })
+}
+
+fn no_url(text: &str, error: &url::ParseError) -> Refusal {
+    if text.starts_with("builtin") {
+        let meant = suggest::nearest(text, [WELCOME]);
+        let problem = format!("there is no built-in origin {}", quoted(text));
+        return Refusal { problem, hint: meant.map(|meant| format!("{meant:?}")) };
+    }
+    // `localhost:8080` is a URL of the scheme `localhost`, and comes by `authority`.
+    let with_scheme = format!("http://{text}");
+    let sound = !text.contains("//") && Url::parse(&with_scheme).is_ok_and(|url| bare(&url));
+    let problem = format!("the origin {} is no URL: {error}", quoted(text));
+    Refusal { problem, hint: sound.then(|| format!("{with_scheme:?}")) }
+}
+
+/// Whether a URL is host and port alone.
+fn bare(url: &Url) -> bool {
+    url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && matches!(url.path(), "" | "/")
+        && url.query().is_none()
+        && url.fragment().is_none()
+}
+
+fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
+    match url.scheme() {
+        "http" => {}
+        "https" => {
+            let mut plain = url.clone();
+            let hint = plain.set_scheme("http").is_ok() && bare(&plain);
+            let hint = hint.then(|| format!("{:?}", plain.as_str().trim_end_matches('/')));
+            return refuse("the origin is an https URL; keyward speaks http:// only for now", hint);
+        }
+        "builtin" => {
+            return refuse(
+                format!("there is no built-in origin {}", quoted(text)),
+                Some(format!("{WELCOME:?}")),
+            );
+        }
+        other => {
+            let with_scheme = format!("http://{text}");
+            let host_and_port = Url::parse(&with_scheme).is_ok_and(|url| bare(&url));
+            let problem = if host_and_port {
+                format!("the origin {} has no scheme", quoted(text))
+            } else {
+                format!("the origin has the scheme {}", quoted(other))
+            };
+            return refuse(problem, host_and_port.then(|| format!("{with_scheme:?}")));
+        }
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // The text is not repeated: a password stands in it.
+        return refuse("the origin has a user name or password in it", None);
+    }
+    let Some(host) = url.host_str() else {
+        return refuse(format!("the origin {} has no host", quoted(text)), None);
+    };
+    let Some(port) = url.port_or_known_default().filter(|port| *port != 0) else {
+        return refuse(format!("the origin {} has port 0", quoted(text)), None);
+    };
+    let base = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let without = Some(format!("\"http://{base}\""));
+    if !matches!(url.path(), "" | "/") {
+        return refuse("the origin has a path; requests keep the path they come with", without);
+    }
+    if url.query().is_some() {
+        return refuse("the origin has a query; requests keep the one they come with", without);
+    }
+    if url.fragment().is_some() {
+        return refuse("the origin has a fragment, which is never sent to a server", without);
+    }
+    format!("{host}:{port}")
+        .parse()
+        .or_else(|_| refuse(format!("the origin {} has no usable host", quoted(text)), None))
+}
+
+/// Refuses what leads straight back to a listener of ours, where each request would go round
+/// until something gives way.
+fn not_ourselves(url: &Url, listen: &Listen) -> Result<(), Refusal> {
+    let address = match url.host() {
+        Some(Host::Ipv4(address)) => Some(address.into()),
+        Some(Host::Ipv6(address)) => Some(std::net::IpAddr::V6(address).to_canonical()),
+        _ => None,
+    };
+    let here = address.is_some_and(|address| address.is_loopback() || address.is_unspecified())
+        || url.host_str() == Some("localhost");
+    let loops = listen.https.iter().chain(&listen.http).find(|listener| {
+        let ip = listener.ip();
+        Some(listener.port()) == url.port_or_known_default()
+            && (address == Some(ip) || here && (ip.is_unspecified() || url.domain().is_some()))
+    });
+    match loops {
+        Some(listener) => refuse(
+            format!("the origin leads back to keyward itself, which listens on {listener}"),
+            Some("the port of the server behind the site".to_owned()),
+        ),
+        None => Ok(()),
+    }
+}

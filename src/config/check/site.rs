@@ -1,0 +1,192 @@
+//! `[[site]]`: what is served under which names, and who issues its certificate.
+
+use super::super::finding::Findings;
+use super::super::key_path::KeyPath;
+use super::super::model::{Acme, Listen, Site};
+use super::super::raw::RawSite;
+use super::super::suggest;
+use super::names::Seen;
+use super::{acme, hsts, names, origin, quoted};
+use crate::cert::identifier::Identifier;
+use crate::cert::key::KeyAlgorithm;
+use crate::cert::spec::IssuerName;
+
+const ISSUERS: [&str; 2] = ["acme", "internal"];
+
+const KEYS: [(&str, KeyAlgorithm); 3] = [
+    ("p256", KeyAlgorithm::P256),
+    ("p384", KeyAlgorithm::P384),
+    ("rsa2048", KeyAlgorithm::Rsa2048),
+];
+
+pub(super) fn check_all(
+    raw: &[RawSite],
+    acme: &Acme,
+    listen: &Listen,
+    line: &dyn Fn(&KeyPath) -> usize,
+    findings: &mut Findings,
+) -> Vec<Site> {
+    let mut seen = Seen::new();
+    let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
+    let mut default_line = None;
+    let list = KeyPath::dotted("site");
+    for (number, raw) in raw.iter().enumerate() {
+        let at = list.index(number);
+        let line = line(&at);
+        let names = names::check(&raw.names, (number, line), &at, &mut seen, findings);
+        let issuer = issuer(raw, &names, acme, &at, findings);
+        if issuer != IssuerName::Internal {
+            provable(&names, acme, findings);
+            short_lived(raw, &names, acme, findings);
+        }
+        if let Some(name) = &raw.profile {
+            acme::profile(name, &at.key("profile"), findings);
+        }
+        if raw.default {
+            if let Some(first) = default_line {
+                findings
+                    .error(&at.key("default"), "there are two default sites")
+                    .expected(format!("one; the other begins on line {first}"))
+                    .hint("default = false on one of the two");
+            }
+            default_line = default_line.or(Some(line));
+        }
+        let origin = if findings.is_spoilt(&at) {
+            super::super::model::Origin::Welcome
+        } else {
+            origin::check(raw.origin.as_deref(), listen, &at.key("origin"), findings)
+        };
+        let hsts = hsts::check(raw.hsts.as_ref(), &issuer, &at.key("hsts"), findings);
+        sites.push(Site {
+            names: names.into_iter().map(|(name, _)| name).collect(),
+            origin,
+            issuer,
+            key: key(&raw.key, &at.key("key"), findings),
+            profile: raw.profile.clone(),
+            hsts,
+            redirect: raw.redirect,
+            default: raw.default,
+            preserve_host: raw.preserve_host,
+            line,
+        });
+    }
+    terms(&sites, acme, &list, findings);
+    sites
+}
+
+/// Who issues: as the site says, else by its names.
+fn issuer(
+    raw: &RawSite,
+    names: &[(Identifier, KeyPath)],
+    acme: &Acme,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> IssuerName {
+    let public = IssuerName::Acme(acme.directory.clone());
+    let internal: Vec<_> = names.iter().filter(|(name, _)| name.is_internal()).collect();
+    match raw.issuer.as_deref() {
+        Some("internal") => IssuerName::Internal,
+        // A directory with a root of its own is a private CA, which may sign any name.
+        Some("acme") if acme.ca_root.is_some() => public,
+        Some("acme") => {
+            for (name, key) in internal {
+                findings
+                    .error(key, format!("no public CA signs {name}"))
+                    .expected("a public name with issuer \"acme\"")
+                    .hint("issuer = \"internal\", or acme.ca_root for a private CA");
+            }
+            public
+        }
+        Some(other) => {
+            let finding = findings
+                .error(&at.key("issuer"), format!("the issuer {} is not known", quoted(other)))
+                .expected("\"acme\" or \"internal\"");
+            if let Some(meant) = suggest::nearest(other, ISSUERS) {
+                finding.hint(format!("{meant:?}"));
+            }
+            public
+        }
+        None if internal.len() == names.len() && !names.is_empty() => IssuerName::Internal,
+        None => {
+            if let Some((name, key)) = internal.first() {
+                findings
+                    .error(key, format!("no public CA signs {name}, and other names are public"))
+                    .expected("names of one kind in a site")
+                    .hint("a second [[site]] with the same origin, or issuer = \"internal\"");
+            }
+            public
+        }
+    }
+}
+
+/// Whether some configured challenge proves each name.
+fn provable(names: &[(Identifier, KeyPath)], acme: &Acme, findings: &mut Findings) {
+    if acme.challenges.is_empty() {
+        return;
+    }
+    for (name, key) in names {
+        if acme.challenges.iter().any(|challenge| challenge.can_prove(name)) {
+            continue;
+        }
+        let challenges: Vec<String> = acme.challenges.iter().map(ToString::to_string).collect();
+        let challenges = challenges.join(" or ");
+        findings
+            .error(key, format!("{challenges} cannot prove {name} to a public CA"))
+            .expected("plain names; a wildcard is proven by DNS only")
+            .hint("list the names one by one, or issuer = \"internal\"");
+    }
+}
+
+/// Let's Encrypt signs addresses under its profile `shortlived` only.
+fn short_lived(
+    raw: &RawSite,
+    names: &[(Identifier, KeyPath)],
+    acme: &Acme,
+    findings: &mut Findings,
+) {
+    let profile = raw.profile.as_deref().or(acme.profile.as_deref());
+    if profile == Some("shortlived") || !acme::is_lets_encrypt(&acme.directory) {
+        return;
+    }
+    for (name, key) in names {
+        if matches!(name, Identifier::Ip(_)) && !name.is_internal() {
+            findings
+                .warning(key, format!("Let's Encrypt signs {name} under one profile only"))
+                .hint("profile = \"shortlived\"");
+        }
+    }
+}
+
+fn key(text: &str, key: &KeyPath, findings: &mut Findings) -> KeyAlgorithm {
+    if let Some((_, algorithm)) = KEYS.iter().find(|(name, _)| *name == text) {
+        return *algorithm;
+    }
+    let finding = findings
+        .error(key, format!("the kind of key {} is not known", quoted(text)))
+        .expected("one of p256, p384, rsa2048");
+    if let Some(meant) = suggest::nearest(text, KEYS.map(|(name, _)| name)) {
+        finding.hint(format!("{meant:?}"));
+    }
+    KeyAlgorithm::default()
+}
+
+/// A public CA issues to nobody who has not accepted its terms.
+fn terms(sites: &[Site], acme: &Acme, list: &KeyPath, findings: &mut Findings) {
+    let key = KeyPath::dotted("acme.accept_terms");
+    if acme.accept_terms || findings.is_spoilt(&key) {
+        return;
+    }
+    let ordering = sites
+        .iter()
+        .enumerate()
+        .find(|(_, site)| matches!(site.issuer, IssuerName::Acme(_)) && !site.names.is_empty());
+    let Some((number, site)) = ordering else { return };
+    let issuer = &site.issuer;
+    findings
+        .error(
+            &key,
+            format!("the terms of {issuer} are not accepted, which issues {}", site.name()),
+        )
+        .expected("accept_terms = true below [acme], once you have read them")
+        .hint(format!("that, or issuer = \"internal\" in {}", list.index(number).in_words()));
+}

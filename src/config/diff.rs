@@ -1,0 +1,132 @@
+//! What differs between two configurations, and which of it a running daemon can take up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::model::{Config, Site};
+use crate::cert::identifier::Identifier;
+
+/// Whether a running daemon takes up a changed key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reload {
+    /// At the next reload.
+    Hot,
+    /// Only at the next start.
+    Restart,
+}
+
+/// Keys, or whole sections, that need a restart.
+const RESTART: &[&str] = &["state.dir", "admin.socket", "vault", "edge.workers"];
+
+/// Whether the key with this dotted path is taken up by a reload.
+pub fn reload_class(path: &str) -> Reload {
+    let needs_restart = RESTART.iter().any(|key| {
+        path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    });
+    if needs_restart { Reload::Restart } else { Reload::Hot }
+}
+
+/// What differs between two configurations. Sites are told apart by their first name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes {
+    /// Sites that are new.
+    pub added: Vec<Identifier>,
+    /// Sites that are gone.
+    pub removed: Vec<Identifier>,
+    /// Sites that are not what they were.
+    pub changed: Vec<Identifier>,
+    /// Sections of which some key changed.
+    pub sections: Vec<&'static str>,
+    /// Changed keys that only a restart takes up.
+    pub restart: Vec<&'static str>,
+}
+
+/// What leads from `old` to `new`.
+pub fn diff(old: &Config, new: &Config) -> Changes {
+    let mut changes = Changes::default();
+    sites(&old.sites, &new.sites, &mut changes);
+    for (section, changed) in [
+        ("acme", old.acme != new.acme),
+        ("listen", old.listen != new.listen),
+        ("state", old.state != new.state),
+        ("admin", old.admin != new.admin),
+        ("vault", old.vault != new.vault),
+        ("edge", old.edge != new.edge),
+        ("log", old.log != new.log),
+    ] {
+        if changed {
+            changes.sections.push(section);
+        }
+    }
+    for (key, changed) in [
+        ("state.dir", old.state.dir != new.state.dir),
+        ("admin.socket", old.admin.socket != new.admin.socket),
+        ("vault.master_key", old.vault.master_key != new.vault.master_key),
+        ("vault.cache", old.vault.cache != new.vault.cache),
+        ("edge.workers", old.edge.workers != new.edge.workers),
+    ] {
+        if changed {
+            changes.restart.push(key);
+        }
+    }
+    changes
+}
+
+fn sites(old: &[Site], new: &[Site], changes: &mut Changes) {
+    let before: BTreeMap<&Identifier, &Site> = old.iter().map(|site| (site.name(), site)).collect();
+    let after: BTreeMap<&Identifier, &Site> = new.iter().map(|site| (site.name(), site)).collect();
+    for site in old {
+        if !after.contains_key(site.name()) {
+            changes.removed.push(site.name().clone());
+        }
+    }
+    for site in new {
+        match before.get(site.name()) {
+            None => changes.added.push(site.name().clone()),
+            Some(former) if !same(former, site) => changes.changed.push(site.name().clone()),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether two sites do the same; where they stand in the file is no difference.
+fn same(one: &Site, two: &Site) -> bool {
+    let moved = Site { line: two.line, ..one.clone() };
+    moved == *two
+}
+
+impl Changes {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Changes {
+    /// One line for each kind of change, without a line break at the end; for the journal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing changed");
+        }
+        let names = |names: &[Identifier]| {
+            let names: Vec<String> = names.iter().map(Identifier::to_string).collect();
+            names.join(", ")
+        };
+        let lines = [
+            ("sites added", names(&self.added)),
+            ("sites removed", names(&self.removed)),
+            ("sites changed", names(&self.changed)),
+            ("sections changed", self.sections.join(", ")),
+            ("in force only after a restart", self.restart.join(", ")),
+        ];
+        let mut first = true;
+        for (label, what) in lines.iter().filter(|(_, what)| !what.is_empty()) {
+            if !first {
+                f.write_str("\n")?;
+            }
+            first = false;
+            write!(f, "{label}: {what}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! Every key there is, with its default: what `config/reference.toml` is held against.
+
+use figment::value::{Dict, Value};
+
+use super::raw::{RawConfig, RawHsts, RawHstsTable, RawSite};
+use super::shape::{self, Kind};
+
+/// A key of the configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Key {
+    /// Its dotted path; keys of a site begin with `site.`.
+    pub path: String,
+    /// The default as TOML; `None` when there is none or it depends on other keys.
+    pub default: Option<String>,
+    /// A value it may have, as TOML; the default where there is one.
+    pub example: String,
+}
+
+/// Every key, sorted by path.
+pub fn keys() -> Vec<Key> {
+    let mut keys = Vec::new();
+    collect(&shape::shape(), Some(&defaults()), "", &mut keys);
+    keys
+}
+
+/// The defaults, those of a site included.
+#[expect(clippy::expect_used, reason = "a constant value of the program, read by every test")]
+fn defaults() -> Dict {
+    let table = RawHsts::Table(RawHstsTable::default());
+    let site = RawSite { hsts: Some(table), ..RawSite::default() };
+    let raw = RawConfig { site: vec![site], ..RawConfig::default() };
+    let value = Value::serialize(raw).expect("the defaults are plain data");
+    let mut defaults = value.into_dict().expect("the defaults are a struct");
+    if let Some(Value::Array(_, sites)) = defaults.get_mut("site")
+        && let Some(Value::Dict(_, site)) = sites.first_mut()
+    {
+        // The empty list is no default: a site must have names.
+        site.remove("names");
+    }
+    defaults
+}
+
+fn collect(shape: &Dict, defaults: Option<&Dict>, prefix: &str, keys: &mut Vec<Key>) {
+    for (name, example) in shape {
+        let path = format!("{prefix}{name}");
+        let default = defaults.and_then(|defaults| defaults.get(name));
+        let (inner, inner_default) = match Kind::of(example) {
+            Kind::Table => (example.as_dict(), default.and_then(Value::as_dict)),
+            Kind::Tables => (first(example), default.and_then(first)),
+            Kind::Text | Kind::Flag | Kind::Count | Kind::Texts => {
+                let default = default.map(toml);
+                let example = default.clone().unwrap_or_else(|| toml(example));
+                keys.push(Key { path, default, example });
+                continue;
+            }
+        };
+        if let Some(inner) = inner {
+            collect(inner, inner_default, &format!("{path}."), keys);
+        }
+    }
+}
+
+fn first(list: &Value) -> Option<&Dict> {
+    list.as_array()?.first()?.as_dict()
+}
+
+/// A value as it stands in a file.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => toml_edit::Value::from(text.as_str()).to_string(),
+        Value::Bool(_, flag) => flag.to_string(),
+        Value::Num(_, number) => {
+            number.to_u128().map_or_else(String::new, |number| number.to_string())
+        }
+        Value::Array(_, items) => {
+            let items: Vec<String> = items.iter().map(toml).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Char(..) | Value::Empty(..) | Value::Dict(..) => String::new(),
+    }
+}

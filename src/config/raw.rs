@@ -1,0 +1,241 @@
+//! The configuration as it is written: names of keys, their defaults, nothing checked.
+//!
+//! [`RawConfig::default`] is where every default stands. [`RawConfig::example`] has a value for
+//! every key there is; [`super::shape`] takes the names and kinds of keys from it, so a key that
+//! is added here is known everywhere, and the compiler asks for its example.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::hsts::TWO_YEARS;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) acme: RawAcme,
+    pub(super) listen: RawListen,
+    pub(super) state: RawState,
+    pub(super) admin: RawAdmin,
+    pub(super) vault: RawVault,
+    pub(super) edge: RawEdge,
+    pub(super) log: RawLog,
+    pub(super) site: Vec<RawSite>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAcme {
+    pub(super) directory: String,
+    pub(super) contact: Vec<String>,
+    pub(super) accept_terms: bool,
+    pub(super) challenges: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ca_root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<String>,
+    pub(super) renewal_info: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) eab: Option<RawEab>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawEab {
+    pub(super) kid: Option<String>,
+    pub(super) hmac_key_file: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawListen {
+    pub(super) https: Vec<String>,
+    pub(super) http: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawState {
+    pub(super) dir: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAdmin {
+    pub(super) socket: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) group: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawVault {
+    pub(super) master_key: String,
+    pub(super) cache: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawEdge {
+    pub(super) workers: u64,
+    pub(super) handshake_timeout: String,
+    pub(super) header_timeout: String,
+    pub(super) idle_timeout: String,
+    pub(super) connect_timeout: String,
+    pub(super) response_timeout: String,
+    pub(super) body_timeout: String,
+    pub(super) origin_idle: u64,
+    pub(super) max_connections: u64,
+    pub(super) drain_timeout: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawSite {
+    pub(super) names: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) issuer: Option<String>,
+    pub(super) key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hsts: Option<RawHsts>,
+    pub(super) redirect: bool,
+    pub(super) default: bool,
+    pub(super) preserve_host: bool,
+}
+
+/// `hsts = true`, `hsts = false`, or a table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawHsts {
+    Switch(bool),
+    Table(RawHstsTable),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawHstsTable {
+    pub(super) max_age: u64,
+    pub(super) include_subdomains: bool,
+    pub(super) preload: bool,
+}
+
+impl Default for RawAcme {
+    fn default() -> Self {
+        Self {
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            contact: Vec::new(),
+            accept_terms: false,
+            challenges: vec!["tls-alpn-01".to_owned(), "http-01".to_owned()],
+            ca_root: None,
+            profile: None,
+            renewal_info: true,
+            eab: None,
+        }
+    }
+}
+
+impl Default for RawListen {
+    fn default() -> Self {
+        Self { https: vec!["[::]:443".to_owned()], http: vec!["[::]:80".to_owned()] }
+    }
+}
+
+impl Default for RawState {
+    fn default() -> Self {
+        Self { dir: "/var/lib/keyward".to_owned() }
+    }
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
+        Self { socket: "/run/keyward/admin.sock".to_owned(), group: None }
+    }
+}
+
+impl Default for RawVault {
+    fn default() -> Self {
+        Self { master_key: "auto".to_owned(), cache: "64MiB".to_owned() }
+    }
+}
+
+impl Default for RawEdge {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            handshake_timeout: "10s".to_owned(),
+            header_timeout: "10s".to_owned(),
+            idle_timeout: "60s".to_owned(),
+            connect_timeout: "5s".to_owned(),
+            response_timeout: "60s".to_owned(),
+            body_timeout: "60s".to_owned(),
+            origin_idle: 32,
+            max_connections: 10_000,
+            drain_timeout: "30s".to_owned(),
+        }
+    }
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: "auto".to_owned() }
+    }
+}
+
+impl Default for RawSite {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            origin: None,
+            issuer: None,
+            key: "p256".to_owned(),
+            profile: None,
+            hsts: None,
+            redirect: true,
+            default: false,
+            preserve_host: true,
+        }
+    }
+}
+
+impl Default for RawHstsTable {
+    fn default() -> Self {
+        Self { max_age: TWO_YEARS, include_subdomains: false, preload: false }
+    }
+}
+
+impl RawConfig {
+    /// A value for every key, the default where there is one.
+    pub(super) fn example() -> Self {
+        Self {
+            acme: RawAcme {
+                ca_root: Some("/etc/keyward/directory-root.pem".to_owned()),
+                profile: Some("tlsserver".to_owned()),
+                eab: Some(RawEab {
+                    kid: Some("kid-1".to_owned()),
+                    hmac_key_file: Some("/etc/keyward/eab.key".to_owned()),
+                }),
+                ..RawAcme::default()
+            },
+            admin: RawAdmin { group: Some("keyward".to_owned()), ..RawAdmin::default() },
+            site: vec![RawSite {
+                names: vec!["example.org".to_owned(), "www.example.org".to_owned()],
+                origin: Some("http://127.0.0.1:8080".to_owned()),
+                issuer: Some("acme".to_owned()),
+                profile: Some("tlsserver".to_owned()),
+                hsts: Some(RawHsts::Table(RawHstsTable::default())),
+                ..RawSite::default()
+            }],
+            ..Self::default()
+        }
+    }
+}
