@@ -39,6 +39,29 @@ pub const CONFIG_BYTES: u64 = 64 * 1024 * 1024;
 /// Largest answer read from a CA: a chain of a few certificates is about 8 KiB.
 pub const CA_ANSWER: usize = 1024 * 1024;
 
+/// To connect to the CA's host, over all of its addresses.
+pub const CA_CONNECT: Duration = Duration::from_secs(10);
+
+/// One request to the CA and its whole answer. Some CAs sign within the finalize request.
+pub const CA_EXCHANGE: Duration = Duration::from_secs(45);
+
+/// How long the CA may take to check the challenges of one order; then the lease goes back and
+/// the order is asked again later.
+pub const CA_VALIDATION: Duration = Duration::from_secs(120);
+
+/// How long the CA may take to sign once the order is finalised.
+pub const CA_SIGNING: Duration = Duration::from_secs(90);
+
+/// Repetitions of one request because of refused nonces, each with three tries of its own: at one
+/// nonce in two refused, about one request in 10^27 still fails.
+pub const NONCE_TRIES: u32 = 30;
+
+/// Characters of a CA's text that are kept in a failure.
+pub const FAILURE_TEXT: usize = 400;
+
+/// How long a CA's directory is believed; any failure ends it sooner.
+pub const DIRECTORY_LIFE: Duration = Duration::from_secs(3600);
+
 /// Names in one certificate; Let's Encrypt's classic profile admits a hundred.
 pub const NAMES_PER_CERTIFICATE: usize = 100;
 

@@ -1,1 +1,15 @@
 //! Certificates from an ACME CA (RFC 8555) or from the internal CA.
+//!
+//! [`AcmeIssuer`] and [`InternalCa`] implement [`crate::cert::ports::CertificateAuthority`]; both
+//! keep what must survive a restart in a [`crate::cert::ports::Book`] and let the vault sign.
+//! [`trust`] puts the internal CA's root where clients of this machine look for roots.
+
+mod acme;
+mod csr;
+mod internal;
+pub mod trust;
+
+pub use acme::AcmeIssuer;
+pub use acme::AcmeOptions;
+pub use internal::InternalCa;
+pub use internal::InternalOptions;

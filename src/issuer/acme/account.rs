@@ -1,0 +1,280 @@
+//! Who we are at the CA: one account for each directory and external binding, kept over restarts.
+//!
+//! The account key has to enter this process, because instant-acme signs with it: at rest it is
+//! sealed by the vault. Contacts are no part of the account's identity and may change.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use instant_acme::Account;
+use instant_acme::AccountBuilder;
+use instant_acme::ExternalAccountKey;
+use instant_acme::NewAccount;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use serde::Deserialize;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use zeroize::Zeroize as _;
+
+use super::AcmeOptions;
+use super::classify;
+use super::client::CaClient;
+use super::client::Hint;
+use super::client::JobClient;
+use super::directory::Directory;
+use crate::base::Secret;
+use crate::cert::failure::Failure;
+use crate::cert::failure::FailureKind;
+use crate::cert::failure::Remedy;
+use crate::cert::ports::Shelf;
+
+/// First octet of the stored form.
+const VERSION: u8 = 1;
+
+/// Finds the account, or opens one.
+#[derive(Debug)]
+pub(super) struct AccountDesk {
+    options: AcmeOptions,
+    current: ArcSwapOption<Entry>,
+    /// URL of the account that the CA has forgotten: it is not read from the book again.
+    forgotten: ArcSwapOption<String>,
+    /// One at a time reads or opens an account.
+    turn: Semaphore,
+}
+
+/// An account that is ready for use.
+#[derive(Clone)]
+pub(super) struct Entry {
+    url: String,
+    key: Arc<Secret<Vec<u8>>>,
+    /// Whether this process opened it a moment ago: then there is no point in opening another.
+    pub(super) is_new: bool,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({})", self.url)
+    }
+}
+
+/// What the book holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    url: String,
+    contact: Vec<String>,
+    sealed_key: Vec<u8>,
+}
+
+impl Entry {
+    /// The account as instant-acme wants it, for one job.
+    pub(super) async fn open(
+        &self,
+        client: &CaClient,
+        directory: &Arc<Directory>,
+        hint: &Hint,
+    ) -> Result<Account, Failure> {
+        builder(client, directory, hint)
+            .from_parts(
+                self.url.clone(),
+                PrivatePkcs8KeyDer::from(self.key.expose().as_slice()),
+                directory.url.clone(),
+            )
+            .await
+            .map_err(|error| damaged(&error.to_string()))
+    }
+
+    /// The same, not to be replaced by another.
+    pub(super) fn as_new(&self) -> Arc<Self> {
+        Arc::new(Self { is_new: true, ..self.clone() })
+    }
+}
+
+fn builder(client: &CaClient, directory: &Arc<Directory>, hint: &Hint) -> AccountBuilder {
+    let job = JobClient::new(client.clone(), Arc::clone(directory), Arc::clone(hint));
+    Account::builder_with_http(Box::new(job))
+}
+
+fn damaged(what: &str) -> Failure {
+    Failure::new(FailureKind::Account, format!("the stored account is damaged: {what}"))
+}
+
+impl AccountDesk {
+    pub(super) fn new(options: &AcmeOptions) -> Self {
+        Self {
+            options: options.clone(),
+            current: ArcSwapOption::empty(),
+            forgotten: ArcSwapOption::empty(),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// Under this name the account is kept, and this label its key is sealed with.
+    fn name(&self) -> String {
+        let config = &self.options.config;
+        match &config.eab {
+            Some(eab) => format!("{}#{}", config.directory, eab.kid),
+            None => config.directory.clone(),
+        }
+    }
+
+    /// The account, from memory, from the book, or opened now.
+    ///
+    /// A crash between the CA's answer and the book leaves an account that nobody uses.
+    pub(super) async fn entry(
+        &self,
+        client: &CaClient,
+        directory: &Arc<Directory>,
+    ) -> Result<Arc<Entry>, Failure> {
+        if let Some(entry) = self.current.load_full() {
+            return Ok(entry);
+        }
+        let _turn = self
+            .turn
+            .acquire()
+            .await
+            .map_err(|_| Failure::new(FailureKind::Lapsed, "the account desk is closed"))?;
+        if let Some(entry) = self.current.load_full() {
+            return Ok(entry);
+        }
+        let stored = self.options.book.get(Shelf::Accounts, &self.name()).await?;
+        let stored = stored.map(|bytes| Record::from_bytes(&bytes)).transpose()?;
+        let forgotten = self.forgotten.load_full();
+        let entry = match stored {
+            Some(record) if forgotten.as_deref() != Some(&record.url) => {
+                self.reuse(client, directory, record).await?
+            }
+            _ => self.create(client, directory).await?,
+        };
+        let entry = Arc::new(entry);
+        self.current.store(Some(Arc::clone(&entry)));
+        Ok(entry)
+    }
+
+    /// The CA does not know `entry`: the next call of [`Self::entry`] opens another.
+    pub(super) fn forget(&self, entry: &Arc<Entry>) {
+        let held = self.current.load_full();
+        if held.is_some_and(|held| held.url == entry.url) {
+            self.forgotten.store(Some(Arc::new(entry.url.clone())));
+            self.current.store(None);
+        }
+    }
+
+    async fn reuse(
+        &self,
+        client: &CaClient,
+        directory: &Arc<Directory>,
+        mut record: Record,
+    ) -> Result<Entry, Failure> {
+        let key = self.options.secrets.open(&self.name(), &record.sealed_key).await?;
+        let entry = Entry { url: record.url.clone(), key: Arc::new(key), is_new: false };
+        let wanted = &self.options.config.contact;
+        if record.contact != *wanted {
+            let account = entry.open(client, directory, &Hint::default()).await?;
+            let contact: Vec<&str> = wanted.iter().map(String::as_str).collect();
+            match insist!(account.update_contacts(&contact).await) {
+                Ok(()) => {
+                    record.contact.clone_from(wanted);
+                    self.keep(&record).await?;
+                }
+                // A certificate matters more than a contact. If the account itself is the
+                // trouble, the order says so next.
+                Err(error) => tracing::warn!(
+                    reason = %classify::request(&error, self.options.clock.now()),
+                    "the CA does not take the new contacts, keeping the old ones"
+                ),
+            }
+        }
+        Ok(entry)
+    }
+
+    async fn create(
+        &self,
+        client: &CaClient,
+        directory: &Arc<Directory>,
+    ) -> Result<Entry, Failure> {
+        let config = &self.options.config;
+        if let Some(terms) = directory.terms.as_ref().filter(|_| !config.accept_terms) {
+            let detail = format!("the CA's terms of service are not accepted: {terms}");
+            return Err(Failure::new(FailureKind::Terms, classify::clean(&detail)));
+        }
+        let binding = match &config.eab {
+            Some(eab) => {
+                let key = read_hmac_key(&eab.hmac_key_file).await?;
+                Some(ExternalAccountKey::new(eab.kid.clone(), key.expose()))
+            }
+            None if directory.binding_required => {
+                let detail = "the CA wants an external account binding; set [acme.eab]";
+                return Err(Failure::new(FailureKind::Account, detail));
+            }
+            None => None,
+        };
+        let contact: Vec<&str> = config.contact.iter().map(String::as_str).collect();
+        let wanted = NewAccount {
+            contact: &contact,
+            terms_of_service_agreed: config.accept_terms,
+            only_return_existing: false,
+        };
+        let hint = Hint::default();
+        // Each repetition draws another key, which is fine: the ones before were not processed.
+        let created = insist!(
+            builder(client, directory, &hint)
+                .create(&wanted, directory.url.clone(), binding.as_ref())
+                .await
+        );
+        let (account, credentials) = created.map_err(|error| {
+            let mut failure = classify::request(&error, self.options.clock.now());
+            if failure.kind == FailureKind::Refused {
+                // Whatever is malformed about a new account is a matter of the account's settings.
+                failure.kind = FailureKind::Account;
+            }
+            failure
+        })?;
+        let key = Secret::new(credentials.private_key().secret_pkcs8_der().to_vec());
+        let sealed_key = self.options.secrets.seal(&self.name(), key.expose()).await?;
+        let url = account.id().to_owned();
+        let record = Record { url: url.clone(), contact: config.contact.clone(), sealed_key };
+        self.keep(&record).await?;
+        Ok(Entry { url, key: Arc::new(key), is_new: true })
+    }
+
+    async fn keep(&self, record: &Record) -> Result<(), Failure> {
+        self.options.book.put(Shelf::Accounts, &self.name(), record.to_bytes()?).await
+    }
+}
+
+impl Record {
+    fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
+        postcard::to_extend(self, vec![VERSION])
+            .map_err(|error| Failure::new(FailureKind::Store, error.to_string()))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => {
+                postcard::from_bytes(rest).map_err(|error| damaged(&error.to_string()))
+            }
+            Some((other, _)) => Err(damaged(&format!("unknown version {other}"))),
+            None => Err(damaged("empty")),
+        }
+    }
+}
+
+/// Reads the base64url key of an external binding, with or without padding.
+async fn read_hmac_key(path: &Path) -> Result<Secret<Vec<u8>>, Failure> {
+    let bad = |reason: &str| {
+        let detail = format!("[acme.eab] hmac_key_file {}: {reason}", path.display());
+        Failure::new(FailureKind::Account, detail).with_remedy(Remedy::Intervene)
+    };
+    let mut text = tokio::fs::read_to_string(path).await.map_err(|e| bad(&e.to_string()))?;
+    let decoded = URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('='));
+    text.zeroize();
+    match decoded {
+        Ok(key) if !key.is_empty() => Ok(Secret::new(key)),
+        // The decoder's own words would quote the key.
+        _ => Err(bad("not a base64url key")),
+    }
+}

@@ -1,0 +1,112 @@
+//! What the CA offers (RFC 8555, section 7.1.1), as far as instant-acme does not say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::classify;
+use super::client::CaClient;
+use crate::base::Timestamp;
+use crate::base::bounds;
+use crate::cert::failure::Failure;
+use crate::cert::failure::FailureKind;
+
+/// A CA's directory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    /// Where it was fetched.
+    pub(super) url: String,
+    /// The document itself.
+    pub(super) body: Bytes,
+    /// Where renewal information is, if there is any (RFC 9773, section 4.1).
+    pub(super) renewal_info: Option<String>,
+    /// Where the terms of service are, if there are any.
+    pub(super) terms: Option<String>,
+    /// Whether accounts need an external binding.
+    pub(super) binding_required: bool,
+    /// Names of the profiles.
+    pub(super) profiles: Vec<String>,
+    fetched: Timestamp,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    renewal_info: Option<String>,
+    #[serde(default)]
+    meta: Meta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Meta {
+    terms_of_service: Option<String>,
+    external_account_required: bool,
+    profiles: BTreeMap<String, serde_json::Value>,
+}
+
+impl Directory {
+    /// Fetches it.
+    pub(super) async fn fetch(
+        client: &CaClient,
+        url: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Self>, Failure> {
+        let (_, body) = client.get(url).await.map_err(|error| classify::answer(&error, now))?;
+        Self::parse(url, body, now).map(Arc::new)
+    }
+
+    fn parse(url: &str, body: Bytes, now: Timestamp) -> Result<Self, Failure> {
+        let wire: Wire = serde_json::from_slice(&body).map_err(|error| {
+            let detail = format!("the directory at {url} does not parse: {error}");
+            Failure::new(FailureKind::CaFault, classify::clean(&detail))
+        })?;
+        Ok(Self {
+            url: url.to_owned(),
+            body,
+            renewal_info: wire.renewal_info,
+            terms: wire.meta.terms_of_service,
+            binding_required: wire.meta.external_account_required,
+            profiles: wire.meta.profiles.into_keys().collect(),
+            fetched: now,
+        })
+    }
+
+    /// Whether it is still believed at `now`; a clock that went back ends it too.
+    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
+        self.fetched <= now && now.since(self.fetched) < bounds::DIRECTORY_LIFE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_directory_offers_is_read_and_all_of_it_is_optional() {
+        let now = Timestamp::from_unix(10_000);
+        let full = r#"{"newOrder": "https://ca.example/o", "renewalInfo": "https://ca.example/r",
+            "meta": {"termsOfService": "https://ca.example/t", "externalAccountRequired": true,
+                     "profiles": {"short": "six days", "classic": "ninety"}}}"#;
+        let directory = Directory::parse("https://ca.example/d", full.into(), now).unwrap();
+        assert_eq!(directory.renewal_info.as_deref(), Some("https://ca.example/r"));
+        assert_eq!(directory.terms.as_deref(), Some("https://ca.example/t"));
+        assert!(directory.binding_required);
+        assert_eq!(directory.profiles, ["classic", "short"]);
+        let bare = Directory::parse("u", "{}".into(), now).unwrap();
+        assert!(bare.renewal_info.is_none() && bare.terms.is_none() && !bare.binding_required);
+        let bad = Directory::parse("u", "<html>".into(), now).unwrap_err();
+        assert_eq!(bad.kind, FailureKind::CaFault);
+    }
+
+    #[test]
+    fn it_is_believed_for_an_hour_and_not_when_the_clock_went_back() {
+        let now = Timestamp::from_unix(10_000);
+        let directory = Directory::parse("u", "{}".into(), now).unwrap();
+        assert!(directory.is_fresh(now) && directory.is_fresh(Timestamp::from_unix(13_599)));
+        assert!(!directory.is_fresh(Timestamp::from_unix(13_600)));
+        assert!(!directory.is_fresh(Timestamp::from_unix(9_999)));
+    }
+}

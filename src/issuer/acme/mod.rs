@@ -1,0 +1,220 @@
+//! A CA that speaks ACME (RFC 8555), through instant-acme.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `client` | one bounded HTTPS exchange |
+//! | `directory` | what the CA offers |
+//! | `account` | who we are at the CA, kept over restarts |
+//! | `order` | one order from opening to certificate |
+//! | `prove` | the challenges of an order |
+//! | `ari` | when the CA would like a renewal (RFC 9773) |
+//! | `classify` | what a refusal means |
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::OnceCell;
+
+use super::csr::on_blocking_thread;
+use crate::base::tasks::SharedClock;
+use crate::cert::challenge::BoxFuture;
+use crate::cert::challenge::ChallengeType;
+use crate::cert::challenge::Solver;
+use crate::cert::failure::Failure;
+use crate::cert::ports::Book;
+use crate::cert::ports::CertificateAuthority;
+use crate::cert::ports::Issued;
+use crate::cert::ports::Job;
+use crate::cert::ports::Progress;
+use crate::cert::ports::RemoteSigning;
+use crate::cert::ports::RenewalAdvice;
+use crate::cert::ports::SecretSeal;
+use crate::cert::record::Installed;
+use crate::cert::spec::Specification;
+use crate::config::Acme;
+
+/// Evaluates a request again and again while the CA refuses its nonce.
+///
+/// A request with a bad nonce was not processed (RFC 8555, section 6.5), so that repeating it is
+/// safe for every request, a new order and a finalisation included. instant-acme tries three
+/// times by itself. A macro, because the expression borrows an order mutably each time.
+macro_rules! insist {
+    ($request:expr) => {{
+        let mut left = $crate::base::bounds::NONCE_TRIES;
+        loop {
+            match $request {
+                Err(error) if left > 1 && $crate::issuer::acme::classify::is_bad_nonce(&error) => {
+                    left -= 1;
+                }
+                other => break other,
+            }
+        }
+    }};
+}
+
+mod account;
+mod ari;
+mod classify;
+mod client;
+mod directory;
+mod order;
+mod prove;
+mod retry_after;
+
+use account::AccountDesk;
+use account::Entry;
+use client::CaClient;
+use directory::Directory;
+use order::Drive;
+use order::Trouble;
+
+/// What the ACME issuer works with.
+#[derive(Clone, Debug)]
+pub struct AcmeOptions {
+    /// `[acme]` of the configuration.
+    pub config: Acme,
+    /// What time it is.
+    pub clock: SharedClock,
+    /// Where the account is kept.
+    pub book: Arc<dyn Book>,
+    /// Who seals the account's key.
+    pub secrets: Arc<dyn SecretSeal>,
+    /// Who signs the requests for certificates.
+    pub signing: Arc<dyn RemoteSigning>,
+    /// Who answers challenges.
+    pub solver: Arc<dyn Solver>,
+    /// Whether there is a plain HTTP listener, as HTTP-01 needs.
+    pub has_http: bool,
+    /// Whether there is a TLS listener, as TLS-ALPN-01 needs.
+    pub has_tls: bool,
+}
+
+/// An ACME CA. Nothing is read, connected or asked before it is first used.
+pub struct AcmeIssuer {
+    options: AcmeOptions,
+    client: OnceCell<CaClient>,
+    directory: ArcSwapOption<Directory>,
+    accounts: AccountDesk,
+    /// Unix time of the first failure of renewal information in a row; 0 while it works.
+    silent_since: AtomicU64,
+}
+
+impl fmt::Debug for AcmeIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcmeIssuer")
+            .field("directory", &self.options.config.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AcmeIssuer {
+    /// The CA of the configuration.
+    pub fn new(options: AcmeOptions) -> Self {
+        let accounts = AccountDesk::new(&options);
+        Self {
+            options,
+            client: OnceCell::new(),
+            directory: ArcSwapOption::empty(),
+            accounts,
+            silent_since: AtomicU64::new(0),
+        }
+    }
+
+    /// The configured challenges that have a listener, best first.
+    fn challenges(&self) -> Vec<ChallengeType> {
+        let listens = |challenge: &ChallengeType| match challenge {
+            ChallengeType::Http01 => self.options.has_http,
+            ChallengeType::TlsAlpn01 => self.options.has_tls,
+        };
+        self.options.config.challenges.iter().copied().filter(listens).collect()
+    }
+
+    /// The client; a file of roots that cannot be read is tried again at the next use.
+    async fn client(&self) -> Result<&CaClient, Failure> {
+        self.client
+            .get_or_try_init(|| {
+                let ca_root = self.options.config.ca_root.clone();
+                on_blocking_thread(move || CaClient::open(ca_root.as_deref()))
+            })
+            .await
+    }
+
+    async fn directory(&self) -> Result<Arc<Directory>, Failure> {
+        let now = self.options.clock.now();
+        if let Some(directory) = self.directory.load_full().filter(|d| d.is_fresh(now)) {
+            return Ok(directory);
+        }
+        let url = &self.options.config.directory;
+        let directory = Directory::fetch(self.client().await?, url, now).await?;
+        self.directory.store(Some(Arc::clone(&directory)));
+        Ok(directory)
+    }
+
+    async fn run(&self, job: Job, progress: &dyn Progress) -> Result<Issued, Failure> {
+        let challenges = self.challenges();
+        prove::all_provable(job.spec.names(), &challenges)?;
+        let client = self.client().await?;
+        let directory = self.directory().await?;
+        let mut job = job;
+        let mut entry = self.accounts.entry(client, &directory).await?;
+        let chain = loop {
+            let drive = self.drive(&entry, client, &directory, &job, &challenges, progress).await?;
+            match drive.run().await {
+                Ok(chain) => break chain,
+                Err(Trouble::Account(_)) if !entry.is_new => {
+                    // The CA does not know us any more: once, become somebody new.
+                    self.accounts.forget(&entry);
+                    entry = self.accounts.entry(client, &directory).await?;
+                    if job.order.take().is_some() {
+                        progress.order_lost().await?;
+                    }
+                    if !entry.is_new {
+                        // Somebody else was faster; that account is as good as new.
+                        entry = entry.as_new();
+                    }
+                }
+                Err(trouble) => {
+                    self.directory.store(None);
+                    return Err(trouble.into_failure());
+                }
+            }
+        };
+        crate::base::crash::point("issued");
+        let renewal = self.first_advice(&directory, &chain).await;
+        Ok(Issued { chain, renewal })
+    }
+
+    async fn drive<'a>(
+        &'a self,
+        entry: &Entry,
+        client: &CaClient,
+        directory: &'a Arc<Directory>,
+        job: &'a Job,
+        challenges: &'a [ChallengeType],
+        progress: &'a dyn Progress,
+    ) -> Result<Drive<'a>, Failure> {
+        let hint = client::Hint::default();
+        let account = entry.open(client, directory, &hint).await?;
+        Ok(Drive { options: &self.options, account, hint, directory, job, challenges, progress })
+    }
+}
+
+impl CertificateAuthority for AcmeIssuer {
+    fn obtain<'a>(
+        &'a self,
+        job: Job,
+        progress: &'a dyn Progress,
+    ) -> BoxFuture<'a, Result<Issued, Failure>> {
+        Box::pin(self.run(job, progress))
+    }
+
+    fn renewal_advice<'a>(
+        &'a self,
+        _spec: &'a Specification,
+        installed: &'a Installed,
+    ) -> BoxFuture<'a, Result<Option<RenewalAdvice>, Failure>> {
+        Box::pin(self.advice(installed))
+    }
+}
