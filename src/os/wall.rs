@@ -211,6 +211,12 @@ mod tests {
             std::fs::write(dir.path().join("credentials/keyward.master"), "secret").unwrap();
             std::fs::write(dir.path().join("config/keyward.toml"), "text").unwrap();
             std::fs::write(dir.path().join("store/old"), "data").unwrap();
+            // The loader is a program that needs no other file to run.
+            let loader = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
+                .into_iter()
+                .find(|path| Path::new(path).exists())
+                .unwrap();
+            std::fs::copy(loader, dir.path().join("store/tool")).unwrap();
             return alone("behind_the_wall_the_key_is_gone_and_the_store_is_not", dir.path());
         };
         let mut allow = WallPaths::system();
@@ -230,6 +236,7 @@ mod tests {
         denied(std::fs::rename(base.join("store/old"), base.join("vault/old")));
         denied(std::fs::write(base.join("config/keyward.toml"), "changed"));
         denied(Command::new("/bin/true").status());
+        denied(Command::new(base.join("store/tool")).status());
 
         assert_eq!(std::fs::read(base.join("config/keyward.toml")).unwrap(), b"text");
         crate::base::disk::replace(&base.join("store/new"), b"data", 0o600).unwrap();
