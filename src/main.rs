@@ -1,3 +1,7 @@
 //! Arguments, one call, an exit status.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(keyward::cli::main(std::env::args_os()))
+}

@@ -1,3 +1,65 @@
 //! The command line: arguments, clients of the admin socket, and what a person sees.
+//!
+//! `args` is the definition, `out` the one place where anything is written, `connect` the way to
+//! the daemon, `report` how an error looks and which exit status it has. Beside them stands one
+//! file for each group of commands.
 
+mod act;
+mod args;
 pub mod check;
+mod connect;
+mod events;
+mod look;
+mod out;
+mod render;
+mod report;
+mod run;
+mod shell;
+mod sse;
+mod trust;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+use args::Args;
+use args::Command;
+use connect::Client;
+use out::Out;
+use report::Report;
+
+/// Reads `arguments` (the first of which is the program), carries the command out and returns the
+/// exit status.
+pub fn main<I>(arguments: I) -> u8
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(refusal) => return report::usage(&refusal),
+    };
+    let mut out = Out::new(args.color, args.json);
+    match dispatch(&args, &mut out) {
+        Ok(status) => status,
+        Err(report) => report.tell(&mut out),
+    }
+}
+
+fn dispatch(args: &Args, out: &mut Out) -> Result<u8, Report> {
+    let client = || Client::new(&args.socket, args.timeout);
+    match &args.command {
+        Command::Run { config } => run::run(config, out),
+        Command::Demo(demo) => run::demo(demo, out),
+        Command::Check { file } => Ok(run::check(file, args.json)),
+        Command::Status => look::status(&client()?, out),
+        Command::List => look::list(&client()?, out),
+        Command::Sites => look::sites(&client()?, out),
+        Command::Show { name } => look::show(&client()?, name, out),
+        Command::Renew { name, wait } => act::renew(&client()?, name, *wait, out),
+        Command::Reload => act::reload(&client()?, out),
+        Command::Events(which) => events::events(&client()?, which, out),
+        Command::Trust(what) => trust::trust(&client, what, out),
+        Command::Completions { shell } => shell::completions(*shell, out),
+        Command::Man { dir } => shell::man(dir),
+    }
+}

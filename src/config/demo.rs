@@ -24,7 +24,7 @@ pub fn embedded(
         },
         state: RawState { dir: state_dir.to_string_lossy().into_owned() },
         admin: RawAdmin {
-            socket: state_dir.join("admin.sock").to_string_lossy().into_owned(),
+            socket: state_dir.join("run/admin.sock").to_string_lossy().into_owned(),
             ..RawAdmin::default()
         },
         site: vec![RawSite {

@@ -1,0 +1,206 @@
+//! What may be written on the command line. Help, completions and manual pages come from here.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+use clap_complete::Shell;
+
+/// Where the daemon's socket is unless told otherwise.
+const SOCKET: &str = "/run/keyward/admin.sock";
+
+/// Where the configuration is unless told otherwise.
+const CONFIG: &str = "/etc/keyward/keyward.toml";
+
+const AFTER_HELP: &str = "\
+Exit statuses:
+   0  done
+   1  refused or failed
+  64  the command line is wrong
+  69  the daemon does not answer
+  70  a fault in keyward itself
+  77  not allowed
+  78  the configuration is wrong";
+
+/// One-click HTTPS for self-hosted servers.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+pub(super) struct Args {
+    /// Socket of the daemon
+    #[arg(long, global = true, value_name = "PATH", env = "KEYWARD_SOCKET", default_value = SOCKET)]
+    pub(super) socket: PathBuf,
+    /// Print JSON, as it comes from the daemon
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
+    /// Longest wait for an answer, in seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "40", value_parser = seconds)]
+    pub(super) timeout: Duration,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon
+    Run {
+        /// The configuration
+        #[arg(long, value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
+        config: PathBuf,
+    },
+    /// Check a configuration; needs no daemon, no root and no network
+    Check {
+        /// The configuration
+        #[arg(value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
+        file: PathBuf,
+    },
+    /// Serve a built-in page on https://localhost; needs no configuration, no root and no network
+    Demo(Demo),
+    /// Show how the daemon is
+    Status,
+    /// List the certificates, those that need you first
+    List,
+    /// List the sites
+    Sites,
+    /// Show everything about one certificate
+    Show {
+        /// A name it is for, its id, or the beginning of the id
+        name: String,
+    },
+    /// Renew one certificate now
+    Renew {
+        /// A name it is for, its id, or the beginning of the id
+        name: String,
+        /// Wait until it is installed or has failed
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Show what happened
+    Events(Events),
+    /// Apply the changed configuration
+    Reload,
+    /// Print, trust or distrust the root of this machine's own CA
+    Trust(Trust),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// Into this directory
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Demo {
+    /// Serve HTTPS on this port of the loopback interface, or on this address
+    #[arg(long, value_name = "ADDR", default_value = "8443", value_parser = addresses)]
+    pub(super) https: Addresses,
+    /// Redirect from this port of the loopback interface, or from this address
+    #[arg(long, value_name = "ADDR", default_value = "8080", value_parser = addresses)]
+    pub(super) http: Addresses,
+    /// Keep the state in this directory
+    #[arg(long, value_name = "DIR", default_value = "target/demo")]
+    pub(super) state: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Events {
+    /// Go on showing what happens, until interrupted
+    #[arg(long, short)]
+    pub(super) follow: bool,
+    /// Only entries after this number
+    #[arg(long, value_name = "N")]
+    pub(super) after: Option<u64>,
+    /// At most so many entries (of the past)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(super) limit: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub(super) struct Trust {
+    /// Print the root as PEM (the usual case)
+    #[arg(long)]
+    pub(super) print: bool,
+    /// Put the root into the trust store of this machine; needs root
+    #[arg(long)]
+    pub(super) install: bool,
+    /// Take it out again; needs root
+    #[arg(long)]
+    pub(super) uninstall: bool,
+}
+
+/// One address, or a port on both loopback addresses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Addresses(pub(super) Vec<SocketAddr>);
+
+fn addresses(text: &str) -> Result<Addresses, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        return Ok(Addresses(loopback.map(|ip| SocketAddr::new(ip, port)).to_vec()));
+    }
+    text.parse().map(|address| Addresses(vec![address])).map_err(|_| {
+        "expected a port such as 8443, or an address such as 127.0.0.1:8443".to_owned()
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected 1 to 3600 seconds".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_port_means_both_loopback_addresses() {
+        let both = addresses("8443").unwrap().0;
+        assert_eq!(both, ["127.0.0.1:8443".parse().unwrap(), "[::1]:8443".parse().unwrap()]);
+        assert_eq!(addresses("[::]:1").unwrap().0, ["[::]:1".parse().unwrap()]);
+        assert!(addresses("localhost").is_err());
+        assert!(addresses("70000").is_err());
+    }
+
+    #[test]
+    fn options_of_all_commands_may_stand_before_and_behind() {
+        let parse = |line: &str| Args::try_parse_from(line.split(' ')).unwrap();
+        for line in ["keyward --json --socket /s status", "keyward status --socket /s --json"] {
+            let args = parse(line);
+            assert!(args.json);
+            assert_eq!(args.socket, PathBuf::from("/s"));
+        }
+        assert!(Args::try_parse_from(["keyward", "trust", "--install", "--uninstall"]).is_err());
+        assert!(Args::try_parse_from(["keyward", "--timeout", "0", "status"]).is_err());
+    }
+}

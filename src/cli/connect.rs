@@ -1,0 +1,225 @@
+//! The way to the daemon: HTTP/1.1 over its Unix socket, one connection for each command.
+//!
+//! Whatever goes wrong on the way becomes a [`Report`] with the exit status that tells which of
+//! the sides is to blame.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::header;
+use http_body_util::BodyExt as _;
+use http_body_util::Empty;
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+
+use super::report::FAULT;
+use super::report::NO_DAEMON;
+use super::report::NOT_ALLOWED;
+use super::report::Report;
+use crate::admin::wire::PREFIX;
+use crate::admin::wire::Problem;
+use crate::base::bounds;
+use crate::base::tasks::TaskSet;
+
+/// A client of the admin socket.
+#[derive(Debug)]
+pub(super) struct Client {
+    socket: PathBuf,
+    timeout: Duration,
+    runtime: Runtime,
+    tasks: TaskSet,
+}
+
+/// What the daemon said, unless it refused.
+#[derive(Clone, Debug)]
+pub(super) struct Answer(pub(super) Bytes);
+
+impl Client {
+    pub(super) fn new(socket: &Path, timeout: Duration) -> Result<Self, Report> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Report::new(FAULT, format!("cannot start: {error}")))?;
+        let (tasks, _nobody_watches) = TaskSet::new();
+        Ok(Self { socket: socket.to_owned(), timeout, runtime, tasks })
+    }
+
+    /// `GET` of a path below [`PREFIX`].
+    pub(super) fn get(&self, path: &str) -> Result<Answer, Report> {
+        self.wait(self.ask(Method::GET, path))
+    }
+
+    /// `POST` to a path below [`PREFIX`].
+    pub(super) fn post(&self, path: &str) -> Result<Answer, Report> {
+        self.wait(self.ask(Method::POST, path))
+    }
+
+    /// Runs `future` to its end on this client's runtime.
+    pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Answer, Report> {
+        let request = self.request(method, path, "application/json");
+        let work = async { collect(self.send(request.body(Empty::new())).await?).await };
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.too_slow()),
+        }
+    }
+
+    /// Opens a stream of server-sent events; a refusal is an error.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        last: Option<u64>,
+    ) -> Result<Response<Incoming>, Report> {
+        let mut request = self.request(Method::GET, path, "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let work = async {
+            let response = self.send(request.body(Empty::new())).await?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            Err(collect(response).await.err().unwrap_or_else(strange))
+        };
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(opened) => opened,
+            Err(_) => Err(self.too_slow()),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, accept: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(format!("{PREFIX}{path}"))
+            .header(header::HOST, "keyward")
+            .header(header::ACCEPT, accept)
+            .header(header::USER_AGENT, concat!("keyward/", env!("CARGO_PKG_VERSION")))
+    }
+
+    async fn send(
+        &self,
+        request: http::Result<Request<Empty<Bytes>>>,
+    ) -> Result<Response<Incoming>, Report> {
+        let request = request.map_err(|error| Report::new(FAULT, error.to_string()))?;
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|error| self.no_way(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.broken(&error))?;
+        self.tasks.job("connection to the daemon", async move {
+            // What breaks a connection is told by the request or the body that broke with it.
+            let _told_there = connection.await;
+        });
+        sender.send_request(request).await.map_err(|error| self.broken(&error))
+    }
+
+    fn no_way(&self, error: &io::Error) -> Report {
+        let path = self.socket.display();
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Report::new(NOT_ALLOWED, format!("you may not use the socket {path}"))
+                    .hint("run as root, or join the group named by [admin] group")
+            }
+            _ => Report::new(
+                NO_DAEMON,
+                format!("keyward is not running (no answer on {path}: {})", words(error)),
+            )
+            .hint("systemctl status keyward"),
+        }
+    }
+
+    fn broken(&self, error: &hyper::Error) -> Report {
+        let path = self.socket.display();
+        Report::new(NO_DAEMON, format!("the answer on {path} broke off or is none: {error}"))
+            .hint("systemctl status keyward")
+    }
+
+    fn too_slow(&self) -> Report {
+        Report::new(
+            NO_DAEMON,
+            format!(
+                "the daemon did not answer on {} within {} s",
+                self.socket.display(),
+                self.timeout.as_secs()
+            ),
+        )
+        .hint("journalctl -u keyward, or a longer --timeout")
+    }
+}
+
+impl Answer {
+    /// The answer as the type it should have.
+    pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, Report> {
+        serde_json::from_slice(&self.0).map_err(|error| {
+            Report::new(FAULT, format!("the daemon's answer is not understood: {error}"))
+                .hint("compare keyward --version with keyward status")
+        })
+    }
+}
+
+/// Reads the whole answer; what is not a success becomes an error.
+async fn collect(response: Response<Incoming>) -> Result<Answer, Report> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), bounds::ADMIN_ANSWER).collect().await;
+    let bytes = body
+        .map_err(|error| Report::new(NO_DAEMON, format!("the answer broke off: {error}")))?
+        .to_bytes();
+    if status.is_success() {
+        return Ok(Answer(bytes));
+    }
+    Err(match serde_json::from_slice::<Problem>(&bytes) {
+        Ok(problem) => Report::problem(&problem),
+        Err(_) => {
+            Report::new(NO_DAEMON, format!("what answers there is not keyward (status {status})"))
+        }
+    })
+}
+
+/// An answer that is neither a success nor a refusal.
+fn strange() -> Report {
+    Report::new(FAULT, "the daemon answered with something that is no stream")
+}
+
+/// The words of an error without the number of the operating system.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// One segment of a path, with everything but the plainest characters escaped.
+pub(super) fn segment(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+        escaped
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment_whatever_is_in_it() {
+        assert_eq!(segment("a-b.example"), "a-b.example");
+        assert_eq!(segment("*.x/../y?z#"), "%2A.x%2F..%2Fy%3Fz%23");
+        assert_eq!(segment("\u{fc}"), "%C3%BC");
+    }
+}

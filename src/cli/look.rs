@@ -1,0 +1,269 @@
+//! The commands that only look: `status`, `list`, `sites`, `show`.
+
+use super::connect::Client;
+use super::connect::segment;
+use super::out::Out;
+use super::render;
+use super::render::Fields;
+use super::report::DONE;
+use super::report::Report;
+use crate::admin::wire::CertificateView;
+use crate::admin::wire::Certificates;
+use crate::admin::wire::Figures;
+use crate::admin::wire::Sites;
+use crate::admin::wire::Standing;
+use crate::admin::wire::Status;
+use crate::base::Timestamp;
+
+/// `keyward status`
+pub(super) fn status(client: &Client, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.get("/status")?;
+    if out.json {
+        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
+    }
+    let status: Status = answer.decode()?;
+    let mut fields = Fields::default();
+    fields.add(
+        "keyward",
+        format!(
+            "{}, pid {}, up {} since {}",
+            status.version,
+            status.pid,
+            render::span(status.uptime_seconds),
+            render::local(status.started_at, &out.zone)
+        ),
+    );
+    fields.add_if("degraded", status.degraded.as_deref());
+    let source = status.config.source.as_deref().unwrap_or("embedded defaults");
+    let applied = render::both(status.config.applied_at, out);
+    fields.add("configuration", format!("{source}, applied {applied}"));
+    fields.add_if("refused", status.config.refused.as_deref());
+    fields.add("sites", status.sites.to_string());
+    let counts = &status.certificates;
+    fields.add(
+        "certificates",
+        format!(
+            "{}: {} served, {} working, {} {} you",
+            counts.total,
+            counts.served,
+            counts.working,
+            counts.needs_you,
+            if counts.needs_you == 1 { "needs" } else { "need" },
+        ),
+    );
+    for listener in &status.listeners {
+        let from = if listener.inherited { " (from the service manager)" } else { "" };
+        fields.add("listening", format!("{} on {}{from}", listener.purpose, listener.address));
+    }
+    let pid = status
+        .vault
+        .pid
+        .map_or_else(|| "being started again".to_owned(), |pid| format!("pid {pid}"));
+    let restarts = render::count(status.vault.restarts, "restart");
+    fields.add("vault", format!("{pid}, {restarts}"));
+    let walls = if status.vault.walls.is_empty() {
+        "none".to_owned()
+    } else {
+        status.vault.walls.join(", ")
+    };
+    fields.add("vault walls", walls);
+    fields.add_if("vault figures", figures(&status.vault.figures));
+    fields.add_if("edge figures", figures(&status.edge));
+    fields.add(
+        "next",
+        status.next_wake.map_or_else(|| "nothing".to_owned(), |at| render::both(at, out)),
+    );
+    fields.print(out)?;
+    if counts.needs_you > 0 {
+        out.line("try: keyward list")?;
+    }
+    Ok(DONE)
+}
+
+fn figures(figures: &Figures) -> Option<String> {
+    let text: Vec<_> = figures.iter().map(|(name, number)| format!("{name} {number}")).collect();
+    (!text.is_empty()).then(|| text.join(", "))
+}
+
+/// `keyward list`
+pub(super) fn list(client: &Client, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.get("/certificates")?;
+    if out.json {
+        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
+    }
+    let certificates = answer.decode::<Certificates>()?.certificates;
+    if certificates.is_empty() {
+        out.line("no certificates: no site is configured")?;
+        return Ok(DONE);
+    }
+    let now = out.now();
+    let mut table = render::table(out, &["NAME", "STATE", "EXPIRES", "NEXT", "ISSUER", "ID"]);
+    for certificate in &certificates {
+        let expires = certificate
+            .installed
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |installed| render::relative(installed.not_after, now));
+        table.add_row([
+            render::cell(&short_name(certificate)),
+            render::standing(certificate.state),
+            render::cell(&expires),
+            render::cell(&next(certificate, now)),
+            render::cell(short_issuer(&certificate.issuer)),
+            render::cell(certificate.id.get(..8).unwrap_or(&certificate.id)),
+        ]);
+    }
+    render::print(&table, out)?;
+    for certificate in certificates.iter().filter(|c| c.state == Standing::NeedsYou) {
+        let Some(failure) = &certificate.failure else { continue };
+        let name = certificate.names.first().map_or("", String::as_str);
+        let detail = super::report::plain(&failure.detail);
+        out.line(format_args!("\n{name} needs you: {detail}"))?;
+        out.line(format_args!("  try: {}", super::report::plain(&failure.hint)))?;
+    }
+    Ok(DONE)
+}
+
+fn short_name(certificate: &CertificateView) -> String {
+    let first = certificate.names.first().map_or("", String::as_str);
+    let more = certificate.names.len().saturating_sub(1);
+    let bridge = if certificate.role == "bridge" { " (bridge)" } else { "" };
+    if more == 0 { format!("{first}{bridge}") } else { format!("{first} +{more}{bridge}") }
+}
+
+/// The last two labels of a CA's host, which are its operator's name; `show` tells all of it.
+fn short_issuer(issuer: &str) -> &str {
+    let mut dots = issuer.rmatch_indices('.').map(|(at, _)| at);
+    let last_is_word = issuer.rsplit('.').next().is_some_and(|l| !l.starts_with(char::is_numeric));
+    match (last_is_word, dots.nth(1)) {
+        (true, Some(at)) => issuer.get(at + 1..).unwrap_or(issuer),
+        _ => issuer,
+    }
+}
+
+/// What happens to a certificate next, in a few words.
+fn next(certificate: &CertificateView, now: Timestamp) -> String {
+    let when = |moment| render::relative(moment, now);
+    match (certificate.phase.as_str(), certificate.next_wake) {
+        ("holding", wake) => match certificate.renew_at.or(wake) {
+            Some(at) => format!("renews {}", when(at)),
+            None => "-".to_owned(),
+        },
+        ("waiting", Some(at)) => format!("tries again {}", when(at)),
+        ("retiring", Some(at)) => format!("goes {}", when(at)),
+        ("ordering", _) => "being ordered".to_owned(),
+        ("due", _) => "about to be ordered".to_owned(),
+        ("halted", _) => "stopped".to_owned(),
+        (other, _) => other.to_owned(),
+    }
+}
+
+/// `keyward sites`
+pub(super) fn sites(client: &Client, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.get("/sites")?;
+    if out.json {
+        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
+    }
+    let sites = answer.decode::<Sites>()?.sites;
+    if sites.is_empty() {
+        out.line("no site is configured")?;
+        return Ok(DONE);
+    }
+    let mut table = render::table(out, &["SITE", "STATE", "ORIGIN", "ISSUER", "OTHER NAMES"]);
+    for site in &sites {
+        let others: Vec<_> = site.names.iter().filter(|name| **name != site.name).collect();
+        let others: Vec<_> = others.into_iter().map(String::as_str).collect();
+        let default = if site.default { " (default)" } else { "" };
+        table.add_row([
+            render::cell(&format!("{}{default}", site.name)),
+            render::standing(site.state),
+            render::cell(&site.origin),
+            render::cell(short_issuer(&site.issuer)),
+            render::cell(&others.join(" ")),
+        ]);
+    }
+    render::print(&table, out)?;
+    Ok(DONE)
+}
+
+/// `keyward show NAME`
+pub(super) fn show(client: &Client, name: &str, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.get(&format!("/certificates/{}", segment(name)))?;
+    if out.json {
+        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
+    }
+    let certificate: CertificateView = answer.decode()?;
+    everything(&certificate, out).print(out)?;
+    Ok(DONE)
+}
+
+/// Everything about one certificate, in plain words.
+pub(super) fn everything(certificate: &CertificateView, out: &Out) -> Fields {
+    let mut fields = Fields::default();
+    let mut names = certificate.names.iter();
+    fields.add("name", names.next().map_or("", String::as_str));
+    for name in names {
+        fields.add("", name);
+    }
+    fields.add("state", format!("{} ({})", certificate.state.word(), certificate.condition));
+    fields.add("next", next(certificate, out.now()));
+    fields.add("id", &certificate.id);
+    fields.add("issuer", &certificate.issuer);
+    if certificate.role == "bridge" {
+        fields.add("role", "bridge: it answers until the site's own certificate is there");
+    }
+    fields.add("key", &certificate.key_algorithm);
+    fields.add_if("profile", certificate.profile.as_deref());
+    match &certificate.installed {
+        None => fields.add("served", "nothing yet"),
+        Some(installed) => {
+            fields.add("serial", &installed.serial);
+            fields.add("signed by", &installed.issuer);
+            fields.add("key id", &installed.key);
+            fields.add("valid from", render::both(installed.not_before, out));
+            let left = installed.percent_left;
+            let until = render::both(installed.not_after, out);
+            let expired = if installed.valid { "" } else { ", NOT VALID NOW" };
+            fields.add("valid until", format!("{until}, {left} % left{expired}"));
+            fields.add("installed", render::both(installed.installed_at, out));
+        }
+    }
+    fields.add("phase", &certificate.phase);
+    fields.add_if("renewal", certificate.renew_at.map(|at| render::both(at, out)));
+    if let Some(window) = &certificate.window {
+        let (start, end) = (window.start, window.end);
+        let (start, end) = (render::local(start, &out.zone), render::local(end, &out.zone));
+        fields.add("window", format!("{start} to {end}"));
+    }
+    let recheck = certificate.recheck_at.map(|at| render::both(at, out));
+    fields.add_if("asks the CA again", recheck);
+    fields.add_if("order", certificate.order.as_deref());
+    if let Some(failure) = &certificate.failure {
+        fields.add("failed", format!("{}: {}", failure.kind, failure.detail));
+        if certificate.attempt > 0 {
+            fields.add("failures in a row", certificate.attempt.to_string());
+        }
+        let remedy = match (failure.remedy.as_str(), certificate.next_wake) {
+            ("intervene", _) => "nothing is tried until you act".to_owned(),
+            (_, Some(at)) => format!("tried again by itself at {}", render::both(at, out)),
+            (_, None) => "nothing is tried until you act".to_owned(),
+        };
+        fields.add("then", remedy);
+        let since = certificate.halted_since.map(|at| render::both(at, out));
+        fields.add_if("stopped since", since);
+        fields.add("try", &failure.hint);
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_shortened_to_its_operator_unless_it_is_an_address() {
+        assert_eq!(short_issuer("acme-v02.api.letsencrypt.org"), "letsencrypt.org");
+        assert_eq!(short_issuer("localhost:14000"), "localhost:14000");
+        assert_eq!(short_issuer("127.0.0.1:14000"), "127.0.0.1:14000");
+        assert_eq!(short_issuer("internal"), "internal");
+    }
+}
