@@ -110,3 +110,29 @@ pub const ADMIN_FOLLOW_QUEUE: usize = 16;
 
 /// Largest answer that a client of the admin socket reads: a hundred thousand certificates.
 pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
+/// Making a key, sealing a secret, or the vault's first answer is due within this time. An
+/// RSA-2048 key takes two seconds on a slow core if the primes are found late.
+pub const VAULT_WORK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a caller waits for the next vault after the one it spoke to has died. A new one
+/// stands within some ten milliseconds; a handshake should not wait longer than a person does.
+pub const VAULT_FAILOVER: Duration = Duration::from_millis(900);
+
+/// Worker channels of one vault: one for each core, and as many descriptors travel with one
+/// message (the kernel's own limit is 253).
+pub const VAULT_WORKERS: usize = 128;
+
+/// Reports about the vault that wait to be read. Each is one restart.
+pub const VAULT_EVENTS: usize = 64;
+
+/// Least size of the cache of opened keys: some hundred keys, so that a busy site stays open.
+pub const VAULT_CACHE_LEAST: u64 = 256 * 1024;
+
+/// A vault that lives shorter than this ended because of its surroundings, not of its work.
+pub const VAULT_SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// The longest pause between two starts of a vault that keeps ending at once.
+pub const VAULT_RESTART_PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest text in an answer of the vault.
+pub const VAULT_TEXT: usize = 512;

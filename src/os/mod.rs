@@ -6,3 +6,7 @@ pub mod logs;
 pub mod notify;
 pub mod peer;
 pub mod wall;
+pub mod affinity;
+pub mod descriptors;
+pub mod sandbox;
+pub mod wiped;

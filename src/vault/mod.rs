@@ -1,1 +1,42 @@
 //! The one place where a private key exists in the clear: its own process, and the way to it.
+//!
+//! Three processes take part. Main holds a [`Vault`] and asks. The vault itself
+//! ([`serve_vault`]) holds the master key and the opened keys, and can reach nothing but its
+//! sockets. The keeper ([`serve_keeper`]) stands between them only to start a vault and to start
+//! another when one ends, because what main starts would inherit main's walls.
+//!
+//! The half that runs in the vault's process (`server`, `desk`, `keys`, `keyring`, `seal`,
+//! `master`, `walls`, `purpose`) uses no runtime, no configuration and no store.
+
+mod channel;
+mod client;
+mod codec;
+mod desk;
+mod error;
+mod greet;
+mod keeper;
+pub mod keyring;
+pub mod keys;
+mod link;
+pub mod master;
+pub mod purpose;
+pub mod scheme;
+pub mod seal;
+mod server;
+mod signer;
+mod supervisor;
+pub mod walls;
+pub mod wire;
+
+pub use client::Vault;
+pub use client::VaultEvent;
+pub use client::VaultFigures;
+pub use client::VaultOptions;
+pub use client::VaultStatus;
+pub use error::VaultError;
+pub use keeper::VaultExit;
+pub use keeper::serve_keeper;
+pub use master::MasterKeySource;
+pub use server::serve_vault;
+pub use server::status;
+pub use signer::CsrSigner;

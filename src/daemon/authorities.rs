@@ -1,0 +1,83 @@
+//! Which authority issues for which name of an issuer, under the configuration in force.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use tokio::sync::watch;
+
+use crate::base::tasks::SharedClock;
+use crate::cert::challenge::Solver;
+use crate::cert::ports::Book;
+use crate::cert::ports::CertificateAuthority;
+use crate::cert::ports::SecretSeal;
+use crate::cert::ports::RemoteSigning;
+use crate::cert::spec::IssuerName;
+use crate::config::Acme;
+use crate::config::Config;
+use crate::issuer::AcmeIssuer;
+use crate::issuer::AcmeOptions;
+use crate::issuer::InternalCa;
+
+/// What an ACME client needs of the house, whatever the configuration says.
+pub(super) struct Means {
+    pub(super) clock: SharedClock,
+    pub(super) book: Arc<dyn Book>,
+    pub(super) seal: Arc<dyn SecretSeal>,
+    pub(super) signing: Arc<dyn RemoteSigning>,
+    pub(super) solver: Arc<dyn Solver>,
+    pub(super) has_http: bool,
+    pub(super) has_tls: bool,
+}
+
+/// The authorities. The ACME one is made again when its part of the configuration changed; jobs
+/// under way end with the one they began with.
+pub(super) struct Authorities {
+    means: Means,
+    config: watch::Receiver<Arc<Config>>,
+    internal: Arc<InternalCa>,
+    acme: Mutex<Option<(Acme, Arc<AcmeIssuer>)>>,
+}
+
+impl Authorities {
+    pub(super) fn new(
+        means: Means,
+        config: watch::Receiver<Arc<Config>>,
+        internal: Arc<InternalCa>,
+    ) -> Self {
+        Self { means, config, internal, acme: Mutex::new(None) }
+    }
+
+    /// The authority called `name`; `None` when the configuration no longer knows it.
+    pub(super) fn of(&self, name: &IssuerName) -> Option<Arc<dyn CertificateAuthority>> {
+        let directory = match name {
+            IssuerName::Internal => return Some(Arc::<InternalCa>::clone(&self.internal) as _),
+            IssuerName::Acme(directory) => directory,
+        };
+        let config = self.config.borrow().acme.clone();
+        if config.directory != *directory {
+            return None;
+        }
+        let mut known = match self.acme.lock() {
+            Ok(known) => known,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        if let Some((of, issuer)) = known.as_ref()
+            && *of == config
+        {
+            return Some(Arc::<AcmeIssuer>::clone(issuer) as _);
+        }
+        let means = &self.means;
+        let issuer = Arc::new(AcmeIssuer::new(AcmeOptions {
+            config: config.clone(),
+            clock: Arc::clone(&means.clock),
+            book: Arc::clone(&means.book),
+            secrets: Arc::clone(&means.seal),
+            signing: Arc::clone(&means.signing),
+            solver: Arc::clone(&means.solver),
+            has_http: means.has_http,
+            has_tls: means.has_tls,
+        }));
+        *known = Some((config, Arc::clone(&issuer)));
+        Some(issuer as _)
+    }
+}

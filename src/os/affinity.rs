@@ -1,0 +1,43 @@
+//! Which core a thread runs on.
+
+use std::io;
+
+use nix::sched::CpuSet;
+use nix::unistd::Pid;
+
+/// Binds the calling thread to core `core`.
+///
+/// # Errors
+/// When there is no such core, or the process may not choose; the thread then runs where it did.
+pub fn bind_thread(core: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    nix::sched::sched_setaffinity(Pid::from_raw(0), &set)?;
+    Ok(())
+}
+
+/// The cores on which the calling thread may run, ascending.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    let set = nix::sched::sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_thread_is_allowed_one_core() {
+        std::thread::spawn(|| {
+            let first = *allowed_cores().unwrap().first().unwrap();
+            bind_thread(first).unwrap();
+            assert_eq!(allowed_cores().unwrap(), [first]);
+            assert!(bind_thread(CpuSet::count()).is_err());
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,392 @@
+//! The vault as main knows it.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use tokio::sync::mpsc;
+
+use super::error::VaultError;
+use super::greet::Terms;
+use super::greet::greet;
+use super::keeper::VaultExit;
+use super::link::Line;
+use super::link::Link;
+use super::master::MasterKeySource;
+use super::purpose::Purpose;
+use super::scheme::Scheme;
+use super::supervisor;
+use super::supervisor::Keeper;
+use super::walls::WallReport;
+use super::wire::Reply;
+use super::wire::Request;
+use crate::base::Secret;
+use crate::base::bounds;
+use crate::cert::challenge::BoxFuture;
+use crate::cert::failure::Failure;
+use crate::cert::failure::FailureKind;
+use crate::cert::key::KeyAlgorithm;
+use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyId;
+use crate::cert::key::KeyUsage;
+use crate::cert::key::SealedKey;
+use crate::cert::ports::KeySource;
+
+/// How to start a vault.
+#[derive(Clone, Debug)]
+pub struct VaultOptions {
+    /// This program; `/proc/self/exe` outside tests.
+    pub exe: PathBuf,
+    /// Where the master key comes from.
+    pub master: MasterKeySource,
+    /// Bytes of opened keys kept ready to sign.
+    pub cache_bytes: u64,
+    /// Worker threads that will call `bind_worker`.
+    pub workers: usize,
+    /// The core of each worker; missing ones are not pinned.
+    pub cores: Vec<Option<usize>>,
+}
+
+/// What happened to the vault.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum VaultEvent {
+    /// It ended, and another serves.
+    Restarted {
+        /// The new one.
+        pid: u32,
+        /// How the old one ended.
+        exit: VaultExit,
+    },
+    /// One was started and refused to serve; the keeper tries again.
+    Failing {
+        /// What it said.
+        reason: String,
+    },
+    /// The keeper ended: the present vault serves on, but it is the last one.
+    KeeperLost,
+    /// There is no vault and none will come: main must end and be started again.
+    Lost,
+}
+
+/// What the present vault has done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct VaultFigures {
+    /// Keys that were open when they were asked for.
+    pub hits: u64,
+    /// Keys that had to be sent along.
+    pub misses: u64,
+    /// Keys open now.
+    pub open: u64,
+    /// Bytes they take.
+    pub open_bytes: u64,
+    /// Signatures made.
+    pub signatures: u64,
+    /// Requests that were refused.
+    pub refusals: u64,
+}
+
+/// How the vault is.
+#[derive(Clone, Debug)]
+pub struct VaultStatus {
+    /// The present vault's process.
+    pub pid: u32,
+    /// The keeper's; `None` when it is gone, or there never was one.
+    pub keeper_pid: Option<u32>,
+    /// Vaults that were replaced.
+    pub restarts: u64,
+    /// How far its walls stand.
+    pub walls: Vec<WallReport>,
+    /// The master key was made at this start: a better place for it should be named.
+    pub created_master: bool,
+    /// Why the last start of a vault failed, while none serves.
+    pub failing: Option<String>,
+    /// What it has done; `None` while none answers.
+    pub figures: Option<VaultFigures>,
+}
+
+/// A handle on the vault. Clones share it; the last one to go ends the vault.
+#[derive(Clone, Debug)]
+pub struct Vault(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    link: Arc<Link>,
+    workers: usize,
+    work: Mutex<Line>,
+    control: Mutex<Line>,
+    events: Mutex<Option<mpsc::Receiver<VaultEvent>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.link.close();
+    }
+}
+
+thread_local! {
+    static BOUND: RefCell<Option<Line>> = const { RefCell::new(None) };
+}
+
+impl Vault {
+    /// Starts keeper and vault and waits until the vault serves. Blocks.
+    ///
+    /// To be called before this process walls itself off from the master key, whose walls the
+    /// keeper would inherit.
+    ///
+    /// # Errors
+    /// [`VaultError`]; above all [`VaultError::MasterKey`] with the file and what is wrong.
+    pub fn start(options: VaultOptions) -> Result<Self, VaultError> {
+        let terms = terms(options.cache_bytes, options.workers, options.cores)?;
+        let mut keeper = Keeper::start(&options.exe, &options.master)?;
+        let (handle, link) = Handle::new(options.workers);
+        if let Err(error) = keeper.first(&link, &terms) {
+            keeper.end();
+            return Err(error);
+        }
+        let spawned = std::thread::Builder::new()
+            .name("vault-supervisor".to_owned())
+            .spawn(move || keeper.supervise(&link, &terms));
+        spawned.map_err(VaultError::Start)?;
+        Ok(Self(Arc::new(handle)))
+    }
+
+    /// Uses a vault that somebody else started, by its control socket. It is not restarted.
+    ///
+    /// # Errors
+    /// As [`Vault::start`].
+    pub fn connect(
+        control: OwnedFd,
+        cache_bytes: u64,
+        workers: usize,
+        cores: Vec<Option<usize>>,
+    ) -> Result<Self, VaultError> {
+        let terms = terms(cache_bytes, workers, cores)?;
+        let (handle, link) = Handle::new(workers);
+        link.publish(greet(control, &terms)?);
+        let spawned = std::thread::Builder::new()
+            .name("vault-supervisor".to_owned())
+            .spawn(move || supervisor::watch_orphan(&link));
+        spawned.map_err(VaultError::Start)?;
+        Ok(Self(Arc::new(handle)))
+    }
+
+    /// What happens to the vault from now on; `None` when somebody else has taken it.
+    pub fn events(&self) -> Option<mpsc::Receiver<VaultEvent>> {
+        self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A new key. Blocks for up to [`bounds::VAULT_WORK_DEADLINE`].
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn generate_blocking(
+        &self,
+        algorithm: KeyAlgorithm,
+        usage: KeyUsage,
+    ) -> Result<KeyHandle, VaultError> {
+        let (spki, sealed) =
+            self.control().ask(&Request::Generate { algorithm, usage }, |reply| match reply {
+                Reply::Generated { spki, sealed } => Ok((spki.to_vec(), sealed.to_vec())),
+                _ => Err(VaultError::Unexpected),
+            })?;
+        Ok(KeyHandle {
+            id: KeyId::of_spki(&spki),
+            algorithm,
+            usage,
+            spki: spki.into(),
+            sealed: SealedKey(sealed.into()),
+        })
+    }
+
+    /// Signs on this thread's own channel if it has one, else on the shared one. Blocks for up
+    /// to [`bounds::VAULT_SIGN_DEADLINE`], and for [`bounds::VAULT_FAILOVER`] more when the
+    /// vault dies.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn sign(
+        &self,
+        key: &KeyHandle,
+        purpose: Purpose,
+        scheme: Scheme,
+        message: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        if purpose.is_handshake() {
+            let own = BOUND.with(|bound| {
+                let mut bound = bound.try_borrow_mut().ok()?;
+                let line = bound.as_mut()?;
+                let mine = line.instance() == self.0.link.instance;
+                mine.then(|| sign_on(line, key, purpose, scheme, message))
+            });
+            match own {
+                // Another thread was bound to the same index first.
+                None | Some(Err(VaultError::ChannelInUse)) => {}
+                Some(signed) => return signed,
+            }
+        }
+        sign_on(&mut lock(&self.0.work), key, purpose, scheme, message)
+    }
+
+    /// Seals a secret that is no site key, such as an account key. It opens under `label` only.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn seal_secret(&self, label: &str, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let mut control = self.control();
+        let request = Request::SealSecret { label: label.as_bytes(), secret };
+        let sealed = control.ask(&request, |reply| match reply {
+            Reply::Bytes(sealed) => Ok(sealed.to_vec()),
+            _ => Err(VaultError::Unexpected),
+        });
+        control.wipe();
+        sealed
+    }
+
+    /// Opens such a secret.
+    ///
+    /// # Errors
+    /// [`VaultError::Seal`] when it was sealed under another label or master key, or damaged.
+    pub fn open_secret(&self, label: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, VaultError> {
+        let mut control = self.control();
+        let request = Request::OpenSecret { label: label.as_bytes(), sealed };
+        let secret = control.ask(&request, |reply| match reply {
+            Reply::Bytes(secret) => Ok(Secret::new(secret.to_vec())),
+            _ => Err(VaultError::Unexpected),
+        });
+        control.wipe();
+        secret
+    }
+
+    /// Drops a key from the vault's cache.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn forget(&self, key: KeyId) -> Result<(), VaultError> {
+        self.control().ask(&Request::Forget { key }, |reply| match reply {
+            Reply::Done => Ok(()),
+            _ => Err(VaultError::Unexpected),
+        })
+    }
+
+    /// What the present vault has done.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn ping(&self) -> Result<VaultFigures, VaultError> {
+        self.control().ask(&Request::Ping, |reply| match reply {
+            Reply::Figures([hits, misses, open, open_bytes, signatures, refusals]) => {
+                Ok(VaultFigures { hits, misses, open, open_bytes, signatures, refusals })
+            }
+            _ => Err(VaultError::Unexpected),
+        })
+    }
+
+    /// How the vault is. Blocks as [`Vault::ping`] does.
+    pub fn status(&self) -> VaultStatus {
+        let figures = self.ping().ok();
+        let state = self.0.link.state();
+        VaultStatus {
+            pid: state.pid,
+            keeper_pid: state.keeper_pid,
+            restarts: self.0.link.restarts(),
+            walls: state.walls.clone(),
+            created_master: state.created_master,
+            failing: state.last_refusal.clone(),
+            figures,
+        }
+    }
+
+    /// Gives the calling thread the channel of worker `index`.
+    pub(super) fn bind(&self, index: usize) {
+        let line = (index < self.0.workers).then(|| Line::new(Arc::clone(&self.0.link), index));
+        BOUND.with(|bound| {
+            if let Ok(mut bound) = bound.try_borrow_mut() {
+                *bound = line;
+            }
+        });
+    }
+
+    fn control(&self) -> MutexGuard<'_, Line> {
+        lock(&self.0.control)
+    }
+}
+
+impl Handle {
+    fn new(workers: usize) -> (Self, Arc<Link>) {
+        let (sender, receiver) = mpsc::channel(bounds::VAULT_EVENTS);
+        let link = Arc::new(Link::new(sender));
+        let handle = Self {
+            workers,
+            work: Mutex::new(Line::new(Arc::clone(&link), workers)),
+            control: Mutex::new(Line::new(Arc::clone(&link), workers.saturating_add(1))),
+            events: Mutex::new(Some(receiver)),
+            link: Arc::clone(&link),
+        };
+        (handle, link)
+    }
+}
+
+impl KeySource for Vault {
+    fn generate(
+        &self,
+        algorithm: KeyAlgorithm,
+        usage: KeyUsage,
+    ) -> BoxFuture<'_, Result<KeyHandle, Failure>> {
+        let vault = self.clone();
+        Box::pin(async move {
+            let made =
+                tokio::task::spawn_blocking(move || vault.generate_blocking(algorithm, usage));
+            match made.await {
+                Ok(made) => Ok(made?),
+                Err(_) => Err(Failure::new(FailureKind::Vault, "the runtime is ending")),
+            }
+        })
+    }
+}
+
+/// Signs; sends the sealed key along when the vault does not have it open.
+fn sign_on(
+    line: &mut Line,
+    key: &KeyHandle,
+    purpose: Purpose,
+    scheme: Scheme,
+    message: &[u8],
+) -> Result<Vec<u8>, VaultError> {
+    // A vault that dies between load and signature asks for the key once more.
+    for _ in 0..3 {
+        let request = Request::Sign { key: key.id, purpose, scheme, message };
+        let signed = line.ask(&request, |reply| match reply {
+            Reply::Signature(signature) => Ok(Some(signature.to_vec())),
+            Reply::NeedBlob => Ok(None),
+            _ => Err(VaultError::Unexpected),
+        })?;
+        if let Some(signature) = signed {
+            return Ok(signature);
+        }
+        line.ask(&Request::Load { sealed: &key.sealed.0 }, |reply| match reply {
+            Reply::Done => Ok(()),
+            _ => Err(VaultError::Unexpected),
+        })?;
+    }
+    Err(VaultError::Gone)
+}
+
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn terms(
+    cache_bytes: u64,
+    workers: usize,
+    mut cores: Vec<Option<usize>>,
+) -> Result<Terms, VaultError> {
+    if workers > bounds::VAULT_WORKERS {
+        return Err(VaultError::TooManyWorkers { workers, limit: bounds::VAULT_WORKERS });
+    }
+    cores.resize(workers, None);
+    Ok(Terms { cache_bytes, cores })
+}

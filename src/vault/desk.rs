@@ -1,0 +1,229 @@
+//! One channel of the vault: takes a request, checks it, answers it.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use ring::rand::SystemRandom;
+use zeroize::Zeroize;
+
+use super::keyring::Keyring;
+use super::keyring::Last;
+use super::keys;
+use super::keys::OpenKey;
+use super::scheme::Scheme;
+use super::seal::Content;
+use super::seal::Sealer;
+use super::server::status;
+use super::wire::Refusal;
+use super::wire::Reply;
+use super::wire::Request;
+use super::wire::WireError;
+use crate::base::bounds;
+use crate::cert::key::KeyAlgorithm;
+use crate::cert::key::KeyUsage;
+use crate::os::descriptors;
+use crate::os::sandbox;
+
+/// What all channels share.
+#[derive(Debug)]
+pub(super) struct Room {
+    sealer: Sealer,
+    keyring: Keyring,
+    refusals: AtomicU64,
+}
+
+/// What a channel may be used for. A request outside its role is a breach of the protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Role {
+    /// Keys and secrets.
+    Control,
+    /// Handshakes only: the thread at the other end talks to strangers.
+    Worker,
+    /// Any signature, for whoever has no channel of his own.
+    Work,
+}
+
+impl Role {
+    const fn admits(self, request: &Request<'_>) -> bool {
+        match request {
+            // The one Hello was read before any desk was opened.
+            Request::Hello { .. } => false,
+            Request::Sign { purpose, .. } => match self {
+                Self::Control => false,
+                Self::Worker => purpose.is_handshake(),
+                Self::Work => true,
+            },
+            Request::Load { .. } => !matches!(self, Self::Control),
+            Request::Generate { .. }
+            | Request::Forget { .. }
+            | Request::SealSecret { .. }
+            | Request::OpenSecret { .. }
+            | Request::Ping => matches!(self, Self::Control),
+        }
+    }
+}
+
+impl Room {
+    pub(super) fn new(sealer: Sealer, cache_bytes: u64) -> Self {
+        Self { sealer, keyring: Keyring::new(cache_bytes), refusals: AtomicU64::new(0) }
+    }
+
+    /// Uses both cryptographic libraries once on the calling thread, with a key made for it.
+    pub(super) fn rehearse(&self) -> Result<(), keys::CryptoRefused> {
+        let pkcs8 = keys::generate(KeyAlgorithm::P384)?;
+        let (key, _) = OpenKey::from_pkcs8(KeyAlgorithm::P384, KeyUsage::Tls, &pkcs8)?;
+        let random = SystemRandom::new();
+        key.sign(Scheme::EcdsaP384Sha384, &random, b"rehearsal", &mut Vec::new())?;
+        self.sealer
+            .seal(Content::secret(b"rehearsal"), b"rehearsal")
+            .map_err(|_| keys::CryptoRefused)
+            .map(drop)
+    }
+}
+
+/// Serves one channel.
+pub(super) struct Desk {
+    room: Arc<Room>,
+    role: Role,
+    /// Number of the last request: numbers only grow.
+    newest: u64,
+    last: Last,
+    random: SystemRandom,
+    signature: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Desk {
+    pub(super) fn new(room: Arc<Room>, role: Role, newest: u64) -> Self {
+        Self {
+            room,
+            role,
+            newest,
+            last: Last::default(),
+            random: SystemRandom::new(),
+            signature: Vec::with_capacity(512),
+            out: Vec::with_capacity(bounds::VAULT_FRAME),
+        }
+    }
+
+    /// Answers until the peer hangs up. Ends the process on the first frame that is not in the
+    /// vocabulary.
+    pub(super) fn serve(&mut self, socket: BorrowedFd<'_>) {
+        let mut frame = vec![0; bounds::VAULT_FRAME + 1];
+        loop {
+            let len = match descriptors::receive(socket, &mut frame) {
+                Ok(0) | Err(_) => return,
+                Ok(len) => len,
+            };
+            let Some(bytes) = frame.get_mut(..len) else { sandbox::exit_now(status::PROTOCOL) };
+            if self.answer(bytes).is_err() {
+                sandbox::exit_now(status::PROTOCOL);
+            }
+            // Secrets pass through here; a signing worker's frames hold none.
+            if self.role == Role::Control {
+                bytes.zeroize();
+            }
+            if descriptors::send(socket, &self.out).is_err() {
+                return;
+            }
+            if self.role == Role::Control {
+                self.out.zeroize();
+            }
+        }
+    }
+
+    fn answer(&mut self, frame: &[u8]) -> Result<(), WireError> {
+        let (id, request) = Request::decode(frame)?;
+        if id <= self.newest || !self.role.admits(&request) {
+            return Err(WireError::BadField("request"));
+        }
+        self.newest = id;
+        match self.decide(id, &request) {
+            Ok(()) => Ok(()),
+            Err((code, text)) => {
+                self.room.refusals.fetch_add(1, Ordering::Relaxed);
+                let text = text.as_bytes();
+                let text = text.get(..bounds::VAULT_TEXT).unwrap_or(text);
+                Reply::Refused { code, text }.encode(id, &mut self.out)
+            }
+        }
+    }
+
+    fn decide(&mut self, id: u64, request: &Request<'_>) -> Result<(), (Refusal, String)> {
+        let room = Arc::clone(&self.room);
+        match request {
+            // Not admitted by any role.
+            Request::Hello { .. } => Err((Refusal::Purpose, "a second hello".to_owned())),
+            Request::Generate { algorithm, usage } => {
+                let pkcs8 = keys::generate(*algorithm).map_err(crypto)?;
+                let (key, spki) =
+                    OpenKey::from_pkcs8(*algorithm, *usage, &pkcs8).map_err(crypto)?;
+                let content = Content::Key { usage: *usage, algorithm: *algorithm, id: key.id };
+                let sealed = room.sealer.seal(content, &pkcs8).map_err(seal)?;
+                room.keyring.insert(Arc::new(key), &mut self.last);
+                self.reply(id, &Reply::Generated { spki: &spki, sealed: &sealed })
+            }
+            Request::Load { sealed } => {
+                let (content, pkcs8) = room.sealer.open(sealed).map_err(seal)?;
+                let Content::Key { usage, algorithm, id: name } = content else {
+                    return Err((Refusal::Seal, "the record is a secret, not a key".to_owned()));
+                };
+                let (key, _) = OpenKey::from_pkcs8(algorithm, usage, &pkcs8).map_err(crypto)?;
+                if key.id != name {
+                    return Err((Refusal::Seal, "the record holds another key".to_owned()));
+                }
+                room.keyring.insert(Arc::new(key), &mut self.last);
+                self.reply(id, &Reply::Done)
+            }
+            Request::Sign { key, purpose, scheme, message } => {
+                let Some(open) = room.keyring.find(key, &mut self.last) else {
+                    return self.reply(id, &Reply::NeedBlob);
+                };
+                purpose
+                    .check(key, open.usage, *scheme, message)
+                    .map_err(|error| (Refusal::Purpose, error.to_string()))?;
+                open.sign(*scheme, &self.random, message, &mut self.signature).map_err(crypto)?;
+                room.keyring.count(&open);
+                Reply::Signature(&self.signature).encode(id, &mut self.out).map_err(too_long)
+            }
+            Request::Forget { key } => {
+                room.keyring.forget(key);
+                self.reply(id, &Reply::Done)
+            }
+            Request::SealSecret { label, secret } => {
+                let sealed = room.sealer.seal(Content::secret(label), secret).map_err(seal)?;
+                self.reply(id, &Reply::Bytes(&sealed))
+            }
+            Request::OpenSecret { label, sealed } => {
+                let (content, secret) = room.sealer.open(sealed).map_err(seal)?;
+                if content != Content::secret(label) {
+                    return Err((Refusal::Seal, "the record is another secret".to_owned()));
+                }
+                self.reply(id, &Reply::Bytes(&secret))
+            }
+            Request::Ping => {
+                let [hits, misses, open, bytes, signatures] = room.keyring.figures();
+                let refusals = room.refusals.load(Ordering::Relaxed);
+                self.reply(id, &Reply::Figures([hits, misses, open, bytes, signatures, refusals]))
+            }
+        }
+    }
+
+    fn reply(&mut self, id: u64, reply: &Reply<'_>) -> Result<(), (Refusal, String)> {
+        reply.encode(id, &mut self.out).map_err(too_long)
+    }
+}
+
+fn crypto(error: keys::CryptoRefused) -> (Refusal, String) {
+    (Refusal::Crypto, error.to_string())
+}
+
+fn seal(error: super::seal::SealError) -> (Refusal, String) {
+    (Refusal::Seal, error.to_string())
+}
+
+fn too_long(error: WireError) -> (Refusal, String) {
+    (Refusal::Crypto, error.to_string())
+}

@@ -1,0 +1,113 @@
+//! The first question to a new vault, with the sockets of its worker channels.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+
+use super::channel::Channel;
+use super::channel::SeqPacket;
+use super::error::VaultError;
+use super::walls::WALLS;
+use super::walls::WallReport;
+use super::wire::Reply;
+use super::wire::Request;
+use super::wire::VERSION;
+use super::wire::WireError;
+use crate::base::bounds;
+use crate::os::descriptors;
+use crate::os::sandbox::Standing;
+
+/// What every vault is told.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) cache_bytes: u64,
+    /// One for each worker: the core it is to share.
+    pub(super) cores: Vec<Option<usize>>,
+}
+
+/// A vault that answered.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    /// Workers first, then work, then control.
+    pub(super) channels: Vec<Channel>,
+    /// A copy of the control socket.
+    pub(super) control: OwnedFd,
+    pub(super) pid: u32,
+    pub(super) created: bool,
+    pub(super) walls: Vec<WallReport>,
+}
+
+/// The number of the first question.
+const FIRST: u64 = 1;
+
+/// Greets the vault at the other end of `control` and waits for its answer.
+///
+/// # Errors
+/// What the vault refuses with; [`VaultError::Gone`] when it ended before answering.
+pub(super) fn greet(control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultError> {
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    // One more for whoever is no worker.
+    for _ in 0..=terms.cores.len() {
+        let (mine, its) = descriptors::seqpacket_pair().map_err(VaultError::Start)?;
+        ours.push(mine);
+        theirs.push(its);
+    }
+    let cores = terms.cores.iter().chain([&None]);
+    let cores = cores
+        .map(|core| core.and_then(|core| u16::try_from(core).ok()).unwrap_or(u16::MAX))
+        .collect();
+    let mut frame = Vec::new();
+    Request::Hello { version: VERSION, cache_bytes: terms.cache_bytes, cores }
+        .encode(FIRST, &mut frame)?;
+    descriptors::set_deadline(control.as_fd(), bounds::VAULT_WORK_DEADLINE)
+        .map_err(VaultError::Start)?;
+    let borrowed: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
+    descriptors::send_with(control.as_fd(), &frame, &borrowed).map_err(gone)?;
+    drop(theirs);
+    frame.resize(bounds::VAULT_FRAME + 1, 0);
+    let len = descriptors::receive(control.as_fd(), &mut frame).map_err(gone)?;
+    if len == 0 {
+        return Err(VaultError::Gone);
+    }
+    let (answered, reply) = Reply::decode(frame.get(..len).ok_or(WireError::Long)?)?;
+    let (pid, created, walls) = match reply {
+        _ if answered != FIRST => return Err(VaultError::Unexpected),
+        Reply::Welcome { pid, created, walls } => (pid, created, read_walls(&walls)?),
+        Reply::Refused { code, text } => return Err(VaultError::refused(code, text)),
+        _ => return Err(VaultError::Unexpected),
+    };
+    let copy = control.try_clone().map_err(VaultError::Start)?;
+    let mut channels = Vec::with_capacity(ours.len().saturating_add(1));
+    for socket in ours {
+        let transport =
+            SeqPacket::new(socket, bounds::VAULT_SIGN_DEADLINE).map_err(VaultError::Start)?;
+        channels.push(Channel::new(Box::new(transport), 0));
+    }
+    let transport =
+        SeqPacket::new(control, bounds::VAULT_WORK_DEADLINE).map_err(VaultError::Start)?;
+    channels.push(Channel::new(Box::new(transport), FIRST));
+    Ok(Greeting { channels, control: copy, pid, created, walls })
+}
+
+fn gone(error: io::Error) -> VaultError {
+    if error.kind() == io::ErrorKind::WouldBlock { VaultError::Late } else { VaultError::Gone }
+}
+
+fn read_walls(walls: &[(u8, u8, &[u8])]) -> Result<Vec<WallReport>, WireError> {
+    walls
+        .iter()
+        .map(|(wall, standing, text)| {
+            Ok(WallReport {
+                wall: *WALLS.get(usize::from(*wall)).ok_or(WireError::BadField("wall"))?,
+                standing: match standing {
+                    0 => Standing::Full,
+                    1 => Standing::Partial,
+                    2 => Standing::Absent,
+                    _ => return Err(WireError::BadField("standing")),
+                },
+                detail: String::from_utf8_lossy(text).into_owned(),
+            })
+        })
+        .collect()
+}

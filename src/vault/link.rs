@@ -1,0 +1,208 @@
+//! What main's threads share about the vault: which one is alive, and the channels to it.
+//!
+//! A thread keeps its channel until the vault behind it dies; then it waits, bounded, for the
+//! channel of the next one. As long as nothing dies, a signature takes no lock here.
+
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use super::channel::Channel;
+use super::client::VaultEvent;
+use super::error::VaultError;
+use super::greet::Greeting;
+use super::walls::WallReport;
+use super::wire::Reply;
+use super::wire::Request;
+use crate::base::bounds;
+use crate::os::descriptors;
+
+/// Shared by all handles, lines and the supervisor.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Tells the lines of one vault from those of another in the same process (tests).
+    pub(super) instance: u64,
+    /// Counts the vaults that were greeted; equal to `State::generation`.
+    generation: AtomicU64,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Set before hanging up on purpose.
+    pub(super) closing: AtomicBool,
+    events: mpsc::Sender<VaultEvent>,
+}
+
+/// The present vault.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    generation: u64,
+    /// Workers first, then the work channel, then control; taken by whoever uses them.
+    channels: Vec<Option<Channel>>,
+    /// A copy of the control socket, to hang up and to notice a hang-up.
+    pub(super) control: Option<Arc<OwnedFd>>,
+    pub(super) keeper: Option<Arc<OwnedFd>>,
+    pub(super) pid: u32,
+    pub(super) keeper_pid: Option<u32>,
+    pub(super) created_master: bool,
+    pub(super) walls: Vec<WallReport>,
+    pub(super) last_refusal: Option<String>,
+    lost: bool,
+}
+
+static INSTANCES: AtomicU64 = AtomicU64::new(1);
+
+impl Link {
+    pub(super) fn new(events: mpsc::Sender<VaultEvent>) -> Self {
+        Self {
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            generation: AtomicU64::new(0),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            closing: AtomicBool::new(false),
+            events,
+        }
+    }
+
+    /// The state; a panic elsewhere leaves it usable, as every change is a single assignment.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a newly greeted vault the present one.
+    pub(super) fn publish(&self, greeting: Greeting) {
+        let mut state = self.state();
+        state.generation = state.generation.saturating_add(1);
+        state.channels = greeting.channels.into_iter().map(Some).collect();
+        state.control = Some(Arc::new(greeting.control));
+        state.pid = greeting.pid;
+        state.created_master |= greeting.created;
+        state.walls = greeting.walls;
+        state.last_refusal = None;
+        self.generation.store(state.generation, Ordering::Release);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// No vault will come any more.
+    pub(super) fn lose(&self) {
+        self.state().lost = true;
+        self.changed.notify_all();
+    }
+
+    /// How many times a vault was replaced.
+    pub(super) fn restarts(&self) -> u64 {
+        self.generation.load(Ordering::Acquire).saturating_sub(1)
+    }
+
+    /// Reports; a report that nobody reads is dropped when the channel is full.
+    pub(super) fn tell(&self, event: VaultEvent) {
+        let _unread = self.events.try_send(event);
+    }
+
+    /// Hangs up on keeper and vault.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        let state = self.state();
+        for socket in [&state.keeper, &state.control].into_iter().flatten() {
+            descriptors::hang_up(socket.as_fd());
+        }
+    }
+
+    /// Takes channel `index` of a vault newer than `than`, waiting for one if need be.
+    fn take(&self, index: usize, than: u64) -> Result<(u64, Channel), VaultError> {
+        let state = self.state();
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, bounds::VAULT_FAILOVER, |state| {
+                state.generation <= than && !state.lost
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.generation <= than {
+            return Err(VaultError::Gone);
+        }
+        let generation = state.generation;
+        let channel = state.channels.get_mut(index).and_then(Option::take);
+        channel.map(|channel| (generation, channel)).ok_or(VaultError::ChannelInUse)
+    }
+
+    fn give_back(&self, index: usize, generation: u64, channel: Channel) {
+        let mut state = self.state();
+        if state.generation == generation
+            && let Some(place) = state.channels.get_mut(index)
+        {
+            *place = Some(channel);
+        }
+    }
+}
+
+/// One thread's way to whichever vault is alive.
+#[derive(Debug)]
+pub(super) struct Line {
+    link: Arc<Link>,
+    index: usize,
+    generation: u64,
+    channel: Option<Channel>,
+}
+
+impl Line {
+    pub(super) const fn new(link: Arc<Link>, index: usize) -> Self {
+        Self { link, index, generation: 0, channel: None }
+    }
+
+    pub(super) fn instance(&self) -> u64 {
+        self.link.instance
+    }
+
+    /// Asks the vault; when it dies over the question, asks the next one, once.
+    pub(super) fn ask<T>(
+        &mut self,
+        request: &Request<'_>,
+        read: impl Fn(Reply<'_>) -> Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        for _ in 0..2 {
+            let channel = self.renewed()?;
+            match channel.ask(request) {
+                Ok(reply) => return read(reply),
+                Err(VaultError::Gone) => self.channel = None,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(VaultError::Gone)
+    }
+
+    /// Wipes what passed through.
+    pub(super) fn wipe(&mut self) {
+        if let Some(channel) = &mut self.channel {
+            channel.wipe();
+        }
+    }
+
+    fn renewed(&mut self) -> Result<&mut Channel, VaultError> {
+        if self.generation != self.link.generation.load(Ordering::Acquire) {
+            self.channel = None;
+        }
+        if self.channel.is_none() {
+            let (generation, channel) = self.link.take(self.index, self.generation)?;
+            self.generation = generation;
+            self.channel = Some(channel);
+        }
+        self.channel.as_mut().ok_or(VaultError::Gone)
+    }
+}
+
+impl Drop for Line {
+    /// A thread that ends leaves its channel to the one that takes its place.
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            self.link.give_back(self.index, self.generation, channel);
+        }
+    }
+}

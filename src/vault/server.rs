@@ -1,0 +1,214 @@
+//! The vault's own process: reads the master key, walls itself in, and answers.
+//!
+//! Synchronous, one thread for each channel. Anything that is not in the vocabulary ends the
+//! process at once; main starts another.
+
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::Barrier;
+
+use super::desk::Desk;
+use super::desk::Role;
+use super::desk::Room;
+use super::master::MasterKeySource;
+use super::seal::Sealer;
+use super::walls;
+use super::walls::WALLS;
+use super::walls::WallReport;
+use super::wire::Refusal;
+use super::wire::Reply;
+use super::wire::Request;
+use super::wire::VERSION;
+use crate::base::bounds;
+use crate::os::affinity;
+use crate::os::descriptors;
+use crate::os::sandbox;
+use crate::os::sandbox::Standing;
+
+/// Exit statuses of the vault, after sysexits.h.
+pub mod status {
+    /// Main hung up.
+    pub const DONE: u8 = 0;
+    /// Arguments that make no sense.
+    pub const USAGE: u8 = 64;
+    /// A frame that is not in the vocabulary.
+    pub const PROTOCOL: u8 = 65;
+    /// A fault of the vault itself.
+    pub const FAULT: u8 = 70;
+    /// The operating system refused something the vault cannot do without.
+    pub const SYSTEM: u8 = 71;
+    /// There is no usable master key.
+    pub const MASTER_KEY: u8 = 78;
+}
+
+/// Room for one signature with the deepest call stack measured (RSA with PSS) four times over.
+const STACK: usize = 512 * 1024;
+
+/// Serves as the vault until main hangs up. Called for `keyward vault KIND PATH` with the control
+/// socket as standard input.
+pub fn serve_vault() -> ExitCode {
+    ExitCode::from(serve())
+}
+
+fn serve() -> u8 {
+    sandbox::ignore_group_signals();
+    // A panic in any thread is a fault of the vault; its message might quote what it worked on.
+    std::panic::set_hook(Box::new(|_| sandbox::exit_now(status::FAULT)));
+    let mut arguments = std::env::args_os().skip(2);
+    let source = match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(kind), Some(path), None) => MasterKeySource::from_arguments(&kind, path),
+        _ => None,
+    };
+    let Some(source) = source else { return status::USAGE };
+    let Ok(control) = descriptors::take_stdin() else { return status::SYSTEM };
+    if descriptors::silence_stderr().is_err() {
+        return status::SYSTEM;
+    }
+    let mut walls = walls::raise_first(&control);
+    let loaded = source.load();
+    let mut frame = vec![0; bounds::VAULT_FRAME + 1];
+    let hello = match receive_hello(&control, &mut frame) {
+        Ok(hello) => hello,
+        Err(status) => return status,
+    };
+    let refuse = |code, text: &str| {
+        let mut out = Vec::new();
+        let reply = Reply::Refused { code, text: text.as_bytes() };
+        if reply.encode(hello.id, &mut out).is_ok() {
+            // Main being gone is no reason to say anything else.
+            let _gone = descriptors::send(control.as_fd(), &out);
+        }
+    };
+    let (master, created) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            refuse(Refusal::MasterKey, &with_causes(&error));
+            return status::MASTER_KEY;
+        }
+    };
+    let Ok(sealer) = Sealer::new(master) else {
+        refuse(Refusal::Crypto, "the master key cannot be used");
+        return status::SYSTEM;
+    };
+    walls.extend(walls::raise_second());
+    let room = Arc::new(Room::new(sealer, hello.cache_bytes));
+    // Both libraries look for their source of randomness at first use, which the walls forbid.
+    if room.rehearse().is_err() {
+        refuse(Refusal::Crypto, "the cryptographic libraries do not work here");
+        return status::SYSTEM;
+    }
+    let gate = Arc::new(Gate::new(hello.workers.len()));
+    let last = hello.workers.len().saturating_sub(1);
+    for (index, (socket, core)) in hello.workers.into_iter().enumerate() {
+        let role = if index == last { Role::Work } else { Role::Worker };
+        let (room, gate) = (Arc::clone(&room), Arc::clone(&gate));
+        let started = std::thread::Builder::new()
+            .name(format!("vault-{index}"))
+            .stack_size(STACK)
+            .spawn(move || serve_worker(&room, &gate, role, &socket, core));
+        if started.is_err() {
+            refuse(Refusal::Wall, "the operating system gives no thread");
+            return status::SYSTEM;
+        }
+    }
+    gate.ready.wait();
+    walls.push(walls::raise_last());
+    gate.open.wait();
+    let mut desk = Desk::new(room, Role::Control, hello.id);
+    if welcome(&control, hello.id, created, &walls).is_ok() {
+        desk.serve(control.as_fd());
+    }
+    // The other threads sit in a receive: they end with the process, not before it.
+    sandbox::exit_now(status::DONE)
+}
+
+struct Gate {
+    ready: Barrier,
+    open: Barrier,
+}
+
+impl Gate {
+    fn new(workers: usize) -> Self {
+        let everyone = workers.saturating_add(1);
+        Self { ready: Barrier::new(everyone), open: Barrier::new(everyone) }
+    }
+}
+
+fn serve_worker(room: &Arc<Room>, gate: &Gate, role: Role, socket: &OwnedFd, core: Option<usize>) {
+    if let Some(core) = core {
+        // Not permitted everywhere; the thread then runs where the kernel likes.
+        let _unpinned = affinity::bind_thread(core);
+    }
+    // Randomness is kept by thread, too.
+    if room.rehearse().is_err() {
+        sandbox::exit_now(status::SYSTEM);
+    }
+    gate.ready.wait();
+    gate.open.wait();
+    Desk::new(Arc::clone(room), role, 0).serve(socket.as_fd());
+}
+
+struct Hello {
+    id: u64,
+    cache_bytes: u64,
+    workers: Vec<(OwnedFd, Option<usize>)>,
+}
+
+fn receive_hello(control: &OwnedFd, frame: &mut [u8]) -> Result<Hello, u8> {
+    let received =
+        descriptors::receive_with(control.as_fd(), frame).map_err(|_| status::PROTOCOL)?;
+    if received.len == 0 {
+        return Err(status::DONE);
+    }
+    let bytes = frame.get(..received.len).ok_or(status::PROTOCOL)?;
+    let (id, request) = Request::decode(bytes).map_err(|_| status::PROTOCOL)?;
+    let Request::Hello { version: VERSION, cache_bytes, cores } = request else {
+        return Err(status::PROTOCOL);
+    };
+    let fitting = cores.len() == received.descriptors.len();
+    if !fitting || cores.is_empty() || cores.len() > bounds::VAULT_WORKERS + 1 {
+        return Err(status::PROTOCOL);
+    }
+    let cores = cores.into_iter().map(|core| (core != u16::MAX).then_some(usize::from(core)));
+    Ok(Hello { id, cache_bytes, workers: received.descriptors.into_iter().zip(cores).collect() })
+}
+
+fn welcome(
+    control: &OwnedFd,
+    id: u64,
+    created: bool,
+    walls: &[WallReport],
+) -> Result<(), std::io::Error> {
+    let mut out = Vec::new();
+    let octet = |at: Option<usize>| at.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX);
+    let walls = walls
+        .iter()
+        .map(|report| {
+            let standing = match report.standing {
+                Standing::Full => 0,
+                Standing::Partial => 1,
+                Standing::Absent => 2,
+            };
+            let wall = octet(WALLS.iter().position(|wall| *wall == report.wall));
+            let text = report.detail.as_bytes();
+            (wall, standing, text.get(..bounds::VAULT_TEXT).unwrap_or(text))
+        })
+        .collect();
+    let reply = Reply::Welcome { pid: std::process::id(), created, walls };
+    reply.encode(id, &mut out).map_err(std::io::Error::other)?;
+    descriptors::send(control.as_fd(), &out)
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.truncate(text.floor_char_boundary(bounds::VAULT_FRAME / 2));
+    text
+}

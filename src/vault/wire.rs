@@ -1,0 +1,364 @@
+//! Requests and replies between main and the vault, as bytes: the whole vocabulary.
+//!
+//! Everything that arrives at the vault may have been written by someone who owns main. So a
+//! length is checked before it is believed, an unknown tag or a byte too many ends the
+//! conversation, and nothing is allocated on a peer's word alone.
+//!
+//! A frame is a tag, the request's number (little-endian, as all integers), and the fields in
+//! order. Byte strings carry their length in two octets. Deliberately absent: a request that
+//! returns a private key.
+
+use super::codec::Reader;
+use super::codec::Writer;
+use super::purpose::Purpose;
+use super::scheme::Scheme;
+use crate::cert::key::KeyAlgorithm;
+use crate::cert::key::KeyId;
+use crate::cert::key::KeyUsage;
+
+/// Version of the vocabulary; both halves are the same binary, so it must be equal.
+pub const VERSION: u32 = 1;
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum WireError {
+    /// It ends before its last field.
+    #[error("frame is too short")]
+    Short,
+    /// It goes on after its last field, or is larger than a frame may be.
+    #[error("frame is too long")]
+    Long,
+    /// No frame of this vocabulary begins like this.
+    #[error("unknown frame {0}")]
+    UnknownTag(u8),
+    /// A field holds a value that does not exist.
+    #[error("unknown value in field `{0}`")]
+    BadField(&'static str),
+}
+
+/// What main may ask.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Request<'a> {
+    /// First on the control channel, once. The worker channels travel with it.
+    Hello {
+        /// Must be [`VERSION`].
+        version: u32,
+        /// Bytes of opened keys that may be kept.
+        cache_bytes: u64,
+        /// The core of each channel that travels along; `u16::MAX` for any.
+        cores: Vec<u16>,
+    },
+    /// Make a key and return it sealed.
+    Generate {
+        /// Its kind.
+        algorithm: KeyAlgorithm,
+        /// Its calling, bound into the seal.
+        usage: KeyUsage,
+    },
+    /// Open a sealed key and keep it.
+    Load {
+        /// The sealed key.
+        sealed: &'a [u8],
+    },
+    /// Sign with a key that is open.
+    Sign {
+        /// Which key.
+        key: KeyId,
+        /// What for; the message is checked against it.
+        purpose: Purpose,
+        /// How.
+        scheme: Scheme,
+        /// What; not hashed.
+        message: &'a [u8],
+    },
+    /// Drop an opened key.
+    Forget {
+        /// Which key.
+        key: KeyId,
+    },
+    /// Seal a secret that is no site key.
+    SealSecret {
+        /// What it is; bound into the seal.
+        label: &'a [u8],
+        /// The secret.
+        secret: &'a [u8],
+    },
+    /// Open such a secret again.
+    OpenSecret {
+        /// What it is.
+        label: &'a [u8],
+        /// As it was sealed.
+        sealed: &'a [u8],
+    },
+    /// Are you there, and how much have you done?
+    Ping,
+}
+
+/// What the vault may answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reply<'a> {
+    /// To `Hello`: ready.
+    Welcome {
+        /// The process.
+        pid: u32,
+        /// The master key was made just now.
+        created: bool,
+        /// Every wall: its name's number, how far it stands, and why not further.
+        walls: Vec<(u8, u8, &'a [u8])>,
+    },
+    /// A new key.
+    Generated {
+        /// DER subject public key info.
+        spki: &'a [u8],
+        /// The private half, sealed.
+        sealed: &'a [u8],
+    },
+    /// Done; nothing to say.
+    Done,
+    /// A signature.
+    Signature(&'a [u8]),
+    /// The key is not open: send `Load` and ask again.
+    NeedBlob,
+    /// A sealed secret, or an opened one.
+    Bytes(&'a [u8]),
+    /// To `Ping`.
+    Figures([u64; 6]),
+    /// Well-formed, but not to be done.
+    Refused {
+        /// The kind of refusal.
+        code: Refusal,
+        /// In plain words, without secrets.
+        text: &'a [u8],
+    },
+}
+
+/// Kinds of refusals.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// The master key cannot be used.
+    MasterKey,
+    /// Not sealed under this master key, or damaged.
+    Seal,
+    /// Not what this key may sign, or not what it was said to be.
+    Purpose,
+    /// The cryptographic library refused.
+    Crypto,
+    /// A wall that must stand does not.
+    Wall,
+}
+
+const REFUSALS: [Refusal; 5] =
+    [Refusal::MasterKey, Refusal::Seal, Refusal::Purpose, Refusal::Crypto, Refusal::Wall];
+const ALGORITHMS: [KeyAlgorithm; 3] =
+    [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Rsa2048];
+const USAGES: [KeyUsage; 2] = [KeyUsage::Tls, KeyUsage::InternalCa];
+
+/// The octet that stands for `algorithm` in frames and seals.
+pub const fn algorithm_octet(algorithm: KeyAlgorithm) -> u8 {
+    match algorithm {
+        KeyAlgorithm::P256 => 0,
+        KeyAlgorithm::P384 => 1,
+        KeyAlgorithm::Rsa2048 => 2,
+    }
+}
+
+/// The algorithm that `octet` stands for.
+pub fn algorithm_of(octet: u8) -> Option<KeyAlgorithm> {
+    ALGORITHMS.get(usize::from(octet)).copied()
+}
+
+/// The octet that stands for `usage` in frames and seals.
+pub const fn usage_octet(usage: KeyUsage) -> u8 {
+    match usage {
+        KeyUsage::Tls => 0,
+        KeyUsage::InternalCa => 1,
+    }
+}
+
+/// The usage that `octet` stands for.
+pub fn usage_of(octet: u8) -> Option<KeyUsage> {
+    USAGES.get(usize::from(octet)).copied()
+}
+
+impl<'a> Request<'a> {
+    /// Writes the frame into `frame`, which is cleared first.
+    ///
+    /// # Errors
+    /// [`WireError::Long`] when it is larger than a frame may be.
+    pub fn encode(&self, id: u64, frame: &mut Vec<u8>) -> Result<(), WireError> {
+        let mut out = Writer::new(frame);
+        match self {
+            Self::Hello { version, cache_bytes, cores } => {
+                out.head(1, id);
+                out.u32(*version);
+                out.u64(*cache_bytes);
+                out.u16(u16::try_from(cores.len()).map_err(|_| WireError::Long)?);
+                cores.iter().for_each(|core| out.u16(*core));
+            }
+            Self::Generate { algorithm, usage } => {
+                out.head(2, id);
+                out.u8(algorithm_octet(*algorithm));
+                out.u8(usage_octet(*usage));
+            }
+            Self::Load { sealed } => {
+                out.head(3, id);
+                out.bytes(sealed);
+            }
+            Self::Sign { key, purpose, scheme, message } => {
+                out.head(4, id);
+                out.array(&key.0);
+                out.u8(purpose.octet());
+                out.u16(scheme.code());
+                out.bytes(message);
+            }
+            Self::Forget { key } => {
+                out.head(5, id);
+                out.array(&key.0);
+            }
+            Self::SealSecret { label, secret } => {
+                out.head(6, id);
+                out.bytes(label);
+                out.bytes(secret);
+            }
+            Self::OpenSecret { label, sealed } => {
+                out.head(7, id);
+                out.bytes(label);
+                out.bytes(sealed);
+            }
+            Self::Ping => out.head(8, id),
+        }
+        out.finish()
+    }
+
+    /// Reads a frame: the request's number, and the request.
+    ///
+    /// # Errors
+    /// [`WireError`] for anything that [`Request::encode`] does not write.
+    pub fn decode(frame: &'a [u8]) -> Result<(u64, Self), WireError> {
+        let mut input = Reader::new(frame)?;
+        let (tag, id) = input.head()?;
+        let request = match tag {
+            1 => Self::Hello {
+                version: input.u32()?,
+                cache_bytes: input.u64()?,
+                cores: {
+                    let count = input.u16()?;
+                    (0..count).map(|_| input.u16()).collect::<Result<_, _>>()?
+                },
+            },
+            2 => Self::Generate {
+                algorithm: algorithm_of(input.u8()?).ok_or(WireError::BadField("algorithm"))?,
+                usage: usage_of(input.u8()?).ok_or(WireError::BadField("usage"))?,
+            },
+            3 => Self::Load { sealed: input.bytes()? },
+            4 => Self::Sign {
+                key: KeyId(input.array()?),
+                purpose: Purpose::of(input.u8()?).ok_or(WireError::BadField("purpose"))?,
+                scheme: Scheme::of(input.u16()?).ok_or(WireError::BadField("scheme"))?,
+                message: input.bytes()?,
+            },
+            5 => Self::Forget { key: KeyId(input.array()?) },
+            6 => Self::SealSecret { label: input.bytes()?, secret: input.bytes()? },
+            7 => Self::OpenSecret { label: input.bytes()?, sealed: input.bytes()? },
+            8 => Self::Ping,
+            unknown => return Err(WireError::UnknownTag(unknown)),
+        };
+        input.finish()?;
+        Ok((id, request))
+    }
+}
+
+impl<'a> Reply<'a> {
+    /// Writes the frame into `frame`, which is cleared first.
+    ///
+    /// # Errors
+    /// [`WireError::Long`] when it is larger than a frame may be.
+    pub fn encode(&self, id: u64, frame: &mut Vec<u8>) -> Result<(), WireError> {
+        let mut out = Writer::new(frame);
+        match self {
+            Self::Welcome { pid, created, walls } => {
+                out.head(129, id);
+                out.u32(*pid);
+                out.u8(u8::from(*created));
+                out.u16(u16::try_from(walls.len()).map_err(|_| WireError::Long)?);
+                for (wall, standing, text) in walls {
+                    out.u8(*wall);
+                    out.u8(*standing);
+                    out.bytes(text);
+                }
+            }
+            Self::Generated { spki, sealed } => {
+                out.head(130, id);
+                out.bytes(spki);
+                out.bytes(sealed);
+            }
+            Self::Done => out.head(131, id),
+            Self::Signature(signature) => {
+                out.head(132, id);
+                out.bytes(signature);
+            }
+            Self::NeedBlob => out.head(133, id),
+            Self::Bytes(bytes) => {
+                out.head(134, id);
+                out.bytes(bytes);
+            }
+            Self::Figures(figures) => {
+                out.head(135, id);
+                figures.iter().for_each(|figure| out.u64(*figure));
+            }
+            Self::Refused { code, text } => {
+                out.head(136, id);
+                let position = REFUSALS.iter().position(|known| known == code);
+                out.u8(position.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX));
+                out.bytes(text);
+            }
+        }
+        out.finish()
+    }
+
+    /// Reads a frame: the number of the request it answers, and the reply.
+    ///
+    /// # Errors
+    /// [`WireError`] for anything that [`Reply::encode`] does not write.
+    pub fn decode(frame: &'a [u8]) -> Result<(u64, Self), WireError> {
+        let mut input = Reader::new(frame)?;
+        let (tag, id) = input.head()?;
+        let reply = match tag {
+            129 => Self::Welcome {
+                pid: input.u32()?,
+                created: match input.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(WireError::BadField("created")),
+                },
+                walls: {
+                    let count = input.u16()?;
+                    (0..count)
+                        .map(|_| Ok((input.u8()?, input.u8()?, input.bytes()?)))
+                        .collect::<Result<_, WireError>>()?
+                },
+            },
+            130 => Self::Generated { spki: input.bytes()?, sealed: input.bytes()? },
+            131 => Self::Done,
+            132 => Self::Signature(input.bytes()?),
+            133 => Self::NeedBlob,
+            134 => Self::Bytes(input.bytes()?),
+            135 => {
+                let mut figures = [0; 6];
+                for figure in &mut figures {
+                    *figure = input.u64()?;
+                }
+                Self::Figures(figures)
+            }
+            136 => Self::Refused {
+                code: *REFUSALS
+                    .get(usize::from(input.u8()?))
+                    .ok_or(WireError::BadField("refusal"))?,
+                text: input.bytes()?,
+            },
+            unknown => return Err(WireError::UnknownTag(unknown)),
+        };
+        input.finish()?;
+        Ok((id, reply))
+    }
+}
