@@ -136,3 +136,17 @@ pub const VAULT_RESTART_PAUSE: Duration = Duration::from_secs(5);
 
 /// Longest text in an answer of the vault.
 pub const VAULT_TEXT: usize = 512;
+/// Certificates of the internal CA that are made at the same time; each is a few milliseconds.
+pub const INTERNAL_ORDERS_AT_ONCE: usize = 32;
+
+/// How long a question for renewal information may take.
+pub const CHECK_DEADLINE: Duration = Duration::from_secs(60);
+
+/// When a CA that did not answer is asked for renewal information again.
+pub const CHECK_RETRY: Duration = Duration::from_secs(3600);
+
+/// How long nothing is tried after the store refused a write.
+pub const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Sets of names, and single names, whose budgets are remembered before full ones are forgotten.
+pub const BUDGETS: usize = 65_536;

@@ -271,7 +271,7 @@ impl Phase {
             Self::Due { .. } => (self, vec![Effect::Order]),
             Self::Ordering { attempt, in_flight, deadline } if reached(deadline, now) => {
                 let failure = Failure::new(FailureKind::Lapsed, "the work did not end in time");
-                let until = now.plus(ladder::wait(attempt + 1, u32::MAX / 2));
+                let until = now.plus(ladder::wait(attempt.saturating_add(1), u32::MAX / 2));
                 quiet(Self::Waiting {
                     attempt: attempt.saturating_add(1),
                     until,

@@ -1,1 +1,20 @@
 //! Decides what to do next for every certificate, and has it done.
+//!
+//! [`plan`], [`transition`] and [`budget`] are pure; `driver` looks at them, at the clock and at
+//! the configuration, and runs a `job` for each attempt.
+
+pub mod budget;
+mod check;
+mod driver;
+mod handle;
+mod job;
+pub mod plan;
+mod publish;
+mod records;
+pub mod transition;
+
+pub use handle::Authorities;
+pub use handle::Parts;
+pub use handle::RenewError;
+pub use handle::Scheduler;
+pub use handle::SchedulerHandle;

@@ -1,0 +1,389 @@
+//! The loop: look at the clock, the configuration and the records, do what the plan says, sleep
+//! until something can change.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::check;
+use super::handle::Parts;
+use super::handle::SchedulerHandle;
+use super::job;
+use super::job::Workshop;
+use super::plan;
+use super::plan::Busy;
+use super::plan::Step;
+use super::plan::Work;
+use super::publish::Publisher;
+use super::records::Records;
+use super::transition;
+use crate::base::Timestamp;
+use crate::base::bounds;
+use crate::base::tasks::TaskSet;
+use crate::cert::journal::Entry;
+use crate::cert::spec::CertificateId;
+use crate::cert::spec::IssuerName;
+use crate::config::Config;
+use crate::store::Store;
+use crate::store::StoreError;
+
+pub(super) async fn start(
+    parts: Parts,
+    config: watch::Receiver<Arc<Config>>,
+) -> Result<SchedulerHandle, StoreError> {
+    let Parts { store, copy_dir, clock, jitter, authorities, keys, tasks } = parts;
+    let snapshot = store.snapshot().await?;
+    let publisher = Publisher::start(snapshot, copy_dir, &tasks);
+    let records = Records::load(store.clone()).await?;
+    let journal = whole_journal(&store).await?;
+    let all = records.all();
+    let known: Vec<_> = all.iter().map(|record| record.as_ref().clone()).collect();
+    let budget = Mutex::new(Budget::rebuild(&known, &journal));
+    let newest = journal
+        .iter()
+        .map(|entry| entry.at)
+        .chain(known.iter().filter_map(|record| record.installed.as_ref().map(|i| i.at)))
+        .max();
+    let trusted = AtomicBool::new(false);
+    let shop = Workshop { records, publisher, budget, clock, jitter, authorities, keys, trusted };
+    let shop = Arc::new(shop);
+    for record in all {
+        let now = shop.now();
+        // A store that refuses here is no reason not to serve: the lease lapses by itself.
+        let taken_up =
+            shop.records.change(record.id(), None, |r| Some(transition::restarted(r, now))).await;
+        if let Err(error) = taken_up {
+            tracing::warn!(cert = %record.id(), error = &error as &dyn std::error::Error,
+                "a lease of the former run cannot be released, waiting until it lapses");
+        }
+    }
+    let (ended, stopped) = watch::channel(false);
+    let handle = SchedulerHandle {
+        shop: Arc::clone(&shop),
+        wake: Arc::new(Notify::new()),
+        stop: CancellationToken::new(),
+        stopped,
+    };
+    let applied = Arc::clone(&config.borrow());
+    let driver = Driver {
+        shop,
+        applied,
+        config,
+        tasks: tasks.clone(),
+        wake: Arc::clone(&handle.wake),
+        stop: handle.stop.clone(),
+        crew: Arc::new(Crew::default()),
+        newest,
+        behind: false,
+    };
+    tasks.service("scheduler", async move {
+        driver.run().await;
+        ended.send_replace(true);
+    });
+    Ok(handle)
+}
+
+/// The whole journal, oldest first, in portions.
+async fn whole_journal(store: &Store) -> Result<Vec<Entry>, StoreError> {
+    let mut journal: Vec<Entry> = Vec::new();
+    while journal.len() <= bounds::JOURNAL_ENTRIES {
+        let after = journal.last().map_or(0, |entry| entry.seq);
+        let more = store.journal(after, 1000).await?;
+        if more.is_empty() {
+            break;
+        }
+        journal.extend(more);
+    }
+    Ok(journal)
+}
+
+/// What is at work, and how to end it.
+#[derive(Debug, Default)]
+struct Crew {
+    working: Mutex<std::collections::BTreeMap<CertificateId, (Work, CancellationToken)>>,
+}
+
+impl Crew {
+    fn busy(&self) -> Busy {
+        self.working().iter().map(|(id, (work, _))| (*id, *work)).collect()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.working().is_empty()
+    }
+
+    /// Enters work on `id`; `None` when something is at work on it already (invariant 2).
+    fn enter(
+        self: &Arc<Self>,
+        id: CertificateId,
+        work: Work,
+        wake: &Arc<Notify>,
+    ) -> Option<(Shift, CancellationToken)> {
+        let mut working = self.working();
+        if working.contains_key(&id) {
+            return None;
+        }
+        let token = CancellationToken::new();
+        working.insert(id, (work, token.clone()));
+        Some((Shift { crew: Arc::clone(self), id, wake: Arc::clone(wake) }, token))
+    }
+
+    fn dismiss(&self, id: CertificateId) {
+        if let Some((_, token)) = self.working().get(&id) {
+            token.cancel();
+        }
+    }
+
+    fn dismiss_all(&self) {
+        self.working().values().for_each(|(_, token)| token.cancel());
+    }
+
+    fn working(
+        &self,
+    ) -> MutexGuard<'_, std::collections::BTreeMap<CertificateId, (Work, CancellationToken)>> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One piece of work. Its end is noticed however it comes, by return, drop or panic.
+struct Shift {
+    crew: Arc<Crew>,
+    id: CertificateId,
+    wake: Arc<Notify>,
+}
+
+impl Drop for Shift {
+    fn drop(&mut self) {
+        self.crew.working().remove(&self.id);
+        self.wake.notify_one();
+    }
+}
+
+struct Driver {
+    shop: Arc<Workshop>,
+    config: watch::Receiver<Arc<Config>>,
+    /// The configuration of the last turn.
+    applied: Arc<Config>,
+    tasks: TaskSet,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    crew: Arc<Crew>,
+    /// The newest moment the store knew at the start.
+    newest: Option<Timestamp>,
+    /// Whether the clock was found behind, and that was said.
+    behind: bool,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        while !self.stop.is_cancelled() {
+            let again = self.turn().await;
+            if self.shop.records.take_trouble() {
+                // Woken or not: a disk that refuses is not asked in a circle.
+                tokio::select! {
+                    () = tokio::time::sleep(bounds::STORE_PAUSE) => {}
+                    () = self.stop.cancelled() => {}
+                }
+            } else if !again {
+                self.rest().await;
+            }
+        }
+        self.drain().await;
+    }
+
+    /// One look at everything. Whether another should follow at once.
+    async fn turn(&mut self) -> bool {
+        let now = self.shop.now();
+        let config = Arc::clone(&self.config.borrow_and_update());
+        if !Arc::ptr_eq(&config, &self.applied) {
+            self.reconfigured(&config, now).await;
+            self.applied = Arc::clone(&config);
+        }
+        let holding = self.look_at_clock(now);
+        let records = self.shop.records.all();
+        let desired = plan::desired(&config, &records, now);
+        let steps = plan::plan(&desired, &records, &self.crew.busy(), holding, now);
+        let mut again = false;
+        for step in steps {
+            // Work that was begun reports its own end; a changed record is looked at again.
+            again |= !matches!(step, Step::Order(_) | Step::Check(_));
+            if let Err(error) = self.carry_out(step, now, &config).await {
+                self.shop.records.note(&error);
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the store refuses a step, trying again later"
+                );
+                return false;
+            }
+        }
+        again
+    }
+
+    async fn carry_out(
+        &self,
+        step: Step,
+        now: Timestamp,
+        config: &Config,
+    ) -> Result<(), StoreError> {
+        let records = &self.shop.records;
+        match step {
+            Step::Add(spec) => records.add(transition::added(spec, now)).await?,
+            Step::Return(id) => {
+                let draw = self.shop.jitter.draw();
+                records.change(id, None, |r| Some(transition::returned(r, draw, now))).await?;
+            }
+            Step::Remove(id, keep_until) => {
+                self.crew.dismiss(id);
+                let removed = |r: &_| Some(transition::removed(r, keep_until, now));
+                records.change(id, None, removed).await?;
+            }
+            Step::Delete(id) => {
+                if let Some(record) = records.get(id) {
+                    records.remove(id, transition::deleted(&record, now)).await?;
+                    self.shop.publisher.withdraw(id);
+                }
+            }
+            Step::Lapse(id) => {
+                records.change(id, None, |r| Some(transition::tick(r, now))).await?;
+            }
+            Step::Order(id) => self.begin(id, false, config.acme.renewal_info),
+            Step::Check(id) => self.begin(id, true, config.acme.renewal_info),
+        }
+        Ok(())
+    }
+
+    /// Begins an attempt or a question in a task of its own.
+    fn begin(&self, id: CertificateId, question: bool, renewal_info: bool) {
+        let Some(record) = self.shop.records.get(id) else { return };
+        let work = if question { Work::Check } else { plan::work_of(&record) };
+        let Some((shift, token)) = self.crew.enter(id, work, &self.wake) else { return };
+        let shop = Arc::clone(&self.shop);
+        let name = if question { "renewal-information" } else { "attempt" };
+        self.tasks.job(name, async move {
+            let _shift = shift;
+            let work = async {
+                if question {
+                    check::run(&shop, id, renewal_info).await
+                } else {
+                    job::run(&shop, id, renewal_info).await
+                }
+            };
+            let ended = tokio::select! {
+                biased;
+                () = token.cancelled() => return,
+                ended = work => ended,
+            };
+            if let Err(error) = ended {
+                shop.records.note(&error);
+                tracing::error!(
+                    cert = %id,
+                    error = &error as &dyn std::error::Error,
+                    "the store refuses what an attempt brought, trying again later"
+                );
+            }
+        });
+    }
+
+    /// Gives certificates whose last attempt failed another chance when what may have failed
+    /// them was changed.
+    async fn reconfigured(&self, config: &Config, now: Timestamp) {
+        let acme = config.acme != self.applied.acme;
+        let mut touched = std::collections::BTreeSet::new();
+        for site in &config.sites {
+            let former = self.applied.sites.iter().find(|old| old.name() == site.name());
+            // Where it stands in the file is no part of what may have failed.
+            let same = former.is_some_and(|old| {
+                let old = crate::config::Site { line: site.line, ..old.clone() };
+                old == *site
+            });
+            if !same {
+                touched.insert(plan::primary(config, site).id());
+            }
+        }
+        for record in self.shop.records.all() {
+            let by_acme = acme && matches!(record.spec.issuer, IssuerName::Acme(_));
+            if !by_acme && !touched.contains(&record.id()) {
+                continue;
+            }
+            let id = record.id();
+            let changed =
+                self.shop.records.change(id, None, |r| Some(transition::changed(r, now))).await;
+            if let Err(error) = changed {
+                tracing::error!(
+                    cert = %id,
+                    error = &error as &dyn std::error::Error,
+                    "the store refuses to note a changed configuration, keeping the former phase"
+                );
+            }
+        }
+    }
+
+    /// Whether the clock is too far behind what the store has seen to be believed. A person who
+    /// asks for a renewal vouches for the clock: else one wrong date in the journal, years ahead,
+    /// would end all renewals for years.
+    fn look_at_clock(&mut self, now: Timestamp) -> bool {
+        if self.behind && self.shop.trusted.swap(false, Ordering::Relaxed) {
+            self.newest = None;
+        }
+        let behind = self.newest.is_some_and(|n| n.since(now) > bounds::CLOCK_BEHIND);
+        if behind && !self.behind {
+            tracing::error!(
+                now = %now,
+                newest = self.newest.map(tracing::field::display),
+                "the clock is behind the newest moment in the store, ordering nothing until it \
+                 is right or somebody asks for a renewal"
+            );
+        } else if self.behind && !behind {
+            tracing::info!(now = %now, "the clock is right again, going on");
+        }
+        self.behind = behind;
+        behind
+    }
+
+    /// Sleeps until time, a request, a job's end or a new configuration can bring a step.
+    async fn rest(&mut self) {
+        let now = self.shop.now();
+        let next = plan::next_wake(&self.shop.records.all(), now);
+        let pause = next.map_or(bounds::SLEEP_STRETCH, |at| at.since(now));
+        // Whole seconds: a sleep of less than one would look at the same second again.
+        let pause = pause.clamp(Duration::from_secs(1), bounds::SLEEP_STRETCH);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.wake.notified() => {}
+            () = self.stop.cancelled() => {}
+            changed = self.config.changed() => if changed.is_err() {
+                // Nobody can change it any more; without this the loop would turn for nothing.
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = self.wake.notified() => {}
+                    () = self.stop.cancelled() => {}
+                }
+            },
+        }
+    }
+
+    /// Waits for what is at work, and ends what does not end by itself.
+    async fn drain(&self) {
+        let deadline = tokio::time::sleep(bounds::JOB_GRACE);
+        tokio::pin!(deadline);
+        let mut dismissed = false;
+        while !self.crew.is_idle() {
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = &mut deadline, if !dismissed => {
+                    dismissed = true;
+                    self.crew.dismiss_all();
+                }
+            }
+        }
+    }
+}

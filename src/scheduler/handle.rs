@@ -1,0 +1,152 @@
+//! The scheduler's public face: what it needs, and what others may ask of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::driver;
+use super::job::Workshop;
+use super::transition;
+use crate::base::Jitter;
+use crate::base::tasks::SharedClock;
+use crate::base::tasks::TaskSet;
+use crate::cert::lifecycle::Phase;
+use crate::cert::ports::CertificateAuthority;
+use crate::cert::ports::KeySource;
+use crate::cert::record::Certificate;
+use crate::cert::served::Snapshot;
+use crate::cert::spec::CertificateId;
+use crate::cert::spec::IssuerName;
+use crate::config::Config;
+use crate::store::Store;
+use crate::store::StoreError;
+
+/// Finds who issues under a name; `None` when nobody does.
+pub type Authorities =
+    Arc<dyn Fn(&IssuerName) -> Option<Arc<dyn CertificateAuthority>> + Send + Sync>;
+
+/// What the scheduler works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where records are kept.
+    pub store: Store,
+    /// Where the second copy of what is served is kept.
+    pub copy_dir: PathBuf,
+    /// The wall clock.
+    pub clock: SharedClock,
+    /// Draws for renewal moments and waits.
+    pub jitter: Arc<Jitter>,
+    /// Who issues.
+    pub authorities: Authorities,
+    /// Who makes keys.
+    pub keys: Arc<dyn KeySource>,
+    /// Where tasks run.
+    pub tasks: TaskSet,
+}
+
+/// The scheduler; only a way to start it.
+#[derive(Debug)]
+pub struct Scheduler;
+
+/// What others hold of the running scheduler. Clones are the same one.
+#[derive(Clone)]
+pub struct SchedulerHandle {
+    pub(super) shop: Arc<Workshop>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) stop: CancellationToken,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// Why a renewal cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// There is no such certificate.
+    #[error("there is no certificate {0}")]
+    NotFound(CertificateId),
+    /// No site wants it any more.
+    #[error("certificate {0} is being retired: no site in the configuration wants it")]
+    Retiring(CertificateId),
+    /// The store refused to note the request.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Scheduler {
+    /// Takes up what the store holds and begins to work. What is installed is published before
+    /// anybody on the network is asked.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start(
+        parts: Parts,
+        config: watch::Receiver<Arc<Config>>,
+    ) -> Result<SchedulerHandle, StoreError> {
+        driver::start(parts, config).await
+    }
+}
+
+impl SchedulerHandle {
+    /// What is installed, as it changes; the present value is there at once.
+    pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.shop.publisher.watch()
+    }
+
+    /// Every record as it stands, by name.
+    pub fn certificates(&self) -> Vec<Arc<Certificate>> {
+        self.shop.records.all()
+    }
+
+    /// One record as it stands.
+    pub fn certificate(&self, id: CertificateId) -> Option<Arc<Certificate>> {
+        self.shop.records.get(id)
+    }
+
+    /// Asks for a renewal now; it has begun or is queued when this returns, and its end stands
+    /// in the journal. Asking while an attempt runs changes nothing.
+    ///
+    /// # Errors
+    /// [`RenewError`].
+    pub async fn renew(&self, id: CertificateId) -> Result<(), RenewError> {
+        let mut retiring = false;
+        let now = self.shop.now();
+        let noted = self.shop.records.change(id, None, |record| {
+            retiring = matches!(record.phase, Phase::Retiring { .. });
+            (!retiring).then(|| transition::request(record, now))
+        });
+        match noted.await {
+            Ok(_) if retiring => Err(RenewError::Retiring(id)),
+            Ok(_) => {
+                self.shop.trusted.store(true, Ordering::Relaxed);
+                self.wake();
+                Ok(())
+            }
+            Err(StoreError::NotFound { id }) => Err(RenewError::NotFound(id)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has the scheduler look at everything again, for instance after the clock was moved.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Begins nothing more, gives running attempts [`crate::base::bounds::JOB_GRACE`], drops
+    /// the rest, and returns when none is left. What was dropped goes on at the next start.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        let mut stopped = self.stopped.clone();
+        // An error means that the driver is gone, which is what is waited for.
+        let _ignored = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+impl fmt::Debug for SchedulerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchedulerHandle").finish_non_exhaustive()
+    }
+}

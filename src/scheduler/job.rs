@@ -1,0 +1,304 @@
+//! One attempt to obtain one certificate, each step durable before the next begins.
+//!
+//! The future may be dropped at any await: challenges are then withdrawn by their guards, and
+//! the record stays as the last step left it, to be taken up by the next attempt.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+
+use super::budget::Budget;
+use super::budget::Permit;
+use super::handle::Authorities;
+use super::publish::Publisher;
+use super::records::Records;
+use super::transition;
+use super::transition::Beginning;
+use crate::base::Jitter;
+use crate::base::Timestamp;
+use crate::base::bounds;
+use crate::base::crash;
+use crate::base::tasks::SharedClock;
+use crate::cert::challenge::BoxFuture;
+use crate::cert::failure::Failure;
+use crate::cert::failure::FailureKind;
+use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyUsage;
+use crate::cert::ports::CertificateAuthority;
+use crate::cert::ports::Issued;
+use crate::cert::ports::Job;
+use crate::cert::ports::KeySource;
+use crate::cert::ports::Progress;
+use crate::cert::record::Certificate;
+use crate::cert::record::Installed;
+use crate::cert::served::Served;
+use crate::cert::spec::CertificateId;
+use crate::cert::spec::IssuerName;
+use crate::cert::spec::Specification;
+use crate::store::StoreError;
+
+/// What every attempt works with.
+pub(super) struct Workshop {
+    pub(super) records: Records,
+    pub(super) publisher: Publisher,
+    pub(super) budget: Mutex<Budget>,
+    pub(super) clock: SharedClock,
+    pub(super) jitter: Arc<Jitter>,
+    pub(super) authorities: Authorities,
+    pub(super) keys: Arc<dyn KeySource>,
+    /// Set when a person asked for a renewal: the clock is then believed.
+    pub(super) trusted: AtomicBool,
+}
+
+impl Workshop {
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn with_budget<T>(&self, use_it: impl FnOnce(&mut Budget) -> T) -> T {
+        // Buckets are replaced whole: a panic in between leaves none half changed.
+        use_it(&mut self.budget.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Leases the certificate, makes one attempt, and stores how it ended. `renewal_info` says
+/// whether the order may name the certificate it replaces.
+///
+/// # Errors
+/// Only when the store refuses; how the attempt itself ended stands in the record.
+pub(super) async fn run(
+    shop: &Workshop,
+    id: CertificateId,
+    renewal_info: bool,
+) -> Result<(), StoreError> {
+    let mut beginning = None;
+    let leased = shop.records.change(id, None, |record| {
+        let (change, found) = transition::lease(record, shop.now())?;
+        beginning = Some(found);
+        Some(change)
+    });
+    let (Some(record), Some(beginning)) = (leased.await?, beginning) else { return Ok(()) };
+    crash::point("leased");
+    let work = attempt(shop, &record, beginning, renewal_info);
+    let ended = tokio::time::timeout(bounds::ORDER_LEASE, work).await.unwrap_or_else(|_elapsed| {
+        Err(Failure::new(FailureKind::Lapsed, "the work did not end in time"))
+    });
+    let Err(failure) = ended else { return Ok(()) };
+    shop.with_budget(|budget| budget.failed(&record.spec, &failure, shop.now()));
+    let draw = shop.jitter.draw();
+    let stored = shop
+        .records
+        .change(id, None, |record| Some(transition::fail(record, &failure, draw, shop.now())));
+    let stored = stored.await?;
+    if let Some(phase) = stored.map(|record| record.phase.word()) {
+        tracing::warn!(cert = %id, phase, reason = %failure, "an attempt failed");
+    }
+    Ok(())
+}
+
+async fn attempt(
+    shop: &Workshop,
+    record: &Certificate,
+    beginning: Beginning,
+    renewal_info: bool,
+) -> Result<(), Failure> {
+    let (id, spec) = (record.id(), &record.spec);
+    let authority = (shop.authorities)(&spec.issuer).ok_or_else(|| {
+        Failure::new(FailureKind::Account, format!("{} is not configured", spec.issuer))
+    })?;
+    let key = key(shop, record).await?;
+    // Nobody is asked for a certificate that could not be kept (invariant 12).
+    shop.records.store().check_writable().await.map_err(|error| {
+        shop.records.note(&error);
+        error.failure()
+    })?;
+    let order = record.phase.in_flight().and_then(|in_flight| in_flight.order.clone());
+    let replaces = match (&spec.issuer, &record.installed) {
+        (IssuerName::Acme(_), Some(old)) if renewal_info && !beginning.already_replaced => {
+            old.ari_id.clone()
+        }
+        _ => None,
+    };
+    let steps = Steps { shop, id, spec, replaces: replaces.is_some(), permit: Mutex::new(None) };
+    if order.is_none() {
+        steps.take_permit()?;
+    }
+    let attempt = beginning.attempt;
+    let job = Job { spec: spec.clone(), key: key.clone(), order, replaces, attempt };
+    let obtained = obtain(authority.as_ref(), job, &steps).await;
+    steps.give_back();
+    let Issued { chain, renewal } = obtained?;
+    let installed = Installed::read(chain, shop.now())
+        .map_err(|error| Failure::new(FailureKind::BadCertificate, error.to_string()))?;
+    verify(spec, &key, &installed, shop.now())?;
+    install(shop, record, key, installed, renewal.filter(|_| renewal_info)).await
+}
+
+/// The future of the authority, boxed, so that ours stays small.
+fn obtain<'a>(
+    authority: &'a dyn CertificateAuthority,
+    job: Job,
+    steps: &'a Steps<'a>,
+) -> BoxFuture<'a, Result<Issued, Failure>> {
+    authority.obtain(job, steps)
+}
+
+/// The key an earlier attempt left behind, or a new one: sealed and durable on return
+/// (invariant 3).
+async fn key(shop: &Workshop, record: &Certificate) -> Result<KeyHandle, Failure> {
+    let refused = |error: StoreError| {
+        shop.records.note(&error);
+        error.failure()
+    };
+    if let Some(in_flight) = record.phase.in_flight() {
+        let found = shop.records.store().key(in_flight.key).await.map_err(refused)?;
+        // The store refuses records whose keys it does not have, so this is damage.
+        return found.ok_or_else(|| {
+            let detail = format!("key {} is not in the store", in_flight.key);
+            Failure::new(FailureKind::Store, detail)
+        });
+    }
+    let key = shop.keys.generate(record.spec.key, KeyUsage::Tls).await?;
+    crash::point("key-generated");
+    let stored = shop.records.change(record.id(), Some(&key), |record| {
+        let change = transition::key_stored(record, key.id, shop.now());
+        // A record that left `Ordering` has no place for the key.
+        change.record.phase.in_flight().is_some_and(|f| f.key == key.id).then_some(change)
+    });
+    if stored.await.map_err(refused)?.is_none() {
+        return Err(Failure::new(FailureKind::Lapsed, "the certificate is not wanted any more"));
+    }
+    crash::point("key-stored");
+    Ok(key)
+}
+
+/// Whether what arrived is what was asked for. The issuer has looked already; a mistake here
+/// would be served to the world, so it is looked at twice.
+fn verify(
+    spec: &Specification,
+    key: &KeyHandle,
+    installed: &Installed,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let bad = |detail: String| Err(Failure::new(FailureKind::BadCertificate, detail));
+    let leaf = installed
+        .chain
+        .leaf()
+        .map_err(|error| Failure::new(FailureKind::BadCertificate, error.to_string()))?;
+    if leaf.key != key.id {
+        return bad(format!("the certificate is for key {}, not {}", leaf.key, key.id));
+    }
+    if leaf.names != spec.names() {
+        let names: Vec<_> = leaf.names.iter().map(ToString::to_string).collect();
+        return bad(format!("the certificate is for other names: {}", names.join(", ")));
+    }
+    if leaf.validity.not_after <= now {
+        return bad(format!("the certificate ran out at {}", leaf.validity.not_after));
+    }
+    Ok(())
+}
+
+async fn install(
+    shop: &Workshop,
+    record: &Certificate,
+    key: KeyHandle,
+    installed: Installed,
+    renewal: Option<crate::cert::ports::RenewalAdvice>,
+) -> Result<(), Failure> {
+    let (id, spec) = (record.id(), record.spec.clone());
+    let draw = shop.jitter.draw();
+    let stored = shop.records.change(id, Some(&key), |record| {
+        transition::install(record, installed.clone(), renewal, draw, shop.now())
+    });
+    let stored = stored.await.map_err(|error| {
+        shop.records.note(&error);
+        error.failure()
+    })?;
+    let Some(stored) = stored else {
+        // The site left while the CA was at work; the record says so already.
+        return Ok(());
+    };
+    crash::point("installed");
+    tracing::info!(
+        cert = %id,
+        site = stored.spec.names().first().map(tracing::field::display),
+        issuer = %spec.issuer,
+        serial = installed.serial,
+        not_after = %installed.validity.not_after,
+        "a certificate is installed"
+    );
+    let publication = shop.publisher.put(Served { id, spec, installed, key });
+    shop.publisher.copied(publication).await;
+    crash::point("published");
+    Ok(())
+}
+
+/// The steps in the middle of an attempt, on behalf of the issuer.
+struct Steps<'a> {
+    shop: &'a Workshop,
+    id: CertificateId,
+    spec: &'a Specification,
+    replaces: bool,
+    /// Taken for an order that is not opened yet (invariant 9).
+    permit: Mutex<Option<Permit>>,
+}
+
+impl Steps<'_> {
+    fn take_permit(&self) -> Result<(), Failure> {
+        let now = self.shop.now();
+        let taken = self.shop.with_budget(|b| b.permit(self.spec, self.replaces, now))?;
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+        Ok(())
+    }
+
+    fn held(&self) -> Option<Permit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn give_back(&self) {
+        if let Some(permit) = self.held() {
+            self.shop.with_budget(|budget| budget.give_back(permit));
+        }
+    }
+}
+
+impl Progress for Steps<'_> {
+    fn order_opened<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            // The order exists: the permit is used up whatever happens to our record.
+            drop(self.held());
+            let now = self.shop.now();
+            let stored = self.shop.records.change(self.id, None, |record| {
+                let change = transition::order_opened(record, url, now);
+                change.record.phase.in_flight().is_some().then_some(change)
+            });
+            let stored = stored.await.map_err(|error| {
+                self.shop.records.note(&error);
+                error.failure()
+            })?;
+            if stored.is_none() {
+                let detail = "the certificate is not wanted any more";
+                return Err(Failure::new(FailureKind::Lapsed, detail));
+            }
+            crash::point("order-stored");
+            Ok(())
+        })
+    }
+
+    fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            let now = self.shop.now();
+            let stored = self
+                .shop
+                .records
+                .change(self.id, None, |record| Some(transition::order_lost(record, now)));
+            stored.await.map_err(|error| {
+                self.shop.records.note(&error);
+                error.failure()
+            })?;
+            // What follows is a new order.
+            self.take_permit()
+        })
+    }
+}

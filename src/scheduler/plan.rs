@@ -1,0 +1,202 @@
+//! What should be, what is, and the steps from one to the other. Pure.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::base::Timestamp;
+use crate::base::bounds;
+use crate::cert::identifier::Identifier;
+use crate::cert::lifecycle::Effect;
+use crate::cert::lifecycle::Event;
+use crate::cert::lifecycle::Phase;
+use crate::cert::record::Certificate;
+use crate::cert::spec::CertificateId;
+use crate::cert::spec::IssuerName;
+use crate::cert::spec::Role;
+use crate::cert::spec::Specification;
+use crate::config::Config;
+use crate::config::Site;
+
+/// One thing to be done now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// A new record.
+    Add(Specification),
+    /// A retiring record is wanted again.
+    Return(CertificateId),
+    /// A record is not wanted any more; its material is kept until then.
+    Remove(CertificateId, Timestamp),
+    /// A retired record's time is over.
+    Delete(CertificateId),
+    /// A lease lapsed without a job.
+    Lapse(CertificateId),
+    /// An attempt is to begin.
+    Order(CertificateId),
+    /// The CA is to be asked for its renewal window.
+    Check(CertificateId),
+}
+
+/// What is at work on a certificate: at most one thing for each (invariant 2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Work {
+    /// An attempt at a CA on the network.
+    Order,
+    /// An attempt at the CA of this machine.
+    InternalOrder,
+    /// A question for renewal information.
+    Check,
+}
+
+/// The certificates at work.
+pub type Busy = BTreeMap<CertificateId, Work>;
+
+/// The specification of a site's own certificate.
+pub fn primary(config: &Config, site: &Site) -> Specification {
+    let profile = match site.issuer {
+        IssuerName::Acme(_) => site.profile.clone().or_else(|| config.acme.profile.clone()),
+        IssuerName::Internal => None,
+    };
+    let (names, issuer) = (site.names.clone(), site.issuer.clone());
+    Specification::new(names, issuer, site.key, profile, Role::Primary)
+}
+
+/// Every certificate that should exist: one for each site, and a bridge for each site that has
+/// to wait for a public CA and has nothing valid to show meanwhile.
+pub fn desired(
+    config: &Config,
+    records: &[Arc<Certificate>],
+    now: Timestamp,
+) -> Vec<Specification> {
+    // Looked up by name, because every site against every record is a square of ten thousand.
+    let mut valid: HashMap<_, Vec<&Specification>> = HashMap::new();
+    for record in records {
+        let good = record.installed.as_ref().is_some_and(|i| i.validity.contains(now));
+        if good && record.spec.role == Role::Primary {
+            for name in record.spec.names() {
+                valid.entry(name.clone()).or_default().push(&record.spec);
+            }
+        }
+    }
+    let mut wanted = Vec::new();
+    for site in &config.sites {
+        let spec = primary(config, site);
+        let candidates = spec.names().first().into_iter().flat_map(|name| {
+            let exact = valid.get(name);
+            let star = wildcard_for(name).and_then(|star| valid.get(&star));
+            exact.into_iter().chain(star).flatten()
+        });
+        let mut candidates = candidates.filter(|found| site.names.iter().all(|n| found.covers(n)));
+        let covered = candidates.next().is_some();
+        if matches!(spec.issuer, IssuerName::Acme(_)) && !covered {
+            let (names, issuer) = (site.names.clone(), IssuerName::Internal);
+            wanted.push(Specification::new(names, issuer, site.key, None, Role::Bridge));
+        }
+        wanted.push(spec);
+    }
+    wanted
+}
+
+/// The wildcard that covers `name`, if one can.
+fn wildcard_for(name: &Identifier) -> Option<Identifier> {
+    let parent = name.as_dns()?.parent()?;
+    Identifier::parse(&format!("*.{parent}")).ok()
+}
+
+/// The steps to be taken at `now`, in their order: records first, then orders at the internal
+/// CA, then the other orders with the most pressing first, then questions.
+///
+/// While `holding` is set no attempt begins and nobody is asked.
+pub fn plan(
+    desired: &[Specification],
+    records: &[Arc<Certificate>],
+    busy: &Busy,
+    holding: bool,
+    now: Timestamp,
+) -> Vec<Step> {
+    let wanted: BTreeSet<_> = desired.iter().map(Specification::id).collect();
+    let known: BTreeSet<_> = records.iter().map(|record| record.id()).collect();
+    let mut steps = Vec::new();
+    let mut added = BTreeSet::new();
+    for spec in desired {
+        if !known.contains(&spec.id()) && added.insert(spec.id()) {
+            steps.push(Step::Add(spec.clone()));
+        }
+    }
+    let (mut orders, mut checks) = (Vec::new(), Vec::new());
+    for record in records {
+        let id = record.id();
+        let retiring = matches!(record.phase, Phase::Retiring { .. });
+        match (wanted.contains(&id), retiring) {
+            (true, true) => steps.push(Step::Return(id)),
+            (false, false) => steps.push(Step::Remove(id, now.plus(keep(record)))),
+            _ if busy.contains_key(&id) => {}
+            _ if record.phase.wake_at(now).is_some_and(|wake| wake <= now) => {
+                let (phase, effects) = record.phase.clone().step(Event::Tick, now);
+                match effects.first() {
+                    Some(Effect::Delete) => steps.push(Step::Delete(id)),
+                    Some(Effect::Order) => orders.push(record),
+                    Some(Effect::CheckWindow) => checks.push(id),
+                    None if phase != record.phase => steps.push(Step::Lapse(id)),
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    if !holding {
+        steps.extend(choose(orders, busy));
+        let running = busy.values().filter(|work| **work == Work::Check).count();
+        let room = bounds::CHECKS_AT_ONCE.saturating_sub(running);
+        steps.extend(checks.into_iter().take(room).map(Step::Check));
+    }
+    steps
+}
+
+/// The next moment after `now` at which time alone brings a step.
+pub fn next_wake(records: &[Arc<Certificate>], now: Timestamp) -> Option<Timestamp> {
+    let wakes = records.iter().filter_map(|record| record.phase.wake_at(now));
+    wakes.filter(|wake| *wake > now).min()
+}
+
+/// As many orders as there is room for.
+fn choose(mut due: Vec<&Arc<Certificate>>, busy: &Busy) -> Vec<Step> {
+    due.sort_by_key(|record| {
+        let internal = record.spec.issuer == IssuerName::Internal;
+        let expires = record.installed.as_ref().map(|installed| installed.validity.not_after);
+        // `None` sorts first: a site without a certificate is the most pressing.
+        (Reverse(internal), expires, record.id())
+    });
+    let count = |wanted: Work| busy.values().filter(|work| **work == wanted).count();
+    let mut internal = bounds::INTERNAL_ORDERS_AT_ONCE.saturating_sub(count(Work::InternalOrder));
+    let mut others = bounds::ORDERS_AT_ONCE.saturating_sub(count(Work::Order));
+    let mut steps = Vec::new();
+    for record in due {
+        let room = match work_of(record) {
+            Work::InternalOrder => &mut internal,
+            _ => &mut others,
+        };
+        if let Some(left) = room.checked_sub(1) {
+            *room = left;
+            steps.push(Step::Order(record.id()));
+        }
+    }
+    steps
+}
+
+/// What an attempt for `record` counts as.
+pub fn work_of(record: &Certificate) -> Work {
+    match record.spec.issuer {
+        IssuerName::Internal => Work::InternalOrder,
+        IssuerName::Acme(_) => Work::Order,
+    }
+}
+
+const fn keep(record: &Certificate) -> std::time::Duration {
+    match record.spec.role {
+        Role::Primary => bounds::RETIREMENT,
+        Role::Bridge => bounds::BRIDGE_RETIREMENT,
+    }
+}

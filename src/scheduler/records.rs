@@ -1,0 +1,138 @@
+//! The records in memory, and the one way in which they change: the store first, then here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use super::transition::Change;
+use crate::cert::journal::Entry;
+use crate::cert::key::KeyHandle;
+use crate::cert::record::Certificate;
+use crate::cert::spec::CertificateId;
+use crate::store::Store;
+use crate::store::StoreError;
+
+/// How often a change is computed anew because somebody else was faster. Driver, job and a
+/// person's request are the only writers, so the second try is the rule and the eighth unheard of.
+const TRIES: usize = 8;
+
+/// Every record, as the store has it.
+#[derive(Debug)]
+pub(super) struct Records {
+    store: Store,
+    board: Mutex<BTreeMap<CertificateId, Arc<Certificate>>>,
+    trouble: AtomicBool,
+}
+
+impl Records {
+    /// Reads every record.
+    pub(super) async fn load(store: Store) -> Result<Self, StoreError> {
+        let records = store.certificates().await?;
+        let board = records.into_iter().map(|record| (record.id(), Arc::new(record))).collect();
+        Ok(Self { store, board: Mutex::new(board), trouble: AtomicBool::new(false) })
+    }
+
+    /// The store beneath.
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Every record, by name.
+    pub(super) fn all(&self) -> Vec<Arc<Certificate>> {
+        self.board().values().map(Arc::clone).collect()
+    }
+
+    /// One record.
+    pub(super) fn get(&self, id: CertificateId) -> Option<Arc<Certificate>> {
+        self.board().get(&id).map(Arc::clone)
+    }
+
+    /// Whether the disk failed since this was last asked.
+    pub(super) fn take_trouble(&self) -> bool {
+        self.trouble.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes that the disk failed, where `error` says so.
+    pub(super) fn note(&self, error: &StoreError) {
+        if error.is_disk() {
+            self.trouble.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds a record.
+    pub(super) async fn add(&self, change: Change) -> Result<(), StoreError> {
+        let record = change.record.clone();
+        let added = self.store.add(change.record, change.entries).await;
+        added.inspect_err(|error| self.note(error))?;
+        self.board().insert(record.id(), Arc::new(record));
+        Ok(())
+    }
+
+    /// Changes a record as `change` says, with `key` in the same transaction. `change` may be
+    /// asked more than once; when it declines, nothing happens and the record is `None`.
+    ///
+    /// When the future is dropped the change may or may not be stored; the board follows at the
+    /// next change of the same record.
+    pub(super) async fn change<F>(
+        &self,
+        id: CertificateId,
+        key: Option<&KeyHandle>,
+        mut change: F,
+    ) -> Result<Option<Arc<Certificate>>, StoreError>
+    where
+        F: FnMut(&Certificate) -> Option<Change> + Send,
+    {
+        let mut current = self.get(id).ok_or(StoreError::NotFound { id })?;
+        for _ in 0..TRIES {
+            let Some(Change { record, entries }) = change(&current) else { return Ok(None) };
+            if record == *current && entries.is_empty() && key.is_none() {
+                return Ok(Some(current));
+            }
+            let written = match key {
+                Some(key) => self.store.update_with_key(record, key.clone(), entries).await,
+                None => self.store.update(record, entries).await,
+            };
+            match written {
+                Ok(record) => return Ok(Some(self.put(record))),
+                Err(StoreError::Conflict { .. }) => {
+                    let found = self.store.certificate(id).await?;
+                    current = self.put(found.ok_or(StoreError::NotFound { id })?);
+                }
+                Err(error) => {
+                    self.note(&error);
+                    return Err(error);
+                }
+            }
+        }
+        let (expected, found) = (current.revision, current.revision);
+        Err(StoreError::Conflict { id, expected, found })
+    }
+
+    /// Deletes a record and its keys.
+    pub(super) async fn remove(&self, id: CertificateId, told: Entry) -> Result<(), StoreError> {
+        let removed = self.store.remove(id, vec![told]).await;
+        removed.inspect_err(|error| self.note(error))?;
+        self.board().remove(&id);
+        Ok(())
+    }
+
+    /// Two answers of the store may arrive in either order: the higher revision stays.
+    fn put(&self, record: Certificate) -> Arc<Certificate> {
+        let record = Arc::new(record);
+        let mut board = self.board();
+        let slot = board.entry(record.id()).or_insert_with(|| Arc::clone(&record));
+        if slot.revision <= record.revision {
+            *slot = Arc::clone(&record);
+        }
+        record
+    }
+
+    fn board(&self) -> MutexGuard<'_, BTreeMap<CertificateId, Arc<Certificate>>> {
+        // Every change under this lock is a single insertion or removal.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

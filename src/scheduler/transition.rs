@@ -1,0 +1,255 @@
+//! The changes of a record that an attempt and its surroundings bring about, each with the
+//! journal entries that tell of it. Pure: whoever calls stores both in one transaction.
+
+use crate::base::Timestamp;
+use crate::base::bounds;
+use crate::cert::failure::Failure;
+use crate::cert::failure::FailureKind;
+use crate::cert::journal::Entry;
+use crate::cert::journal::EntryKind;
+use crate::cert::journal::Level;
+use crate::cert::key::KeyId;
+use crate::cert::lifecycle::Event;
+use crate::cert::lifecycle::InFlight;
+use crate::cert::lifecycle::Phase;
+use crate::cert::ports::RenewalAdvice;
+use crate::cert::record::Certificate;
+use crate::cert::record::Installed;
+use crate::cert::spec::Role;
+use crate::cert::spec::Specification;
+
+/// A record as it should become, and what to tell about it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// The record, with the revision it was read at.
+    pub record: Certificate,
+    /// For the journal.
+    pub entries: Vec<Entry>,
+}
+
+/// Why an attempt begins from here, as far as it matters for the attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Beginning {
+    /// Failures in a row before it.
+    pub attempt: u32,
+    /// Whether the last one was told that its predecessor had already been replaced.
+    pub already_replaced: bool,
+}
+
+/// Takes a lease on a record whose time has come; `None` when it may not be leased.
+pub fn lease(record: &Certificate, now: Timestamp) -> Option<(Change, Beginning)> {
+    let failure = record.phase.failure().map(|failure| failure.kind);
+    let already_replaced = failure == Some(FailureKind::AlreadyReplaced);
+    let deadline = now.plus(bounds::ORDER_LEASE);
+    // An attempt that is at work elsewhere is not ended here: only a tick may do that.
+    if matches!(record.phase, Phase::Ordering { .. }) {
+        return None;
+    }
+    let (phase, _) = record.phase.clone().step(Event::Tick, now);
+    let (phase, _) = phase.step(Event::Leased { deadline }, now);
+    let Phase::Ordering { attempt, ref in_flight, .. } = phase else { return None };
+    let (kind, message) = match in_flight {
+        Some(InFlight { order: Some(_), .. }) => {
+            (EntryKind::OrderResumed, format!("asking the order at {} again", record.spec.issuer))
+        }
+        _ => (EntryKind::Ordering, format!("ordering from {}", record.spec.issuer)),
+    };
+    let entries = vec![entry(&record.spec, now, kind, Level::Info, message)];
+    let record = Certificate { phase, ..record.clone() };
+    Some((Change { record, entries }, Beginning { attempt, already_replaced }))
+}
+
+/// The job's key is stored in this very transaction.
+pub fn key_stored(record: &Certificate, key: KeyId, now: Timestamp) -> Change {
+    quiet(record, Event::KeyStored(key), now)
+}
+
+/// The CA opened an order.
+pub fn order_opened(record: &Certificate, url: &str, now: Timestamp) -> Change {
+    let message = format!("{} opened an order", record.spec.issuer);
+    let told = entry(&record.spec, now, EntryKind::OrderOpened, Level::Info, message);
+    let mut change = quiet(record, Event::OrderOpened(url.to_owned()), now);
+    change.entries.push(told);
+    change
+}
+
+/// The stored order is of no use any more.
+pub fn order_lost(record: &Certificate, now: Timestamp) -> Change {
+    quiet(record, Event::OrderLost, now)
+}
+
+/// The certificate arrived: chain, key, phase and journal change together (invariant 4).
+///
+/// `None` when the record is not being ordered any more: the site left, or the lease lapsed.
+pub fn install(
+    record: &Certificate,
+    installed: Installed,
+    advice: Option<RenewalAdvice>,
+    draw: u32,
+    now: Timestamp,
+) -> Option<Change> {
+    let Phase::Ordering { .. } = record.phase else { return None };
+    let event = Event::Installed {
+        validity: installed.validity,
+        window: advice.and_then(|advice| advice.window),
+        recheck_at: advice.map(|advice| advice.recheck_at),
+        draw,
+    };
+    let (phase, _) = record.phase.clone().step(event, now);
+    let renewal = match &phase {
+        Phase::Holding { renew_at, .. } => format!(", to be renewed at {renew_at}"),
+        _ => String::new(),
+    };
+    let message = format!(
+        "installed serial {} from {}, valid until {}{renewal}",
+        installed.serial, record.spec.issuer, installed.validity.not_after,
+    );
+    let entries = vec![entry(&record.spec, now, EntryKind::Installed, Level::Info, message)];
+    let record = Certificate { phase, installed: Some(installed), ..record.clone() };
+    Some(Change { record, entries })
+}
+
+/// The attempt failed.
+pub fn fail(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) -> Change {
+    let mut phase = record.phase.clone();
+    // What the CA sent for this order is wrong, or the order is gone: asking it again would
+    // bring the same.
+    if matches!(failure.kind, FailureKind::OrderLost | FailureKind::BadCertificate) {
+        (phase, _) = phase.step(Event::OrderLost, now);
+    }
+    let (phase, _) = phase.step(Event::Failed { failure: failure.clone(), draw }, now);
+    let told = match &phase {
+        Phase::Waiting { until, attempt, .. } => {
+            let message = format!("attempt {attempt} failed: {failure}; next at {until}");
+            Some((EntryKind::Failed, Level::Warning, message))
+        }
+        Phase::Halted { .. } => {
+            let message = format!("halted: {failure}; {}", failure.kind.hint());
+            Some((EntryKind::Halted, Level::Error, message))
+        }
+        _ => None,
+    };
+    let entries = told
+        .into_iter()
+        .map(|(kind, level, message)| entry(&record.spec, now, kind, level, message))
+        .collect();
+    Change { record: Certificate { phase, ..record.clone() }, entries }
+}
+
+/// The CA was asked for its renewal window; `recheck_at` is when to ask again, if ever.
+pub fn window_checked(
+    record: &Certificate,
+    advice: Option<RenewalAdvice>,
+    recheck_at: Option<Timestamp>,
+    draw: u32,
+    now: Timestamp,
+) -> Option<Change> {
+    let installed = record.installed.as_ref()?;
+    let window = advice.and_then(|advice| advice.window);
+    let event = Event::WindowChecked { validity: installed.validity, window, recheck_at, draw };
+    let mut change = quiet(record, event, now);
+    if let (Phase::Holding { window: old, .. }, Phase::Holding { window: new, renew_at, .. }) =
+        (&record.phase, &change.record.phase)
+        && old != new
+    {
+        let message = format!(
+            "{} wants the renewal between {} and {}; planned for {renew_at}",
+            record.spec.issuer,
+            new.start(),
+            new.end(),
+        );
+        let told = entry(&record.spec, now, EntryKind::WindowMoved, Level::Info, message);
+        change.entries.push(told);
+    }
+    Some(change)
+}
+
+/// Somebody asked for a renewal now.
+pub fn request(record: &Certificate, now: Timestamp) -> Change {
+    let message = "a renewal was asked for".to_owned();
+    let told = entry(&record.spec, now, EntryKind::Requested, Level::Info, message);
+    let mut change = quiet(record, Event::Requested, now);
+    change.entries.push(told);
+    change
+}
+
+/// The configuration that failed was changed.
+pub fn changed(record: &Certificate, now: Timestamp) -> Change {
+    quiet(record, Event::Changed, now)
+}
+
+/// The daemon started.
+pub fn restarted(record: &Certificate, now: Timestamp) -> Change {
+    quiet(record, Event::Restarted, now)
+}
+
+/// Time passed.
+pub fn tick(record: &Certificate, now: Timestamp) -> Change {
+    let mut change = quiet(record, Event::Tick, now);
+    if let (Phase::Ordering { .. }, Phase::Waiting { failure, .. }) =
+        (&record.phase, &change.record.phase)
+    {
+        let (kind, level) = (EntryKind::Failed, Level::Warning);
+        let told = entry(&record.spec, now, kind, level, failure.to_string());
+        change.entries.push(told);
+    }
+    change
+}
+
+/// A certificate that is wanted and was not before.
+pub fn added(spec: Specification, now: Timestamp) -> Change {
+    let message = match spec.role {
+        Role::Primary => format!("wanted, from {}", spec.issuer),
+        Role::Bridge => "wanted, to answer until the site has a certificate".to_owned(),
+    };
+    let entries = vec![entry(&spec, now, EntryKind::Added, Level::Info, message)];
+    Change { record: Certificate::wanted(spec), entries }
+}
+
+/// No site wants it any more.
+pub fn removed(record: &Certificate, keep_until: Timestamp, now: Timestamp) -> Change {
+    let message = format!("no site wants it any more; kept until {keep_until}");
+    let told = entry(&record.spec, now, EntryKind::Retired, Level::Info, message);
+    let mut change = quiet(record, Event::Removed { keep_until }, now);
+    change.entries.push(told);
+    change
+}
+
+/// A site wants it again.
+pub fn returned(record: &Certificate, draw: u32, now: Timestamp) -> Change {
+    let installed = record.installed.as_ref().map(|installed| installed.validity);
+    let message = "wanted again".to_owned();
+    let told = entry(&record.spec, now, EntryKind::Added, Level::Info, message);
+    let mut change = quiet(record, Event::Returned { installed, draw }, now);
+    change.entries.push(told);
+    change
+}
+
+/// The entry that goes with the deletion of a record.
+pub fn deleted(record: &Certificate, now: Timestamp) -> Entry {
+    let message = "deleted, with its keys".to_owned();
+    entry(&record.spec, now, EntryKind::Deleted, Level::Info, message)
+}
+
+fn quiet(record: &Certificate, event: Event, now: Timestamp) -> Change {
+    let (phase, _) = record.phase.clone().step(event, now);
+    Change { record: Certificate { phase, ..record.clone() }, entries: Vec::new() }
+}
+
+fn entry(
+    spec: &Specification,
+    at: Timestamp,
+    kind: EntryKind,
+    level: Level,
+    message: String,
+) -> Entry {
+    Entry {
+        seq: 0,
+        at,
+        kind,
+        level,
+        certificate: Some(spec.id()),
+        name: spec.names().first().map(ToString::to_string),
+        message,
+    }
+}
