@@ -150,3 +150,55 @@ pub const STORE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Sets of names, and single names, whose budgets are remembered before full ones are forgotten.
 pub const BUDGETS: usize = 65_536;
+/// Bytes of one request head, request line included: browsers with many cookies stay below 16 KiB.
+pub const HEAD_BYTES: usize = 32 * 1024;
+
+/// Fields of one request head; hyper parses this many without an allocation.
+pub const HEAD_FIELDS: usize = 100;
+
+/// Bytes of one chunk extension; nobody is known to use them.
+pub const CHUNK_EXTENSION: usize = 256;
+
+/// Streams that one HTTP/2 connection may have open; browsers stay near this number.
+pub const H2_STREAMS: u32 = 128;
+
+/// Bytes in flight towards us on one HTTP/2 stream, and on all streams of a connection.
+pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
+
+/// See [`H2_STREAM_WINDOW`].
+pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes queued for one HTTP/2 stream before its origin is read further.
+pub const H2_SEND_BUFFER: usize = 256 * 1024;
+
+/// Streams a client may reset before they were looked at (CVE-2023-44487).
+pub const H2_PENDING_RESETS: usize = 64;
+
+/// Streams of a connection that we may have reset for the client's mistakes before it is ended.
+pub const H2_LOCAL_RESETS: usize = 128;
+
+/// Bytes of each direction of an upgraded connection that may be under way.
+pub const RELAY_BUFFER: usize = 64 * 1024;
+
+/// Bytes of the read and write buffers of one HTTP/1 connection.
+pub const H1_BUFFER: usize = 256 * 1024;
+
+/// Connections the kernel may hold for one listener before they are accepted.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Orders (listen, stop listening, drain) that wait for one worker of the edge.
+pub const WORKER_ORDERS: usize = 1024;
+
+/// Bytes still read from a client after the answer that ends its connection, so that the answer
+/// is not lost to a reset (RFC 9112, section 9.6).
+pub const LINGER_BYTES: usize = 256 * 1024;
+
+/// How long such a client may take.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// How long an idle HTTP/1 connection may, while draining, still send a request: it is answered
+/// and closed then, where a close at once would lose a request that is already under way.
+pub const DRAIN_IDLE: Duration = Duration::from_secs(2);
+
+/// Pause after an accept that the kernel refused for lack of descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

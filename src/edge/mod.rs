@@ -1,1 +1,269 @@
 //! The front door: TLS, HTTP and the way to the origins.
+//!
+//! [`Edge`] serves what it was given last and needs nobody for it: neither store nor scheduler nor
+//! issuer. Each worker is a thread with a runtime, listeners, origin connections and counters of
+//! its own; what they share is read-only and swapped whole.
+
+mod accept;
+mod answer;
+mod body;
+mod challenge;
+mod connection;
+mod forward;
+mod framing;
+mod guard;
+mod headers;
+pub mod listen;
+mod origin;
+mod plain;
+mod relay;
+mod route;
+mod serving;
+mod site;
+mod stats;
+mod tls;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use self::challenge::Challenges;
+use self::challenge::EdgeSolver;
+use self::serving::Foundry;
+use self::serving::ServingSet;
+use self::worker::Kind;
+use self::worker::Shared;
+use self::worker::WorkerHandle;
+use crate::base::Clock;
+use crate::cert::challenge::Solver;
+use crate::cert::ports::Signers;
+use crate::cert::served::Snapshot;
+use crate::config;
+use crate::config::Config;
+
+pub use self::framing::{Refusal, Scanner, Violation};
+pub use self::stats::{Connections, EdgeStats, HandshakeFailures, Handshakes};
+
+/// What an edge begins with.
+#[derive(Debug)]
+pub struct EdgeOptions {
+    /// Listeners for TLS, as [`listen::bind`] or [`listen::share`] make them.
+    pub https: Vec<TcpListener>,
+    /// Listeners for plain HTTP.
+    pub http: Vec<TcpListener>,
+    /// Deadlines and limits until the first [`Edge::publish`], which brings its own; the number of
+    /// workers and of connections stays.
+    pub limits: config::Edge,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The sites.
+    pub config: Arc<Config>,
+    /// The certificates.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// Why the edge cannot begin or listen.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; {hint}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+        /// What to try.
+        hint: &'static str,
+    },
+    /// An inherited descriptor is no listening TCP socket.
+    #[error("an inherited socket is not usable: {0}")]
+    Inherited(#[source] io::Error),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[source] rustls::Error),
+    /// A worker thread cannot be started.
+    #[error("worker {index} cannot be started: {source}")]
+    Worker {
+        /// Which one, from 0.
+        index: usize,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A worker is not there any more.
+    #[error("worker {0} has ended")]
+    WorkerGone(usize),
+}
+
+/// The front door while it is open. Dropping it closes every connection.
+#[derive(Debug)]
+pub struct Edge {
+    shared: Arc<Shared>,
+    foundry: Foundry,
+    workers: Vec<WorkerHandle>,
+    /// What is listened on; held over no await.
+    listening: Mutex<Vec<(Kind, SocketAddr)>>,
+    /// One publication at a time.
+    publishing: Mutex<()>,
+}
+
+impl Edge {
+    /// Starts the workers and serves.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up, a listener is not usable, or a thread cannot be started.
+    pub fn start(options: EdgeOptions, signers: Arc<dyn Signers>) -> Result<Self, EdgeError> {
+        let EdgeOptions { https, http, limits, clock, config, snapshot } = options;
+        let mould = tls::Mould::new(Arc::clone(&clock)).map_err(EdgeError::Tls)?;
+        let foundry = Foundry { mould, signers };
+        let count = limits.workers.max(1);
+        let set = foundry.build(&config, limits, &snapshot, clock.now(), None);
+        let challenges = Arc::new(Challenges::default());
+        let shared = Arc::new(Shared::new(count, set, challenges, clock));
+        let mut workers = Vec::with_capacity(count);
+        for index in 0..count {
+            let signers = Arc::clone(&foundry.signers);
+            workers.push(worker::start(index, Arc::clone(&shared), signers)?);
+        }
+        let edge = Self {
+            shared,
+            foundry,
+            workers,
+            listening: Mutex::new(Vec::new()),
+            publishing: Mutex::new(()),
+        };
+        edge.add(Kind::Https, https)?;
+        edge.add(Kind::Http, http)?;
+        Ok(edge)
+    }
+
+    /// Serves `config` and `snapshot` from the next handshake and the next request on. Open
+    /// connections stay; certificates and origins that did not change keep their connections.
+    pub fn publish(&self, config: &Arc<Config>, snapshot: &Arc<Snapshot>) {
+        let _turn = lock(&self.publishing);
+        let previous = self.shared.set.load_full();
+        let now = self.shared.clock.now();
+        let limits = config.edge.clone();
+        let next = self.foundry.build(config, limits, snapshot, now, Some(&previous));
+        self.shared.set.store(Arc::new(next));
+    }
+
+    /// Where challenges are answered.
+    pub fn solver(&self) -> Arc<dyn Solver> {
+        Arc::new(EdgeSolver(Arc::clone(&self.shared.challenges)))
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> EdgeStats {
+        EdgeStats::sum(&self.shared.counters)
+    }
+
+    /// The addresses listened on, for TLS and for plain HTTP.
+    pub fn addresses(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let listening = lock(&self.listening);
+        let of = |wanted: Kind| {
+            let mut all: Vec<_> =
+                listening.iter().filter(|(kind, _)| *kind == wanted).map(|(_, a)| *a).collect();
+            all.sort();
+            all.dedup();
+            all
+        };
+        (of(Kind::Https), of(Kind::Http))
+    }
+
+    /// Listens on exactly these addresses from now on. Addresses that stay are not touched; all
+    /// new ones are opened before anything changes, and nothing changes if one cannot be.
+    ///
+    /// # Errors
+    /// [`EdgeError::Listen`] for an address that cannot be listened on.
+    pub fn relisten(&self, https: &[SocketAddr], http: &[SocketAddr]) -> Result<(), EdgeError> {
+        let (present_https, present_http) = self.addresses();
+        let fresh = |wanted: &[SocketAddr], present: &[SocketAddr]| {
+            let new: Vec<_> = wanted.iter().filter(|a| !present.contains(a)).copied().collect();
+            listen::bind(&new, self.workers.len())
+        };
+        let new_https = fresh(https, &present_https)?;
+        let new_http = fresh(http, &present_http)?;
+        self.add(Kind::Https, new_https)?;
+        self.add(Kind::Http, new_http)?;
+        self.remove(Kind::Https, present_https.iter().filter(|a| !https.contains(a)));
+        self.remove(Kind::Http, present_http.iter().filter(|a| !http.contains(a)));
+        Ok(())
+    }
+
+    /// Stops accepting, lets open requests end until `deadline` has passed, then ends the workers.
+    pub async fn drain(&self, deadline: Duration) {
+        let done: Vec<_> = self.workers.iter().filter_map(|w| w.drain(deadline)).collect();
+        for receiver in done {
+            // An error means that the worker is gone already.
+            let _ = receiver.await;
+        }
+        lock(&self.listening).clear();
+        self.note_listeners();
+    }
+
+    /// Hands listeners to the workers: each worker gets one of each address. Where there are
+    /// fewer, they are shared.
+    fn add(&self, kind: Kind, listeners: Vec<TcpListener>) -> Result<(), EdgeError> {
+        let mut groups: Vec<(SocketAddr, Vec<TcpListener>)> = Vec::new();
+        for listener in listeners {
+            let address = listener.local_addr().map_err(EdgeError::Inherited)?;
+            match groups.iter_mut().find(|(known, _)| *known == address) {
+                Some((_, group)) => group.push(listener),
+                None => groups.push((address, vec![listener])),
+            }
+        }
+        for (address, mut group) in groups {
+            let mut copies = Vec::new();
+            for missing in group.len()..self.workers.len() {
+                if let Some(original) = group.get(missing % group.len()) {
+                    copies.push(original.try_clone().map_err(EdgeError::Inherited)?);
+                }
+            }
+            group.append(&mut copies);
+            for (index, listener) in group.into_iter().enumerate() {
+                listener.set_nonblocking(true).map_err(EdgeError::Inherited)?;
+                if let Some(worker) = self.workers.get(index % self.workers.len()) {
+                    worker.listen(kind, address, listener)?;
+                }
+            }
+            lock(&self.listening).push((kind, address));
+        }
+        self.note_listeners();
+        Ok(())
+    }
+
+    fn remove<'a>(&self, kind: Kind, addresses: impl Iterator<Item = &'a SocketAddr>) {
+        for address in addresses {
+            for worker in &self.workers {
+                worker.unlisten(kind, *address);
+            }
+            lock(&self.listening).retain(|(k, a)| *k != kind || a != address);
+        }
+        self.note_listeners();
+    }
+
+    /// Tells those who ask which listeners there are.
+    fn note_listeners(&self) {
+        let (https, http) = self.addresses();
+        self.shared.challenges.listeners(!https.is_empty(), !http.is_empty());
+        let port = https.iter().map(SocketAddr::port).find(|port| *port == 443);
+        let port = port.or_else(|| https.first().map(SocketAddr::port)).unwrap_or(443);
+        self.shared.set_https_port(port);
+    }
+}
+
+/// What is behind the lock is whole at every moment, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The set that is served, as workers hold it.
+type CurrentSet = ArcSwap<ServingSet>;

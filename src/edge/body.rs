@@ -1,0 +1,216 @@
+//! Bodies under way: to the origin, and back to the client.
+//!
+//! Frames are passed on one by one and never collected; who takes none gets none, which is all the
+//! backpressure there is. A body that does not move for the body deadline is given up.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::connection::Exchange;
+use super::origin::Lease;
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// The other side broke off or broke the rules.
+    #[error("body broken off: {0}")]
+    Broken(#[from] hyper::Error),
+    /// Nothing moved until the deadline.
+    #[error("body stalled")]
+    Stalled,
+}
+
+/// How the body from a client fares; shared with whoever waits for the origin.
+#[derive(Debug)]
+pub(super) struct UpState {
+    pub(super) last: Cell<Instant>,
+    pub(super) done: Cell<bool>,
+    pub(super) fault: Cell<Option<UpFault>>,
+}
+
+/// What went wrong with a client's body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum UpFault {
+    Broken,
+    Stalled,
+}
+
+/// A body on its way to the origin.
+pub(super) enum UpBody {
+    Empty,
+    Streaming(Box<Streaming>),
+}
+
+pub(super) struct Streaming {
+    incoming: Incoming,
+    state: Rc<UpState>,
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl fmt::Debug for UpBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Streaming(_) => "Streaming",
+        })
+    }
+}
+
+impl UpBody {
+    /// The body of a request, and its state unless it is empty.
+    pub(super) fn new(incoming: Incoming, limit: Duration) -> (Self, Option<Rc<UpState>>) {
+        if incoming.is_end_stream() {
+            return (Self::Empty, None);
+        }
+        let state = Rc::new(UpState {
+            last: Cell::new(Instant::now()),
+            done: Cell::new(false),
+            fault: Cell::new(None),
+        });
+        let streaming = Streaming { incoming, state: Rc::clone(&state), limit, timer: None };
+        (Self::Streaming(Box::new(streaming)), Some(state))
+    }
+}
+
+impl Body for UpBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self::Streaming(body) = self.get_mut() else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(cx) else {
+            ready!(poll_limit(&mut body.timer, body.limit, cx));
+            body.state.fault.set(Some(UpFault::Stalled));
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        };
+        body.timer = None;
+        body.state.last.set(Instant::now());
+        body.state.done.set(frame.is_none() || body.incoming.is_end_stream());
+        Poll::Ready(frame.map(|result| {
+            result.map_err(|error| {
+                body.state.fault.set(Some(UpFault::Broken));
+                BodyError::Broken(error)
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+/// A body on its way to the client. The exchange lasts as long as it does.
+#[derive(Debug)]
+pub(super) struct AnswerBody {
+    source: Source,
+    exchange: Option<Exchange>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Ready(Option<Bytes>),
+    Origin(Incoming, Option<Lease>, Duration, Option<Pin<Box<Sleep>>>),
+}
+
+impl AnswerBody {
+    /// A body that is there.
+    pub(super) fn ready(bytes: Bytes) -> Self {
+        let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
+        Self { source: Source::Ready(bytes), exchange: None }
+    }
+
+    /// The body of an origin's answer; the connection in `lease` is free again at its end.
+    pub(super) fn origin(incoming: Incoming, lease: Lease, limit: Duration) -> Self {
+        let mut lease = Some(lease);
+        if incoming.is_end_stream() {
+            give_back(&mut lease);
+        }
+        Self { source: Source::Origin(incoming, lease, limit, None), exchange: None }
+    }
+
+    /// Keeps `exchange` open until this body has ended.
+    pub(super) fn hold(mut self, exchange: Exchange) -> Self {
+        self.exchange = Some(exchange);
+        self
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.get_mut().source {
+            Source::Ready(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Source::Origin(incoming, lease, limit, timer) => {
+                let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+                    ready!(poll_limit(timer, *limit, cx));
+                    return Poll::Ready(Some(Err(BodyError::Stalled)));
+                };
+                *timer = None;
+                if frame.is_none() || incoming.is_end_stream() {
+                    give_back(lease);
+                }
+                Poll::Ready(frame.map(|result| result.map_err(BodyError::Broken)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Ready(bytes) => bytes.is_none(),
+            Source::Origin(incoming, ..) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Ready(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
+            Source::Origin(incoming, ..) => incoming.size_hint(),
+        }
+    }
+}
+
+fn give_back(lease: &mut Option<Lease>) {
+    if let Some(lease) = lease.take() {
+        lease.give_back();
+    }
+}
+
+/// Ready once nothing has moved for `limit`.
+fn poll_limit(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    limit: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    timer.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx)
+}

@@ -1,0 +1,264 @@
+//! One client connection from its handshake to its end: protocol, deadlines, draining.
+//!
+//! hyper speaks; here is what it leaves open: an end for connections that are idle, for clients
+//! that take nothing of an answer, and an orderly one when the worker drains.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+use tokio_rustls::server::TlsStream;
+
+use super::guard::Guard;
+use super::guard::Pulse;
+use super::headers::HostFields;
+use super::plain as plain_http;
+use super::route::Identity;
+use super::site;
+use super::worker::Worker;
+use crate::base::bounds::DRAIN_IDLE;
+use crate::base::bounds::H1_BUFFER;
+use crate::base::bounds::H2_CONNECTION_WINDOW;
+use crate::base::bounds::H2_LOCAL_RESETS;
+use crate::base::bounds::H2_PENDING_RESETS;
+use crate::base::bounds::H2_SEND_BUFFER;
+use crate::base::bounds::H2_STREAM_WINDOW;
+use crate::base::bounds::H2_STREAMS;
+use crate::base::bounds::HEAD_BYTES;
+use crate::base::bounds::HEAD_FIELDS;
+
+/// A client while it is connected.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) worker: Rc<Worker>,
+    /// `None` on plain HTTP.
+    pub(super) identity: Option<Identity>,
+    /// The client's address as a field value.
+    pub(super) peer: HeaderValue,
+    pub(super) peer_address: SocketAddr,
+    /// The port the client came to.
+    pub(super) port: u16,
+    pub(super) pulse: Pulse,
+    /// Fields made for the last host that was asked for; mostly it is the only one.
+    pub(super) host_fields: RefCell<Option<Rc<HostFields>>>,
+    closing: Cell<bool>,
+    active: Cell<usize>,
+    /// Of the active ones, those that wait for an origin and have deadlines of their own.
+    waiting: Cell<usize>,
+    last: Cell<Instant>,
+}
+
+/// A request while it is being answered.
+#[derive(Debug)]
+pub(super) struct Exchange(Rc<Client>);
+
+/// A request while it waits for the head of an answer.
+#[derive(Debug)]
+pub(super) struct Waiting<'a>(&'a Client);
+
+impl Client {
+    fn new(
+        worker: &Rc<Worker>,
+        identity: Option<Identity>,
+        stream: &TcpStream,
+        peer: SocketAddr,
+    ) -> Rc<Self> {
+        let address = peer.ip().to_canonical().to_string();
+        Rc::new(Self {
+            worker: Rc::clone(worker),
+            identity,
+            peer: HeaderValue::from_str(&address)
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            peer_address: peer,
+            port: stream.local_addr().map_or(0, |address| address.port()),
+            pulse: Pulse::default(),
+            host_fields: RefCell::new(None),
+            closing: Cell::new(false),
+            active: Cell::new(0),
+            waiting: Cell::new(0),
+            last: Cell::new(Instant::now()),
+        })
+    }
+
+    /// Whether answers should end the connection.
+    pub(super) fn closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    pub(super) fn begin(self: &Rc<Self>) -> Exchange {
+        self.active.set(self.active.get() + 1);
+        Exchange(Rc::clone(self))
+    }
+
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.waiting.set(self.waiting.get() + 1);
+        Waiting(self)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get().saturating_sub(1));
+        self.0.last.set(Instant::now());
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
+    }
+}
+
+/// Speaks HTTP over a TLS connection until it ends.
+pub(super) async fn tls(
+    worker: &Rc<Worker>,
+    stream: Box<TlsStream<TcpStream>>,
+    peer: SocketAddr,
+    identity: Identity,
+) {
+    let client = Client::new(worker, Some(identity), stream.get_ref().0, peer);
+    let pulse = client.pulse.clone();
+    let head = worker.set().limits.header_timeout;
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let io = TokioIo::new(Guard::new(stream, pulse, head, false));
+    let answering = Rc::clone(&client);
+    let service = service_fn(move |request| site::serve(Rc::clone(&answering), request));
+    if h2 {
+        client.pulse.look_away();
+        let connection = speaks_h2().serve_connection(io, service);
+        drive(connection, |c| c.graceful_shutdown(), &client, true).await;
+    } else {
+        let connection = speaks_h1().serve_connection(io, service).with_upgrades();
+        drive(connection, |c| c.graceful_shutdown(), &client, false).await;
+    }
+}
+
+/// Speaks plain HTTP until the connection ends.
+pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+    let client = Client::new(worker, None, &stream, peer);
+    let head = worker.set().limits.header_timeout;
+    let io = TokioIo::new(Guard::new(stream, client.pulse.clone(), head, true));
+    let answering = Rc::clone(&client);
+    let service = service_fn(move |request| plain_http::serve(Rc::clone(&answering), request));
+    let connection = speaks_h1().serve_connection(io, service);
+    drive(connection, |c| c.graceful_shutdown(), &client, false).await;
+}
+
+fn speaks_h1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_header_size(HEAD_BYTES)
+        .max_buf_size(H1_BUFFER)
+        .header_read_timeout(None)
+        .auto_date_header(true);
+    // hyper's own default is the same number and needs no allocation.
+    if HEAD_FIELDS != 100 {
+        builder.max_headers(HEAD_FIELDS);
+    }
+    builder
+}
+
+fn speaks_h2() -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .max_concurrent_streams(H2_STREAMS)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_send_buf_size(H2_SEND_BUFFER)
+        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(H2_PENDING_RESETS)
+        .max_local_error_reset_streams(H2_LOCAL_RESETS);
+    builder
+}
+
+/// Runs hyper's tasks on the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+struct Local;
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        drop(tokio::task::spawn_local(future));
+    }
+}
+
+/// Polls `connection` to its end, or ends it.
+async fn drive<F>(connection: F, finish: fn(Pin<&mut F>), client: &Client, h2: bool)
+where
+    F: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut draining = client.worker.draining.clone();
+    let mut drained = pin!(async move { drop(draining.wait_for(|draining| *draining).await) });
+    let mut watch = StallWatch { writes: 0, since: Instant::now() };
+    let mut timer = pin!(sleep_until(Instant::now() + client.worker.set().limits.idle_timeout));
+    let mut finishing = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(reason = %error, "connection ended");
+                }
+                return;
+            }
+            () = timer.as_mut() => match watch.look(client) {
+                Standing::Good(until) => timer.as_mut().reset(until),
+                Standing::Idle if !finishing => {
+                    finishing = true;
+                    finish(connection.as_mut());
+                    // A client that is gone does not even take the farewell.
+                    timer.as_mut().reset(Instant::now() + DRAIN_IDLE);
+                }
+                Standing::Idle | Standing::Stalled => return,
+            },
+            () = drained.as_mut(), if !client.closing() => {
+                client.closing.set(true);
+                if h2 || client.active.get() > 0 {
+                    finish(connection.as_mut());
+                }
+                timer.as_mut().reset(Instant::now() + DRAIN_IDLE);
+            }
+        }
+    }
+}
+
+enum Standing {
+    Good(Instant),
+    Idle,
+    Stalled,
+}
+
+/// Notices clients that take nothing of an answer that lies ready.
+struct StallWatch {
+    writes: u64,
+    since: Instant,
+}
+
+impl StallWatch {
+    fn look(&mut self, client: &Client) -> Standing {
+        let set = client.worker.set();
+        let now = Instant::now();
+        if client.active.get() == 0 {
+            let limit: Duration =
+                if client.closing() { DRAIN_IDLE } else { set.limits.idle_timeout };
+            let due = client.last.get() + limit;
+            return if due <= now { Standing::Idle } else { Standing::Good(due) };
+        }
+        let writes = client.pulse.writes();
+        if writes != self.writes || client.waiting.get() > 0 {
+            (self.writes, self.since) = (writes, now);
+        }
+        let due = self.since + set.limits.body_timeout;
+        if due <= now { Standing::Stalled } else { Standing::Good(due) }
+    }
+}

@@ -1,0 +1,191 @@
+//! A client's HTTP/1 connection with its bytes watched on the way to hyper.
+//!
+//! A violation is overwritten with a byte that hyper refuses in that very place, so that the
+//! refusal (400, close) happens in the right order behind pipelined requests that were fine.
+//! The deadline for a head lies here too, because only here it is known when one has begun.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::framing::Scanner;
+use crate::base::bounds::{LINGER, LINGER_BYTES};
+
+/// What the two ends of a connection tell each other about its bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pulse(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The bytes are no HTTP/1, or not any more.
+    opaque: AtomicBool,
+    /// Writes that the client's side took.
+    writes: AtomicU64,
+}
+
+impl Pulse {
+    /// From now on the client's bytes pass unseen. To be called before a 101 is written.
+    pub(super) fn look_away(&self) {
+        self.0.opaque.store(true, Ordering::Release);
+    }
+
+    fn opaque(&self) -> bool {
+        self.0.opaque.load(Ordering::Acquire)
+    }
+
+    /// Changes whenever the client has taken something.
+    pub(super) fn writes(&self) -> u64 {
+        self.0.writes.load(Ordering::Relaxed)
+    }
+
+    fn wrote(&self) {
+        self.0.writes.store(self.writes().wrapping_add(1), Ordering::Relaxed);
+    }
+}
+
+/// The watched stream.
+#[derive(Debug)]
+pub(super) struct Guard<T> {
+    io: T,
+    scanner: Scanner,
+    pulse: Pulse,
+    refused: bool,
+    head_timeout: Duration,
+    /// Whether the time to the first byte counts as part of the first head.
+    eager: bool,
+    head_due: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    linger: Option<usize>,
+}
+
+impl<T> Guard<T> {
+    pub(super) fn new(io: T, pulse: Pulse, head_timeout: Duration, eager: bool) -> Self {
+        Self {
+            io,
+            scanner: Scanner::default(),
+            pulse,
+            refused: false,
+            head_timeout,
+            eager,
+            head_due: None,
+            timer: None,
+            linger: None,
+        }
+    }
+
+    /// Ready when the head that is being read is overdue.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let waiting = self.scanner.in_head() || self.eager && self.scanner.messages() == 0;
+        if !waiting {
+            (self.head_due, self.timer) = (None, None);
+            return Poll::Pending;
+        }
+        let due = *self.head_due.get_or_insert_with(|| Instant::now() + self.head_timeout);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.pulse.opaque() {
+            return Pin::new(&mut this.io).poll_read(cx, buf);
+        }
+        if this.refused {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buf) {
+            Poll::Pending => {
+                ready!(this.poll_overdue(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            Poll::Ready(result) => result?,
+        }
+        let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
+        if let Err(refusal) = this.scanner.feed(fresh) {
+            tracing::debug!(reason = %refusal.what, "request refused");
+            this.refused = true;
+            if let Some(byte) = fresh.get_mut(refusal.at) {
+                *byte = refusal.poison;
+                buf.set_filled(before + refusal.at + 1);
+            }
+        } else if !this.scanner.in_head() {
+            this.head_due = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
+        this.pulse.wrote();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
+        this.pulse.wrote();
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    /// Closes our half, then listens a moment when the client was not done: a socket closed with
+    /// unread bytes resets the connection, and the client may lose the answer it was given.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            if this.pulse.opaque() || this.scanner.at_rest() {
+                return Poll::Ready(Ok(()));
+            }
+            this.linger = Some(LINGER_BYTES);
+            this.timer = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
+        }
+        let mut scratch = [0_u8; 4096];
+        while let Some(left) = this.linger.filter(|left| *left > 0) {
+            if let Some(timer) = &mut this.timer
+                && timer.as_mut().poll(cx).is_ready()
+            {
+                break;
+            }
+            let mut buf = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                break;
+            }
+            this.linger = Some(left.saturating_sub(buf.filled().len()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,147 @@
+//! Connections to origins: one pool for each origin, in each worker.
+//!
+//! A connection is leased for one exchange and given back when its answer has ended. One that is
+//! dropped before is closed, because nobody knows where its next answer begins.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use http::uri::Authority;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::body::UpBody;
+use super::serving::ServingSet;
+use super::worker::Worker;
+use crate::base::bounds::H1_BUFFER;
+use crate::base::bounds::HEAD_FIELDS;
+
+type Sender = http1::SendRequest<UpBody>;
+
+/// The pools of one worker, by authority.
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    pools: RefCell<HashMap<Box<str>, Rc<Pool>>>,
+    /// Of the serving set for which pools were last cleared out.
+    generation: Cell<u64>,
+}
+
+/// Idle connections to one origin.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: RefCell<Vec<Sender>>,
+    most: Cell<usize>,
+}
+
+/// A connection that is in use.
+pub(super) struct Lease {
+    sender: Sender,
+    pool: Rc<Pool>,
+    /// Whether it has carried an exchange before, and so may have died unnoticed.
+    pub(super) reused: bool,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({} idle)", self.idle.borrow().len())
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease(reused: {})", self.reused)
+    }
+}
+
+/// Why there is no connection to an origin.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("origin cannot be reached: {0}")]
+    Io(#[from] io::Error),
+    #[error("origin did not accept in time")]
+    Timeout,
+    #[error("origin connection failed: {0}")]
+    Http(#[from] hyper::Error),
+}
+
+impl Pools {
+    /// The pool for `authority`. Pools of origins that `set` has not are dropped on the way, once
+    /// for each set.
+    pub(super) fn get(&self, set: &ServingSet, authority: &Authority) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        if self.generation.replace(set.generation) != set.generation {
+            pools.retain(|known, _| set.has_origin(known));
+        }
+        if let Some(pool) = pools.get(authority.as_str()) {
+            pool.most.set(set.limits.origin_idle);
+            return Rc::clone(pool);
+        }
+        let pool = Rc::<Pool>::default();
+        pool.most.set(set.limits.origin_idle);
+        pools.insert(authority.as_str().into(), Rc::clone(&pool));
+        pool
+    }
+}
+
+impl Pool {
+    /// An idle connection that is good as far as can be seen.
+    pub(super) async fn reuse(self: &Rc<Self>) -> Option<Lease> {
+        loop {
+            let mut sender = self.idle.borrow_mut().pop()?;
+            if sender.is_closed() {
+                continue;
+            }
+            if sender.is_ready() || sender.ready().await.is_ok() {
+                return Some(Lease { sender, pool: Rc::clone(self), reused: true });
+            }
+        }
+    }
+
+    /// A new connection to `authority`.
+    pub(super) async fn connect(
+        self: &Rc<Self>,
+        worker: &Worker,
+        authority: &Authority,
+    ) -> Result<Lease, ConnectError> {
+        let limit = worker.set().limits.connect_timeout;
+        let host = authority.host();
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let port = authority.port_u16().unwrap_or(80);
+        let connecting = TcpStream::connect((host, port));
+        let stream = timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout)??;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(H1_BUFFER)
+            .max_headers(HEAD_FIELDS)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        worker.counters.origin_connections.up();
+        drop(tokio::task::spawn_local(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(reason = %error, "origin connection ended");
+            }
+        }));
+        Ok(Lease { sender, pool: Rc::clone(self), reused: false })
+    }
+}
+
+impl Lease {
+    pub(super) fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
+    /// Makes the connection free for the next exchange.
+    pub(super) fn give_back(self) {
+        let mut idle = self.pool.idle.borrow_mut();
+        idle.retain(|sender| !sender.is_closed());
+        if idle.len() < self.pool.most.get() && !self.sender.is_closed() {
+            idle.push(self.sender);
+        }
+    }
+}

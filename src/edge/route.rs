@@ -1,0 +1,225 @@
+//! Which site a request is for, and whether the client may ask for it here.
+//!
+//! Host (or `:authority`) is parsed strictly: a name or address and perhaps a port, nothing else.
+//! On TLS it must lead to the site that the handshake was for (RFC 9110, section 7.4).
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use http::Method;
+use http::StatusCode;
+use http::header::HOST;
+use http::request::Parts;
+
+use super::serving::Entry;
+use super::serving::ServedSite;
+use super::serving::ServingSet;
+use super::serving::normal;
+
+/// What a TLS client asked for in its handshake.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Identity {
+    /// A server name, normalised.
+    Name(Box<str>),
+    /// No name; the address it connected to.
+    Address(IpAddr),
+}
+
+/// Why a request goes no further.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Refused {
+    /// Host, target or method make no sense.
+    #[error("bad request")]
+    Bad,
+    /// The site is not the one this connection is for (RFC 9110, section 15.5.20).
+    #[error("misdirected request")]
+    Misdirected,
+    /// No such site here.
+    #[error("not found")]
+    Unknown,
+    /// CONNECT is for forward proxies.
+    #[error("method not allowed")]
+    Connect,
+}
+
+impl Refused {
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::Bad => StatusCode::BAD_REQUEST,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+}
+
+impl Identity {
+    /// What the handshake leads to in `set`.
+    pub(super) fn entry<'a>(&self, set: &'a ServingSet) -> Option<&'a Entry> {
+        match self {
+            Self::Name(name) => set.by_host(name).or_else(|| set.fallback()),
+            Self::Address(address) => set.by_address(*address).or_else(|| set.fallback()),
+        }
+    }
+
+    /// The site for a request to `host` on a connection with this identity.
+    pub(super) fn site(&self, set: &ServingSet, host: &str) -> Result<Arc<ServedSite>, Refused> {
+        let here = self.entry(set).ok_or(Refused::Misdirected)?;
+        if matches!(self, Self::Name(name) if &**name == host) {
+            return Ok(Arc::clone(&here.site));
+        }
+        // An unknown host is for the default site, and so only on a connection to it.
+        let wanted = set.by_host(host).or_else(|| set.fallback()).ok_or(Refused::Misdirected)?;
+        if Arc::ptr_eq(&wanted.site, &here.site) {
+            Ok(Arc::clone(&here.site))
+        } else {
+            Err(Refused::Misdirected)
+        }
+    }
+}
+
+/// The host a request is for, as it was written, checked.
+pub(super) fn host(parts: &Parts) -> Result<Cow<'_, str>, Refused> {
+    if parts.method == Method::CONNECT {
+        return Err(Refused::Connect);
+    }
+    check_target(parts)?;
+    let mut fields = parts.headers.get_all(HOST).iter();
+    let field = match fields.next() {
+        Some(value) => Some(value.to_str().map_err(|_| Refused::Bad)?),
+        None => None,
+    };
+    if fields.next().is_some() {
+        return Err(Refused::Bad);
+    }
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    let chosen = match (target, field) {
+        // In HTTP/1 the target wins over a Host that says otherwise (RFC 9112, section 3.2.2),
+        // in HTTP/2 the two must agree (RFC 9113, section 8.3.1).
+        (Some(target), Some(field)) => {
+            if parts.version == http::Version::HTTP_2 && !target.eq_ignore_ascii_case(field) {
+                return Err(Refused::Bad);
+            }
+            split(field).ok_or(Refused::Bad)?;
+            target
+        }
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => return Err(Refused::Bad),
+    };
+    split(chosen).ok_or(Refused::Bad)?;
+    Ok(Cow::Borrowed(chosen))
+}
+
+/// Only origin-form, absolute-form for HTTP, and `*` for OPTIONS.
+fn check_target(parts: &Parts) -> Result<(), Refused> {
+    let uri = &parts.uri;
+    if uri.scheme_str().is_some_and(|scheme| scheme != "https" && scheme != "http") {
+        return Err(Refused::Bad);
+    }
+    // A bare authority is for CONNECT alone.
+    if uri.scheme().is_none() && uri.authority().is_some() {
+        return Err(Refused::Bad);
+    }
+    match uri.path() {
+        "*" if parts.method == Method::OPTIONS => Ok(()),
+        path if path.starts_with('/') => Ok(()),
+        "" if uri.scheme().is_some() => Ok(()),
+        _ => Err(Refused::Bad),
+    }
+}
+
+/// Host and port of `authority`, if it has exactly these.
+pub(super) fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            let host = authority.get(..address.len() + 2)?;
+            match after {
+                "" => (host, None),
+                _ => (host, Some(after.strip_prefix(':')?)),
+            }
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if !host.starts_with('[')
+        && (host.is_empty()
+            || host.len() > 254
+            || host.starts_with('.')
+            || host.contains("..")
+            || !host.bytes().all(name))
+    {
+        return None;
+    }
+    match port {
+        None => Some((host, None)),
+        Some(port) if port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) => {
+            port.parse().ok().map(|port| (host, Some(port)))
+        }
+        Some(_) => None,
+    }
+}
+
+/// The name under which the site of a checked `authority` is found.
+pub(super) fn key(authority: &str) -> Cow<'_, str> {
+    normal(split(authority).map_or(authority, |(host, _)| host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in [
+            "a.example",
+            "A.Example.",
+            "a.example:443",
+            "192.0.2.7",
+            "[2001:db8::1]",
+            "[::1]:8443",
+            "a_b.example",
+            "localhost",
+        ] {
+            assert!(split(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            ":443",
+            "a.example:",
+            "a.example:x",
+            "a.example:99999",
+            "a.example:+1",
+            "user@a.example",
+            "a.example/",
+            "a.example,b.example",
+            "a b",
+            "[::1",
+            "[::1]x",
+            "[::1]:",
+            "[a.example]",
+            "::1",
+            "a..example",
+            ".example",
+            "a.example\u{e9}",
+            "a%41",
+            "a.example?x",
+            "a.example#x",
+            "a.example:443:443",
+        ] {
+            assert!(split(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sites_are_found_without_regard_to_case_port_and_final_dot() {
+        assert_eq!(key("A.Example.:8443"), "a.example");
+        assert_eq!(key("[::1]:8443"), "[::1]");
+    }
+}

@@ -1,0 +1,134 @@
+//! What the edge counts.
+//!
+//! Each worker counts for itself in memory of its own; the sums are made when somebody asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// A count that one thread changes and any may read.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one. A plain load and store suffice, as there is one writer.
+    pub(super) fn up(&self) {
+        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn down(&self) {
+        self.0.store(self.get().saturating_sub(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counts of one worker, on cache lines that no other worker writes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Counters {
+    pub(super) open: Counter,
+    pub(super) accepted: Counter,
+    pub(super) full: Counter,
+    pub(super) resumed: Counter,
+    pub(super) timeout: Counter,
+    pub(super) unknown_name: Counter,
+    pub(super) no_certificate: Counter,
+    pub(super) protocol: Counter,
+    pub(super) closed: Counter,
+    pub(super) challenges: Counter,
+    pub(super) requests: Counter,
+    pub(super) refused: Counter,
+    pub(super) origin_failures: Counter,
+    pub(super) origin_connections: Counter,
+    pub(super) upgrades: Counter,
+    pub(super) panics: Counter,
+}
+
+/// What the edge has done since it started, over all workers.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct EdgeStats {
+    /// Client connections.
+    pub connections: Connections,
+    /// TLS handshakes.
+    pub handshakes: Handshakes,
+    /// Challenges answered, of either kind.
+    pub challenges: u64,
+    /// Requests that had a well-formed head.
+    pub requests: u64,
+    /// Of these, refused before they reached an origin.
+    pub refused: u64,
+    /// Of these, answered with 502 or 504.
+    pub origin_failures: u64,
+    /// Connections opened to origins.
+    pub origin_connections: u64,
+    /// Connections that left HTTP by an upgrade.
+    pub upgrades: u64,
+    /// Connections lost to a fault of our own.
+    pub panics: u64,
+}
+
+/// Client connections.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Connections {
+    /// Open now.
+    pub open: u64,
+    /// Accepted since the start.
+    pub total: u64,
+}
+
+/// TLS handshakes.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Handshakes {
+    /// With a signature.
+    pub full: u64,
+    /// From a ticket.
+    pub resumed: u64,
+    /// Not finished.
+    pub failed: HandshakeFailures,
+}
+
+/// Why handshakes did not finish.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct HandshakeFailures {
+    /// The deadline passed.
+    pub timeout: u64,
+    /// The client named no site of ours.
+    pub unknown_name: u64,
+    /// The site has no certificate yet.
+    pub no_certificate: u64,
+    /// No common ground, nonsense, or a signature that could not be had.
+    pub protocol: u64,
+    /// The client went away.
+    pub closed: u64,
+}
+
+impl EdgeStats {
+    pub(super) fn sum(workers: &[Arc<Counters>]) -> Self {
+        let sum = |pick: fn(&Counters) -> &Counter| workers.iter().map(|w| pick(w).get()).sum();
+        Self {
+            connections: Connections { open: sum(|w| &w.open), total: sum(|w| &w.accepted) },
+            handshakes: Handshakes {
+                full: sum(|w| &w.full),
+                resumed: sum(|w| &w.resumed),
+                failed: HandshakeFailures {
+                    timeout: sum(|w| &w.timeout),
+                    unknown_name: sum(|w| &w.unknown_name),
+                    no_certificate: sum(|w| &w.no_certificate),
+                    protocol: sum(|w| &w.protocol),
+                    closed: sum(|w| &w.closed),
+                },
+            },
+            challenges: sum(|w| &w.challenges),
+            requests: sum(|w| &w.requests),
+            refused: sum(|w| &w.refused),
+            origin_failures: sum(|w| &w.origin_failures),
+            origin_connections: sum(|w| &w.origin_connections),
+            upgrades: sum(|w| &w.upgrades),
+            panics: sum(|w| &w.panics),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! One worker of the edge: a thread with a runtime, listeners and connections of its own.
+//!
+//! Workers share nothing that is written while serving. A worker takes orders over a bounded
+//! channel; when the other end is dropped it ends at once, with everything it has.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use arc_swap::Guard;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use tokio::runtime::LocalOptions;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::CurrentSet;
+use super::EdgeError;
+use super::accept;
+use super::challenge::Challenges;
+use super::origin::Pools;
+use super::serving::ServingSet;
+use super::stats::Counters;
+use crate::base::Clock;
+use crate::base::bounds::WORKER_ORDERS;
+use crate::cert::ports::Signers;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) set: CurrentSet,
+    pub(super) challenges: Arc<Challenges>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) counters: Vec<Arc<Counters>>,
+    https_port: AtomicU16,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub(super) enum Kind {
+    Https,
+    Http,
+}
+
+/// A worker as the edge holds it.
+#[derive(Debug)]
+pub(super) struct WorkerHandle {
+    index: usize,
+    orders: mpsc::Sender<Order>,
+}
+
+enum Order {
+    Listen(Kind, SocketAddr, TcpListener),
+    Unlisten(Kind, SocketAddr),
+    Drain(Duration, oneshot::Sender<()>),
+}
+
+/// A worker as its tasks see it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) pools: Pools,
+    /// Becomes true when the worker drains.
+    pub(super) draining: watch::Receiver<bool>,
+    open: Cell<usize>,
+    most: usize,
+    /// A connection has ended.
+    closed: Notify,
+}
+
+/// Counts a connection while it is held.
+#[derive(Debug)]
+pub(super) struct Place(Rc<Worker>);
+
+impl Shared {
+    pub(super) fn new(
+        workers: usize,
+        set: ServingSet,
+        challenges: Arc<Challenges>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            set: CurrentSet::from_pointee(set),
+            challenges,
+            clock,
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+            https_port: AtomicU16::new(443),
+        }
+    }
+
+    /// The port that redirects name.
+    pub(super) fn https_port(&self) -> u16 {
+        self.https_port.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_https_port(&self, port: u16) {
+        self.https_port.store(port, Ordering::Relaxed);
+    }
+}
+
+impl WorkerHandle {
+    pub(super) fn listen(
+        &self,
+        kind: Kind,
+        address: SocketAddr,
+        listener: TcpListener,
+    ) -> Result<(), EdgeError> {
+        let order = Order::Listen(kind, address, listener);
+        self.orders.try_send(order).map_err(|_| EdgeError::WorkerGone(self.index))
+    }
+
+    pub(super) fn unlisten(&self, kind: Kind, address: SocketAddr) {
+        // A worker that is gone listens no more.
+        let _ = self.orders.try_send(Order::Unlisten(kind, address));
+    }
+
+    /// `None` when the worker is gone already.
+    pub(super) fn drain(&self, deadline: Duration) -> Option<oneshot::Receiver<()>> {
+        let (done, receiver) = oneshot::channel();
+        self.orders.try_send(Order::Drain(deadline, done)).ok().map(|()| receiver)
+    }
+}
+
+impl Worker {
+    pub(super) fn set(&self) -> Guard<Arc<ServingSet>> {
+        self.shared.set.load()
+    }
+
+    /// Waits until a further connection may be open. The limit is the worker's share of the
+    /// configured one; several listeners of a worker may overshoot it by one each.
+    pub(super) async fn room(&self) {
+        while self.open.get() >= self.most {
+            self.closed.notified().await;
+        }
+    }
+
+    /// Counts a new connection.
+    pub(super) fn enter(self: &Rc<Self>) -> Place {
+        self.counters.accepted.up();
+        self.stay()
+    }
+
+    /// Counts a connection that goes on elsewhere, as upgraded ones do.
+    pub(super) fn stay(self: &Rc<Self>) -> Place {
+        self.open.set(self.open.get() + 1);
+        self.counters.open.up();
+        Place(Rc::clone(self))
+    }
+
+    async fn deserted(&self) {
+        while self.open.get() > 0 {
+            self.closed.notified().await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let worker = &self.0;
+        worker.open.set(worker.open.get().saturating_sub(1));
+        worker.counters.open.down();
+        if std::thread::panicking() {
+            worker.counters.panics.up();
+            tracing::error!("a connection panicked and is closed");
+        }
+        worker.closed.notify_waiters();
+    }
+}
+
+/// Starts worker `index`.
+pub(super) fn start(
+    index: usize,
+    shared: Arc<Shared>,
+    signers: Arc<dyn Signers>,
+) -> Result<WorkerHandle, EdgeError> {
+    let (orders, receiver) = mpsc::channel(WORKER_ORDERS);
+    let refused = |source| EdgeError::Worker { index, source };
+    let (started, ready) = std::sync::mpsc::sync_channel(1);
+    std::thread::Builder::new()
+        .name(format!("edge-{index}"))
+        .spawn(move || {
+            signers.bind_worker(index, pin(index, shared.counters.len()));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            // The starter waits for this; if it is gone, so is the edge.
+            match runtime {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    runtime.block_on(serve(index, shared, receiver));
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+        })
+        .map_err(refused)?;
+    ready.recv().map_err(|_| EdgeError::WorkerGone(index))?.map_err(refused)?;
+    Ok(WorkerHandle { index, orders })
+}
+
+/// Binds the calling thread to a core of its own, if there is exactly one for each worker.
+fn pin(index: usize, workers: usize) -> Option<usize> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this).ok()?;
+    let cores: Vec<_> =
+        (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect();
+    let core = *cores.get(index).filter(|_| workers == cores.len() && workers > 1)?;
+    let mut only = CpuSet::new();
+    only.set(core).ok()?;
+    sched_setaffinity(this, &only).ok()?;
+    Some(core)
+}
+
+struct Listening {
+    kind: Kind,
+    address: SocketAddr,
+    stop: Rc<Notify>,
+    task: JoinHandle<()>,
+}
+
+async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Order>) {
+    let Some(counters) = shared.counters.get(index).map(Arc::clone) else { return };
+    let (drain, draining) = watch::channel(false);
+    let workers = shared.counters.len().max(1);
+    let limit = shared.set.load().limits.max_connections;
+    let worker = Rc::new(Worker {
+        shared,
+        counters,
+        pools: Pools::default(),
+        draining,
+        open: Cell::new(0),
+        most: (limit / workers + usize::from(index < limit % workers)).max(1),
+        closed: Notify::new(),
+    });
+    let mut listening: Vec<Listening> = Vec::new();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Listen(kind, address, listener) => {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => {
+                        let stop = Rc::new(Notify::new());
+                        let accepting =
+                            accept::run(Rc::clone(&worker), kind, listener, Rc::clone(&stop));
+                        let task = tokio::task::spawn_local(accepting);
+                        listening.push(Listening { kind, address, stop, task });
+                    }
+                    Err(error) => {
+                        tracing::error!(%address, %error, "listener is not usable, going on without it");
+                    }
+                }
+            }
+            Order::Unlisten(kind, address) => {
+                let ending = listening.extract_if(.., |l| l.kind == kind && l.address == address);
+                stop(ending.collect()).await;
+            }
+            Order::Drain(deadline, done) => {
+                stop(std::mem::take(&mut listening)).await;
+                // Receivers live as long as the worker.
+                let _ = drain.send(true);
+                let ended = tokio::time::timeout(deadline, worker.deserted()).await;
+                if ended.is_err() {
+                    tracing::warn!(
+                        open = worker.open.get(),
+                        "drain deadline passed, closing connections"
+                    );
+                }
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+}
+
+/// Ends accept loops, each after it has emptied its queue.
+async fn stop(listening: Vec<Listening>) {
+    for listener in listening {
+        listener.stop.notify_one();
+        if listener.task.await.is_err() {
+            tracing::error!(address = %listener.address, "an accept loop panicked");
+        }
+    }
+}
