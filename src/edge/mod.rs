@@ -198,6 +198,21 @@ impl Edge {
         Ok(())
     }
 
+    /// Whether every worker answers within `limit`, as none does that is stuck in a task.
+    pub async fn pulse(&self, limit: Duration) -> bool {
+        let beats: Vec<_> = self.workers.iter().map(WorkerHandle::pulse).collect();
+        let all = async {
+            for beat in beats {
+                let Some(beat) = beat else { return false };
+                if beat.await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(limit, all).await.unwrap_or(false)
+    }
+
     /// Stops accepting, lets open requests end until `deadline` has passed, then ends the workers.
     pub async fn drain(&self, deadline: Duration) {
         let done: Vec<_> = self.workers.iter().filter_map(|w| w.drain(deadline)).collect();

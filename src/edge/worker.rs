@@ -12,8 +12,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use arc_swap::Guard;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -28,6 +26,7 @@ use super::stats::Counters;
 use crate::base::Clock;
 use crate::base::bounds::WORKER_ORDERS;
 use crate::cert::ports::Signers;
+use crate::os::affinity;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -57,6 +56,8 @@ enum Order {
     Listen(Kind, SocketAddr, TcpListener),
     Unlisten(Kind, SocketAddr),
     Drain(Duration, oneshot::Sender<()>),
+    /// To be answered: the worker is not stuck.
+    Pulse(oneshot::Sender<()>),
 }
 
 /// A worker as its tasks see it.
@@ -117,6 +118,12 @@ impl WorkerHandle {
     pub(super) fn unlisten(&self, kind: Kind, address: SocketAddr) {
         // A worker that is gone listens no more.
         let _ = self.orders.try_send(Order::Unlisten(kind, address));
+    }
+
+    /// Answered as soon as the worker gets to it; `None` when it is gone or its queue is full.
+    pub(super) fn pulse(&self) -> Option<oneshot::Receiver<()>> {
+        let (beat, receiver) = oneshot::channel();
+        self.orders.try_send(Order::Pulse(beat)).ok().map(|()| receiver)
     }
 
     /// `None` when the worker is gone already.
@@ -206,15 +213,7 @@ pub(super) fn start(
 
 /// Binds the calling thread to a core of its own, if there is exactly one for each worker.
 fn pin(index: usize, workers: usize) -> Option<usize> {
-    let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this).ok()?;
-    let cores: Vec<_> =
-        (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect();
-    let core = *cores.get(index).filter(|_| workers == cores.len() && workers > 1)?;
-    let mut only = CpuSet::new();
-    only.set(core).ok()?;
-    sched_setaffinity(this, &only).ok()?;
-    Some(core)
+    affinity::core_of_worker(index, workers).filter(|core| affinity::bind_thread(*core).is_ok())
 }
 
 struct Listening {
@@ -258,6 +257,10 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
             Order::Unlisten(kind, address) => {
                 let ending = listening.extract_if(.., |l| l.kind == kind && l.address == address);
                 stop(ending.collect()).await;
+            }
+            Order::Pulse(beat) => {
+                // Whoever asked may have given up.
+                let _ = beat.send(());
             }
             Order::Drain(deadline, done) => {
                 stop(std::mem::take(&mut listening)).await;

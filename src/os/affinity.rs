@@ -25,6 +25,13 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect())
 }
 
+/// The core for worker `index` of `workers`: one each when there are exactly as many allowed cores,
+/// else none, and the kernel places them.
+pub fn core_of_worker(index: usize, workers: usize) -> Option<usize> {
+    let cores = allowed_cores().ok()?;
+    cores.get(index).copied().filter(|_| workers > 1 && workers == cores.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

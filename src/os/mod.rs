@@ -1,12 +1,12 @@
 //! What only the operating system can tell or do: inherited descriptors, the service manager, peers of a
 //! socket, processor affinity, the sandbox. The only room with `unsafe`.
 
+pub mod affinity;
+pub mod descriptors;
 pub mod inherit;
 pub mod logs;
 pub mod notify;
 pub mod peer;
-pub mod wall;
-pub mod affinity;
-pub mod descriptors;
 pub mod sandbox;
+pub mod wall;
 pub mod wiped;

@@ -108,6 +108,15 @@ pub struct VaultStatus {
     pub figures: Option<VaultFigures>,
 }
 
+/// A vault that serves and is not supervised yet.
+#[derive(Debug)]
+pub struct Launched {
+    keeper: Keeper,
+    terms: Terms,
+    handle: Handle,
+    link: Arc<Link>,
+}
+
 /// A handle on the vault. Clones share it; the last one to go ends the vault.
 #[derive(Clone, Debug)]
 pub struct Vault(Arc<Handle>);
@@ -131,15 +140,39 @@ thread_local! {
     static BOUND: RefCell<Option<Line>> = const { RefCell::new(None) };
 }
 
+impl Launched {
+    /// Supervises it from a thread of its own.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn supervise(self) -> Result<Vault, VaultError> {
+        let Self { keeper, terms, handle, link } = self;
+        let spawned = std::thread::Builder::new()
+            .name("vault-supervisor".to_owned())
+            .spawn(move || keeper.supervise(&link, &terms));
+        spawned.map_err(VaultError::Start)?;
+        Ok(Vault(Arc::new(handle)))
+    }
+}
+
 impl Vault {
-    /// Starts keeper and vault and waits until the vault serves. Blocks.
+    /// Starts keeper and vault, waits until the vault serves, and supervises them. Blocks.
+    ///
+    /// # Errors
+    /// As [`Vault::launch`].
+    pub fn start(options: VaultOptions) -> Result<Self, VaultError> {
+        Self::launch(options)?.supervise()
+    }
+
+    /// Starts keeper and vault and waits until the vault serves, without starting a thread.
+    /// Blocks.
     ///
     /// To be called before this process walls itself off from the master key, whose walls the
-    /// keeper would inherit.
+    /// keeper would inherit; the wall in turn must stand before the first thread.
     ///
     /// # Errors
     /// [`VaultError`]; above all [`VaultError::MasterKey`] with the file and what is wrong.
-    pub fn start(options: VaultOptions) -> Result<Self, VaultError> {
+    pub fn launch(options: VaultOptions) -> Result<Launched, VaultError> {
         let terms = terms(options.cache_bytes, options.workers, options.cores)?;
         let mut keeper = Keeper::start(&options.exe, &options.master)?;
         let (handle, link) = Handle::new(options.workers);
@@ -147,11 +180,7 @@ impl Vault {
             keeper.end();
             return Err(error);
         }
-        let spawned = std::thread::Builder::new()
-            .name("vault-supervisor".to_owned())
-            .spawn(move || keeper.supervise(&link, &terms));
-        spawned.map_err(VaultError::Start)?;
-        Ok(Self(Arc::new(handle)))
+        Ok(Launched { keeper, terms, handle, link })
     }
 
     /// Uses a vault that somebody else started, by its control socket. It is not restarted.

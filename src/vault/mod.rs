@@ -14,6 +14,7 @@ mod codec;
 mod desk;
 mod error;
 mod greet;
+mod issuing;
 mod keeper;
 pub mod keyring;
 pub mod keys;
@@ -28,6 +29,7 @@ mod supervisor;
 pub mod walls;
 pub mod wire;
 
+pub use client::Launched;
 pub use client::Vault;
 pub use client::VaultEvent;
 pub use client::VaultFigures;

@@ -1,0 +1,252 @@
+//! What the admin socket sees of the daemon: reads of the store, and orders handed on.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::sync::watch;
+
+use super::open::Memory;
+use crate::admin::House;
+use crate::admin::HouseError;
+use crate::admin::Selector;
+use crate::admin::find;
+use crate::admin::view;
+use crate::admin::wire;
+use crate::base::Clock;
+use crate::base::Timestamp;
+use crate::cert::challenge::BoxFuture;
+use crate::cert::record::Certificate;
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::edge::EdgeStats;
+use crate::issuer::InternalCa;
+use crate::os::sandbox::Standing;
+use crate::scheduler::SchedulerHandle;
+use crate::store::Store;
+use crate::vault::Vault;
+use crate::vault::VaultFigures;
+use crate::vault::VaultStatus;
+use crate::vault::walls::WallReport;
+
+/// A reload that somebody asked for over the socket, and where the answer goes.
+pub(super) type ReloadRequest = oneshot::Sender<Result<wire::Reloaded, HouseError>>;
+
+/// The daemon behind the admin socket.
+pub(super) struct Residence {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) started_at: Timestamp,
+    pub(super) config: watch::Receiver<Arc<Config>>,
+    pub(super) applied: watch::Receiver<Timestamp>,
+    /// Why the newest change of the file was refused.
+    pub(super) refused: Arc<ArcSwapOption<String>>,
+    pub(super) memory: Memory,
+    pub(super) scheduler: Option<SchedulerHandle>,
+    pub(super) internal: Option<Arc<InternalCa>>,
+    pub(super) edge: Arc<Edge>,
+    pub(super) vault: Vault,
+    pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
+    pub(super) reload: mpsc::Sender<ReloadRequest>,
+    /// Followed when there is no store whose journal grows.
+    pub(super) silent_head: watch::Receiver<u64>,
+}
+
+impl Residence {
+    fn store(&self) -> Result<&Store, HouseError> {
+        match &self.memory {
+            Memory::Whole(store) => Ok(store),
+            Memory::Copy { reason, .. } => Err(HouseError::Unavailable {
+                reason: format!("the store is not readable, so only status is known: {reason}"),
+            }),
+        }
+    }
+
+    async fn records(&self) -> Result<Vec<Certificate>, HouseError> {
+        self.store()?.certificates().await.map_err(|error| unavailable(&error))
+    }
+
+    async fn describe(&self) -> Result<wire::Status, HouseError> {
+        let now = self.clock.now();
+        let config = Arc::clone(&self.config.borrow());
+        let (records, degraded) = match &self.memory {
+            Memory::Whole(_) => (self.records().await?, None),
+            Memory::Copy { reason, snapshot } => {
+                let count = snapshot.certificates.len();
+                let text = format!("serving {count} certificates from the second copy: {reason}");
+                (Vec::new(), Some(text))
+            }
+        };
+        let vault = self.vault.clone();
+        let vault = tokio::task::spawn_blocking(move || vault.status())
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let degraded = degraded.or_else(|| trouble(&vault));
+        Ok(wire::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: self.started_at.into(),
+            uptime_seconds: now.since(self.started_at).as_secs(),
+            config: wire::ConfigView {
+                source: config.source.as_ref().map(|path| path.display().to_string()),
+                applied_at: (*self.applied.borrow()).into(),
+                refused: self.refused.load_full().map(|text| (*text).clone()),
+            },
+            degraded,
+            sites: u64::try_from(config.sites.len()).unwrap_or(u64::MAX),
+            certificates: view::counts(&records, now),
+            vault: wire::VaultView {
+                pid: vault.figures.is_some().then_some(vault.pid),
+                restarts: vault.restarts,
+                walls: vault.walls.iter().map(wall_in_words).collect(),
+                figures: vault.figures.map(vault_figures).unwrap_or_default(),
+            },
+            edge: figures(&self.edge.stats()),
+            listeners: self.listeners.borrow().clone(),
+            next_wake: records.iter().filter_map(|r| r.phase.wake_at(now)).min().map(Into::into),
+        })
+    }
+}
+
+impl House for Residence {
+    fn status(&self) -> BoxFuture<'_, Result<wire::Status, HouseError>> {
+        Box::pin(self.describe())
+    }
+
+    fn sites(&self) -> BoxFuture<'_, Result<Vec<wire::SiteView>, HouseError>> {
+        Box::pin(async {
+            let (records, now) = (self.records().await?, self.clock.now());
+            let config = Arc::clone(&self.config.borrow());
+            Ok(config.sites.iter().map(|site| view::site(site, &records, now)).collect())
+        })
+    }
+
+    fn certificates(&self) -> BoxFuture<'_, Result<Vec<wire::CertificateView>, HouseError>> {
+        Box::pin(async {
+            let (records, now) = (self.records().await?, self.clock.now());
+            Ok(records.iter().map(|record| view::certificate(record, now)).collect())
+        })
+    }
+
+    fn certificate<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
+        Box::pin(async {
+            let records = self.records().await?;
+            Ok(view::certificate(find(&records, selector)?, self.clock.now()))
+        })
+    }
+
+    fn renew<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
+        Box::pin(async {
+            let records = self.records().await?;
+            let id = find(&records, selector)?.id();
+            let scheduler = self.scheduler.as_ref().ok_or_else(|| HouseError::Unavailable {
+                reason: "nothing is ordered while the store is not readable".to_owned(),
+            })?;
+            let refused = |reason: String| HouseError::Refused { reason };
+            scheduler.renew(id).await.map_err(|error| refused(error.to_string()))?;
+            let record = scheduler
+                .certificate(id)
+                .ok_or_else(|| refused(format!("certificate {id} was just deleted")))?;
+            Ok(view::certificate(&record, self.clock.now()))
+        })
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<wire::Reloaded, HouseError>> {
+        Box::pin(async {
+            let ending = || HouseError::Unavailable { reason: "the daemon is ending".to_owned() };
+            let (answer, outcome) = oneshot::channel();
+            self.reload.send(answer).await.map_err(|_| ending())?;
+            outcome.await.map_err(|_| ending())?
+        })
+    }
+
+    fn journal(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<wire::EntryView>, HouseError>> {
+        Box::pin(async move {
+            let entries = self.store()?.journal(after, limit).await;
+            Ok(entries.map_err(|error| unavailable(&error))?.iter().map(view::entry).collect())
+        })
+    }
+
+    fn journal_head(&self) -> watch::Receiver<u64> {
+        self.store().map_or_else(|_| self.silent_head.clone(), Store::journal_head)
+    }
+
+    fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>> {
+        Box::pin(async {
+            let internal = self.internal.as_ref().ok_or_else(|| HouseError::Unavailable {
+                reason: "the internal CA lies in the store, which is not readable".to_owned(),
+            })?;
+            let root = internal.root().await;
+            root.map(|chain| chain.to_pem()).map_err(|error| unavailable(&error))
+        })
+    }
+}
+
+fn unavailable(error: &impl ToString) -> HouseError {
+    HouseError::Unavailable { reason: error.to_string() }
+}
+
+/// What is wrong with the key process, if something is.
+fn trouble(vault: &VaultStatus) -> Option<String> {
+    if let Some(reason) = &vault.failing {
+        return Some(format!("no vault serves: {reason}"));
+    }
+    vault.keeper_pid.is_none().then(|| {
+        "the keeper of the vault is gone, so the present vault is the last one: restart keyward \
+         when it suits"
+            .to_owned()
+    })
+}
+
+fn wall_in_words(report: &WallReport) -> String {
+    let name = report.wall.name();
+    match report.standing {
+        Standing::Full => name.to_owned(),
+        Standing::Partial => format!("{name} (partly: {})", report.detail),
+        Standing::Absent => format!("{name} (missing: {})", report.detail),
+    }
+}
+
+fn vault_figures(figures: VaultFigures) -> wire::Figures {
+    let VaultFigures { hits, misses, open, open_bytes, signatures, refusals } = figures;
+    [
+        ("hits", hits),
+        ("misses", misses),
+        ("open", open),
+        ("open_bytes", open_bytes),
+        ("signatures", signatures),
+        ("refusals", refusals),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Nested counters as one flat list: `handshakes.failed.timeout`.
+fn figures(stats: &EdgeStats) -> wire::Figures {
+    fn walk(prefix: &str, value: &serde_json::Value, into: &mut wire::Figures) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    let dot = if prefix.is_empty() { "" } else { "." };
+                    walk(&format!("{prefix}{dot}{name}"), value, into);
+                }
+            }
+            other => {
+                into.insert(prefix.to_owned(), other.as_u64().unwrap_or_default());
+            }
+        }
+    }
+    let mut flat = wire::Figures::new();
+    walk("", &serde_json::to_value(stats).unwrap_or_default(), &mut flat);
+    flat
+}

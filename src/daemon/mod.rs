@@ -1,0 +1,86 @@
+//! Connects the rooms: open, spawn, wire, supervise, reload, drain. Otherwise it does nothing.
+//!
+//! The order of [`open`] is the security of the house: configuration and sockets first, then the
+//! keeper of the vault, then the wall that takes the master key's place out of main's reach, and
+//! only then threads, the store, and the first byte from a stranger.
+
+mod authorities;
+mod demo;
+mod house;
+mod open;
+mod reload;
+mod supervise;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::config;
+
+/// Why the daemon ended, for the person who started it.
+#[derive(Debug)]
+pub struct Failed {
+    /// The exit status, as sysexits.h numbers them.
+    pub status: u8,
+    /// What, where, and what to try.
+    pub report: String,
+}
+
+impl Failed {
+    /// The configuration is broken (78).
+    fn configuration(report: impl ToString) -> Self {
+        Self { status: 78, report: report.to_string() }
+    }
+
+    /// Something the house needs is not to be had (69).
+    fn unavailable(report: impl ToString) -> Self {
+        Self { status: 69, report: report.to_string() }
+    }
+
+    /// The rights do not suffice (77).
+    fn forbidden(report: impl ToString) -> Self {
+        Self { status: 77, report: report.to_string() }
+    }
+
+    /// A fault of keyward itself (70).
+    fn fault(report: impl ToString) -> Self {
+        Self { status: 70, report: report.to_string() }
+    }
+}
+
+/// What `keyward demo` may change.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Where HTTPS is served.
+    pub https: Vec<SocketAddr>,
+    /// Where plain HTTP is redirected.
+    pub http: Vec<SocketAddr>,
+    /// Where the state is kept.
+    pub state: PathBuf,
+}
+
+/// Runs the daemon on the configuration file at `config` until it is told to end.
+///
+/// # Errors
+/// [`Failed`] with everything a person needs to act.
+pub fn run(config: &Path) -> Result<(), Failed> {
+    let loaded = config::load(config, std::env::vars_os()).map_err(Failed::configuration)?;
+    let opened = open::open(loaded.config, open::Manner::Service)?;
+    for warning in &loaded.warnings {
+        tracing::warn!(problem = %warning, "the configuration has a doubtful part");
+    }
+    supervise::supervise(opened)
+}
+
+/// Runs the daemon on embedded defaults for `localhost`, with the internal CA, in front of a
+/// built-in page.
+///
+/// # Errors
+/// [`Failed`] with everything a person needs to act.
+pub fn demo(options: &DemoOptions) -> Result<(), Failed> {
+    let state = std::path::absolute(&options.state).map_err(Failed::unavailable)?;
+    let loaded = config::embedded(&options.https, &options.http, &state);
+    let config = loaded.map_err(Failed::configuration)?.config;
+    let opened = open::open(config, open::Manner::Demo)?;
+    supervise::supervise(opened)
+}

@@ -1,0 +1,272 @@
+//! From a configuration to everything that must stand before the first byte from a stranger.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Failed;
+use crate::cert::served::Snapshot;
+use crate::config::{Config, LogFormat, MasterKey};
+use crate::edge::EdgeError;
+use crate::edge::listen;
+use crate::os::affinity;
+use crate::os::inherit::Sockets;
+use crate::os::logs::{self, Logs, Sink};
+use crate::os::notify::Notifier;
+use crate::os::wall::{self, Enforcement, WallPaths};
+use crate::store::{OpenError, Store, copy};
+use crate::vault::MasterKeySource;
+use crate::vault::Vault;
+use crate::vault::VaultError;
+use crate::vault::VaultOptions;
+
+/// What for the daemon runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Manner {
+    /// As a service, on a file.
+    Service,
+    /// As a demonstration, on embedded defaults, for whoever looks at the terminal.
+    Demo,
+}
+
+/// Everything that stands before threads serve.
+pub(super) struct Opened {
+    pub(super) config: Arc<Config>,
+    pub(super) manner: Manner,
+    pub(super) logs: Logs,
+    pub(super) notifier: Notifier,
+    pub(super) doors: Doors,
+    pub(super) vault: Vault,
+    pub(super) memory: Memory,
+}
+
+/// The listening sockets.
+pub(super) struct Doors {
+    pub(super) https: Vec<TcpListener>,
+    pub(super) http: Vec<TcpListener>,
+    pub(super) admin: Option<UnixListener>,
+    /// Whether the service manager holds them, so that the addresses of the file do not count.
+    pub(super) inherited: bool,
+}
+
+/// What is remembered.
+pub(super) enum Memory {
+    /// The store is whole.
+    Whole(Store),
+    /// It is not: the second copy is served, and nothing is ordered.
+    Copy {
+        /// What the copy holds.
+        snapshot: Arc<Snapshot>,
+        /// Why the store is not to be had.
+        reason: String,
+    },
+}
+
+/// The directories below the state directory. The key's place is apart from what main may see.
+pub(super) struct Places {
+    pub(super) store: PathBuf,
+    pub(super) served: PathBuf,
+    pub(super) vault: PathBuf,
+}
+
+impl Places {
+    pub(super) fn of(config: &Config) -> Self {
+        let dir = &config.state.dir;
+        Self { store: dir.join("store"), served: dir.join("served"), vault: dir.join("vault") }
+    }
+}
+
+/// Opens everything, in the one order that is safe.
+pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
+    let mut sockets = Sockets::from_environment().map_err(Failed::unavailable)?;
+    let sink = match config.log.format {
+        LogFormat::Auto => Sink::Auto,
+        LogFormat::Text => Sink::Text,
+        LogFormat::Journal => Sink::Journal,
+    };
+    let logs = logs::start(&config.log.level, sink).map_err(Failed::unavailable)?;
+    let places = Places::of(&config);
+    for place in [&places.store, &places.served, &places.vault] {
+        private_directory(place)?;
+    }
+    if let Some(parent) = config.admin.socket.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| cannot_create(parent, &error))?;
+    }
+    let doors = doors(&config, &mut sockets)?;
+    let notifier = Notifier::from_environment().map_err(Failed::unavailable)?;
+
+    let launched = Vault::launch(vault_options(&config, &places)).map_err(no_vault)?;
+    raise_wall(&config, &places)?;
+    // Threads begin here, and all of them stand behind the wall.
+    let vault = launched.supervise().map_err(no_vault)?;
+    let memory = remember(&places)?;
+    Ok(Opened { config: Arc::new(config), manner, logs, notifier, doors, vault, memory })
+}
+
+fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
+    let workers = config.edge.workers;
+    let https = sockets.take_tcp("https").map_err(Failed::unavailable)?;
+    let http = sockets.take_tcp("http").map_err(Failed::unavailable)?;
+    let admin = sockets.take_unix("admin").map_err(Failed::unavailable)?.into_iter().next();
+    if let Some(name) = sockets.names().next() {
+        return Err(Failed::unavailable(format!(
+            "error: the service manager passed a socket called {name:?}\n  \
+             expected: FileDescriptorName= https, http or admin\n  try: correct the socket unit"
+        )));
+    }
+    let inherited = !https.is_empty() || !http.is_empty();
+    if inherited {
+        return Ok(Doors {
+            https: shared(https, workers)?,
+            http: shared(http, workers)?,
+            admin,
+            inherited,
+        });
+    }
+    Ok(Doors {
+        https: listen::bind(&config.listen.https, workers).map_err(|e| cannot_listen(&e))?,
+        http: listen::bind(&config.listen.http, workers).map_err(|e| cannot_listen(&e))?,
+        admin,
+        inherited,
+    })
+}
+
+fn shared(listeners: Vec<TcpListener>, workers: usize) -> Result<Vec<TcpListener>, Failed> {
+    let mut all = Vec::new();
+    for listener in listeners {
+        all.extend(listen::share(listener, workers).map_err(|e| cannot_listen(&e))?);
+    }
+    Ok(all)
+}
+
+fn vault_options(config: &Config, places: &Places) -> VaultOptions {
+    let master = match &config.vault.master_key {
+        MasterKey::File(path) => MasterKeySource::File(path.clone()),
+        MasterKey::Auto => match credential("keyward.master") {
+            Some(path) => MasterKeySource::Credential(path),
+            None => MasterKeySource::CreateIfMissing(places.vault.join("master.key")),
+        },
+    };
+    let workers = config.edge.workers;
+    VaultOptions {
+        exe: PathBuf::from("/proc/self/exe"),
+        master,
+        cache_bytes: config.vault.cache,
+        workers,
+        cores: (0..workers).map(|index| affinity::core_of_worker(index, workers)).collect(),
+    }
+}
+
+/// The file of a systemd credential, if the unit has one of that name.
+fn credential(name: &str) -> Option<PathBuf> {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    let path = PathBuf::from(directory).join(name);
+    path.exists().then_some(path)
+}
+
+fn raise_wall(config: &Config, places: &Places) -> Result<(), Failed> {
+    let mut paths = WallPaths::system();
+    let parent = |path: &Path| path.parent().map(Path::to_path_buf);
+    paths.read.extend(config.source.as_deref().and_then(parent));
+    paths.read.extend(config.acme.ca_root.as_deref().and_then(parent));
+    paths.read.extend(config.acme.eab.as_ref().and_then(|eab| parent(&eab.hmac_key_file)));
+    paths.write.extend([places.store.clone(), places.served.clone()]);
+    paths.write.extend(parent(&config.admin.socket));
+    paths.closed.push(places.vault.clone());
+    paths.closed.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
+    let state = wall::wall(&paths).map_err(Failed::fault)?;
+    match state.enforcement {
+        Enforcement::Full => {}
+        Enforcement::Partial => tracing::info!("this kernel knows only a part of Landlock"),
+        Enforcement::Absent => tracing::warn!(
+            "this kernel has no Landlock, so main is not walled off from the master key"
+        ),
+    }
+    for path in &state.exposed {
+        tracing::warn!(path = %path.display(), "the master key's place is within main's reach");
+    }
+    Ok(())
+}
+
+/// Opens the store; where it is damaged, the second copy.
+fn remember(places: &Places) -> Result<Memory, Failed> {
+    let error = match Store::open(&places.store) {
+        Ok(store) => return Ok(Memory::Whole(store)),
+        Err(error) => error,
+    };
+    match &error {
+        OpenError::InUse { .. } => {
+            return Err(Failed::unavailable(format!(
+                "error: another keyward is running: {error}\n  \
+                 try: stop it first, or give this one a state directory of its own"
+            )));
+        }
+        OpenError::Newer { .. } => {
+            return Err(Failed::unavailable(format!(
+                "error: {error}\n  try: install the version of keyward that wrote it, or a newer one"
+            )));
+        }
+        OpenError::Damaged { .. } | OpenError::Io { .. } => {}
+    }
+    match copy::read(&places.served) {
+        Ok(Some(snapshot)) if !snapshot.certificates.is_empty() => {
+            let reason = with_causes(&error);
+            tracing::error!(reason, "the store is not readable, serving the second copy");
+            Ok(Memory::Copy { snapshot: Arc::new(snapshot), reason })
+        }
+        Ok(_) => Err(Failed::unavailable(format!(
+            "error: {}\n  there is no second copy to serve from\n  \
+             try: put the file aside, or restore it from a backup, and start again",
+            with_causes(&error)
+        ))),
+        Err(second) => Err(Failed::unavailable(format!(
+            "error: {}\n  the second copy is of no use either: {second}\n  \
+             try: restore the state directory from a backup, and start again",
+            with_causes(&error)
+        ))),
+    }
+}
+
+fn private_directory(path: &Path) -> Result<(), Failed> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)))
+        .map_err(|error| cannot_create(path, &error))
+}
+
+fn cannot_create(path: &Path, error: &io::Error) -> Failed {
+    let report = format!(
+        "error: the directory {} is not usable: {error}\n  \
+         try: start keyward by systemd, or name a directory of your own in [state] and [admin]",
+        path.display()
+    );
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return Failed::forbidden(report);
+    }
+    Failed::unavailable(report)
+}
+
+fn cannot_listen(error: &EdgeError) -> Failed {
+    Failed::unavailable(format!("error: {error}"))
+}
+
+fn no_vault(error: VaultError) -> Failed {
+    Failed::unavailable(format!("error: {}", with_causes(&error)))
+}
+
+/// An error and what lies behind it, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        text.push_str(": ");
+        text.push_str(&deeper.to_string());
+        cause = deeper.source();
+    }
+    text
+}

@@ -1,0 +1,140 @@
+//! A changed file applied without touching what did not change; a broken one changes nothing.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::admin::HouseError;
+use crate::admin::wire;
+use crate::base::Clock;
+use crate::base::Timestamp;
+use crate::cert::journal::Entry;
+use crate::cert::journal::EntryKind;
+use crate::cert::journal::Level;
+use crate::config;
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::os::logs::Logs;
+use crate::store::Store;
+
+/// What a reload may change.
+pub(super) struct Reloader {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: watch::Sender<Arc<Config>>,
+    pub(super) applied: watch::Sender<Timestamp>,
+    pub(super) refused: Arc<ArcSwapOption<String>>,
+    pub(super) edge: Arc<Edge>,
+    pub(super) logs: Logs,
+    /// Whether the addresses of the file count.
+    pub(super) own_doors: bool,
+    pub(super) listeners: watch::Sender<Vec<wire::ListenerView>>,
+    pub(super) store: Option<Store>,
+}
+
+impl Reloader {
+    /// Reads the file again and applies it, or says why not.
+    ///
+    /// Dropped half-way, the former configuration may be in force with the listeners of the new
+    /// one: the next reload puts that right.
+    pub(super) async fn reload(&self) -> Result<wire::Reloaded, HouseError> {
+        let outcome = self.attempt().await;
+        let (kind, level, message) = match &outcome {
+            Ok(reloaded) => (EntryKind::Reloaded, Level::Info, describe(reloaded)),
+            Err(error) => (EntryKind::ReloadRefused, Level::Error, error.to_string()),
+        };
+        match &outcome {
+            Ok(_) => {
+                self.refused.store(None);
+                tracing::info!(changes = message, "the configuration is applied");
+            }
+            Err(error) => {
+                self.refused.store(Some(Arc::new(error.to_string())));
+                tracing::error!(reason = %error, "the configuration is refused, the former one stays");
+            }
+        }
+        if let Some(store) = &self.store {
+            let entry = Entry::about_house(self.clock.now(), kind, level, message);
+            if let Err(error) = store.append(vec![entry]).await {
+                tracing::warn!(%error, "the journal takes no entry, going on");
+            }
+        }
+        outcome
+    }
+
+    async fn attempt(&self) -> Result<wire::Reloaded, HouseError> {
+        let old = Arc::clone(&self.config.borrow());
+        let Some(path) = old.source.clone() else {
+            return Err(HouseError::Refused {
+                reason: "this daemon runs on embedded defaults, there is no file to read"
+                    .to_owned(),
+            });
+        };
+        // A file of ten thousand sites takes a moment to parse.
+        let loaded = tokio::task::spawn_blocking(move || config::load(&path, std::env::vars_os()))
+            .await
+            .map_err(|error| HouseError::Unavailable { reason: error.to_string() })?
+            .map_err(|problems| HouseError::Configuration { report: problems.to_string() })?;
+        let new = Arc::new(loaded.config);
+        let changes = config::diff(&old, &new);
+        let mut notes: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        notes.extend(changes.restart.iter().map(|key| format!("{key} needs a restart to be seen")));
+        if old.listen != new.listen {
+            if self.own_doors {
+                let moved = self.edge.relisten(&new.listen.https, &new.listen.http);
+                moved.map_err(|error| HouseError::Refused {
+                    reason: format!("the listeners stay as they were: {error}"),
+                })?;
+                self.listeners.send_replace(listener_views(&new));
+            } else {
+                notes.push(
+                    "the service manager holds the sockets, so [listen] does not count".to_owned(),
+                );
+            }
+        }
+        if old.log != new.log
+            && let Err(error) = self.logs.set_level(&new.log.level)
+        {
+            notes.push(error.to_string());
+        }
+        self.config.send_replace(Arc::clone(&new));
+        self.applied.send_replace(self.clock.now());
+        let unchanged = new.sites.len() - changes.added.len() - changes.changed.len();
+        Ok(wire::Reloaded {
+            added: changes.added.iter().map(ToString::to_string).collect(),
+            changed: changes.changed.iter().map(ToString::to_string).collect(),
+            removed: changes.removed.iter().map(ToString::to_string).collect(),
+            unchanged: u64::try_from(unchanged).unwrap_or(u64::MAX),
+            notes,
+        })
+    }
+}
+
+/// The listeners that the file asks for.
+pub(super) fn listener_views(config: &Config) -> Vec<wire::ListenerView> {
+    let view = |purpose: &str, address: &std::net::SocketAddr| wire::ListenerView {
+        purpose: purpose.to_owned(),
+        address: address.to_string(),
+        inherited: false,
+    };
+    let https = config.listen.https.iter().map(|address| view("https", address));
+    https.chain(config.listen.http.iter().map(|address| view("http", address))).collect()
+}
+
+fn describe(reloaded: &wire::Reloaded) -> String {
+    let mut parts = Vec::new();
+    for (word, names) in
+        [("added", &reloaded.added), ("changed", &reloaded.changed), ("removed", &reloaded.removed)]
+    {
+        if !names.is_empty() {
+            let shown: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+            let more = if names.len() > 5 { ", ..." } else { "" };
+            parts.push(format!("{word} {}: {}{more}", names.len(), shown.join(", ")));
+        }
+    }
+    if parts.is_empty() {
+        parts.push("no site changed".to_owned());
+    }
+    parts.extend(reloaded.notes.iter().cloned());
+    parts.join("; ")
+}

@@ -1,0 +1,298 @@
+//! A keyward of one's own: the real binary, a directory of its own, ports of its own.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_keyward");
+
+/// A port that nobody listens on right now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A daemon with its directory. Dropping it ends the process it started.
+pub struct Keyward {
+    pub dir: tempfile::TempDir,
+    pub https: u16,
+    pub http: u16,
+    child: Option<Child>,
+    environment: Vec<(String, String)>,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub status: ExitStatus,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    /// Standard output, when the command succeeded.
+    pub fn ok(self) -> String {
+        assert!(self.status.success(), "{self:#?}");
+        self.out
+    }
+
+    /// Standard output as JSON, when the command succeeded.
+    pub fn json(self) -> serde_json::Value {
+        let out = self.ok();
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Said {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("{:?} could not be run: {error}", command.get_program());
+    });
+    Said {
+        status: output.status,
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Waits until `check` gives something, at most `limit`.
+pub fn eventually<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(begin.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+impl Keyward {
+    /// A directory with a configuration for `sites` (TOML `[[site]]` tables), not started yet.
+    ///
+    /// `acme` is the text of the `[acme]` table without its header.
+    pub fn new(acme: &str, sites: &str) -> Self {
+        let keyward = Self {
+            dir: tempfile::tempdir().unwrap(),
+            https: free_port(),
+            http: free_port(),
+            child: None,
+            environment: Vec::new(),
+        };
+        keyward.configure(acme, sites);
+        keyward
+    }
+
+    /// The same with ports that were chosen before, as a CA that validates needs them.
+    pub fn on_ports(https: u16, http: u16, acme: &str, sites: &str) -> Self {
+        let mut keyward = Self::new(acme, sites);
+        (keyward.https, keyward.http) = (https, http);
+        keyward.configure(acme, sites);
+        keyward
+    }
+
+    /// Writes the configuration.
+    pub fn configure(&self, acme: &str, sites: &str) {
+        let (https, http, dir) = (self.https, self.http, self.dir.path().display());
+        let text = format!(
+            r#"
+[acme]
+{acme}
+
+[listen]
+https = ["127.0.0.1:{https}"]
+http = ["127.0.0.1:{http}"]
+
+[state]
+dir = "{dir}/state"
+
+[admin]
+socket = "{dir}/run/admin.sock"
+
+[log]
+level = "debug"
+
+{sites}
+"#
+        );
+        fs::write(self.config(), text).unwrap();
+    }
+
+    /// Path of the configuration.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("keyward.toml")
+    }
+
+    /// Path of the state directory.
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// An environment variable for the next start.
+    pub fn with_env(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(n, _)| n != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Removes an environment variable for the next start.
+    pub fn without_env(&mut self, name: &str) {
+        self.environment.retain(|(n, _)| n != name);
+    }
+
+    /// Starts the daemon without waiting for it.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "already running");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .unwrap();
+        let child = Command::new(BINARY)
+            .args(["run", "--config"])
+            .arg(self.config())
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("JOURNAL_STREAM")
+            .envs(self.environment.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    /// Starts the daemon and waits until its admin socket answers.
+    pub fn start(&mut self) {
+        self.spawn();
+        eventually("the admin socket answers", Duration::from_secs(20), || {
+            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                panic!("keyward ended: {status}\n{}", self.log());
+            }
+            self.cli(&["status", "--json"]).status.success().then_some(())
+        });
+    }
+
+    /// The process identifier of main.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.as_ref().expect("running").id()).unwrap()
+    }
+
+    /// A client command against this daemon.
+    pub fn cli(&self, arguments: &[&str]) -> Said {
+        run(Command::new(BINARY)
+            .arg("--socket")
+            .arg(self.dir.path().join("run/admin.sock"))
+            .args(arguments)
+            .env("TZ", "UTC"))
+    }
+
+    /// Everything it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// One certificate as the admin socket shows it.
+    pub fn certificate(&self, name: &str) -> Option<serde_json::Value> {
+        let said = self.cli(&["show", name, "--json"]);
+        said.status.success().then(|| serde_json::from_str(&said.out).unwrap())
+    }
+
+    /// Waits until the certificate of the site `name` is issued by the ACME CA and served.
+    pub fn wait_issued(&self, name: &str) -> serde_json::Value {
+        let begin = Instant::now();
+        loop {
+            if let Some(view) = self.certificate(name)
+                && view["role"] == "primary"
+                && !view["installed"].is_null()
+            {
+                return view;
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "{name} is not issued: {:#?}\n{}",
+                self.certificate(name),
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().expect("running");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = nix::unistd::Pid::from_raw(self.pid());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.wait_end(Duration::from_secs(30))
+    }
+
+    /// SIGHUP.
+    pub fn hangup(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.pid());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    }
+
+    /// Waits until the process ends by itself.
+    pub fn wait_end(&mut self, limit: Duration) -> ExitStatus {
+        let mut child = self.child.take().expect("running");
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            if begin.elapsed() > limit {
+                let _gone = child.kill();
+                panic!("keyward did not end within {limit:?}\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// curl against the HTTPS port for the host `name`, trusting only `root`.
+    pub fn curl(&self, root: &Path, name: &str, path: &str, more: &[&str]) -> Said {
+        let port = self.https;
+        run(Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20", "--cacert"])
+            .arg(root)
+            .arg("--resolve")
+            .arg(format!("{name}:{port}:127.0.0.1"))
+            .args(more)
+            .arg(format!("https://{name}:{port}{path}")))
+    }
+
+    /// The serial number that the port shows for `name` right now, as openssl prints it.
+    pub fn served_serial(&self, name: &str) -> Option<String> {
+        let said = run(Command::new("sh").arg("-c").arg(format!(
+            "openssl s_client -connect 127.0.0.1:{} -servername {name} </dev/null 2>/dev/null \
+             | openssl x509 -noout -serial",
+            self.https
+        )));
+        let serial = said.out.trim().strip_prefix("serial=")?;
+        Some(serial.trim_start_matches('0').to_ascii_lowercase())
+    }
+}
+
+/// Whether a process ended by SIGKILL.
+pub fn was_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(9)
+}
+
+impl Drop for Keyward {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of keyward ---\n{}", self.log());
+        }
+    }
+}
