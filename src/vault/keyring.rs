@@ -95,3 +95,57 @@ impl Keyring {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::key::KeyAlgorithm;
+    use crate::cert::key::KeyUsage;
+    use crate::vault::keys;
+
+    fn key() -> Arc<OpenKey> {
+        let pkcs8 = keys::generate(KeyAlgorithm::P256).unwrap();
+        let (key, _) = OpenKey::from_pkcs8(KeyAlgorithm::P256, KeyUsage::Tls, &pkcs8).unwrap();
+        Arc::new(key)
+    }
+
+    #[test]
+    fn the_keyring_stays_within_its_bytes_and_a_scan_does_not_flush_hot_keys() {
+        let keyring = Keyring::new(0);
+        let hot: Vec<_> = (0..20).map(|_| key()).collect();
+        for key in &hot {
+            keyring.insert(Arc::clone(key), &mut Last::default());
+        }
+        for _ in 0..1500 {
+            for key in &hot {
+                keyring.find(&key.id, &mut Last::default());
+            }
+            keyring.insert(key(), &mut Last::default());
+            assert!(keyring.cache.weight() <= bounds::VAULT_CACHE_LEAST);
+        }
+        let kept = hot.iter().filter(|key| keyring.cache.get(&key.id).is_some()).count();
+        assert_eq!(kept, hot.len());
+        // Fewer than were inserted: the scan did not fit.
+        assert!(keyring.cache.len() < 1000);
+    }
+
+    #[test]
+    fn a_forgotten_key_is_not_found_even_by_the_thread_that_used_it_last() {
+        let keyring = Keyring::new(0);
+        let (key, mut last) = (key(), Last::default());
+        keyring.insert(Arc::clone(&key), &mut last);
+        assert!(keyring.find(&key.id, &mut last).is_some());
+        keyring.forget(&key.id);
+        assert!(keyring.find(&key.id, &mut last).is_none());
+        let [hits, misses, open, bytes, _] = keyring.figures();
+        assert_eq!((hits, misses, open, bytes), (1, 1, 0, 0));
+    }
+
+    #[test]
+    fn a_key_counts_its_signatures() {
+        let keyring = Keyring::new(0);
+        let (one, other) = (key(), key());
+        assert_eq!([keyring.count(&one), keyring.count(&one), keyring.count(&other)], [1, 2, 1]);
+        assert_eq!(keyring.figures()[4], 3);
+    }
+}

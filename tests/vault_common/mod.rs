@@ -1,9 +1,15 @@
 //! What the tests of the vault share: a directory with a master key, and a vault on it.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
 
 use keyward::vault::MasterKeySource;
 use keyward::vault::Vault;
@@ -48,4 +54,51 @@ pub(crate) fn certificate_verify(len: usize) -> Vec<u8> {
     message.extend_from_slice(b"TLS 1.3, server CertificateVerify\0");
     message.extend(std::iter::repeat_n(0x5a, len));
     message
+}
+
+/// Starts `keyward vault` or `keyward vault-keeper` on the house's key; its socket, and the child.
+pub(crate) fn raw(house: &House, command: &str) -> (OwnedFd, Child) {
+    let (ours, theirs) = keyward::os::descriptors::seqpacket_pair().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_keyward"))
+        .args([command, "file"])
+        .arg(&house.key)
+        .stdin(Stdio::from(theirs))
+        .spawn()
+        .unwrap();
+    (ours, child)
+}
+
+pub(crate) fn raw_vault(house: &House) -> (OwnedFd, Child) {
+    raw(house, "vault")
+}
+
+/// As `kill -9` does.
+pub(crate) fn kill(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// Whether the process exists and is no zombie.
+pub(crate) fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test has no runtime to wait on")]
+pub(crate) fn wait_until(limit: Duration, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < limit, "not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test has no runtime to wait on")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test measures")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }

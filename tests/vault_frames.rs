@@ -1,0 +1,205 @@
+//! Frames that are not in the vault's vocabulary: each ends the vault, and costs one restart.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at its first surprise")]
+
+mod vault_common;
+
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use keyward::base::bounds;
+use keyward::cert::key::KeyAlgorithm;
+use keyward::cert::key::KeyId;
+use keyward::cert::key::KeyUsage;
+use keyward::os::descriptors;
+use keyward::vault::purpose::Purpose;
+use keyward::vault::scheme::Scheme;
+use keyward::vault::status;
+use keyward::vault::wire::Reply;
+use keyward::vault::wire::Request;
+use keyward::vault::wire::VERSION;
+use vault_common::House;
+
+fn frame(id: u64, request: &Request<'_>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    request.encode(id, &mut frame).unwrap();
+    frame
+}
+
+fn hello(version: u32, channels: usize) -> Request<'static> {
+    Request::Hello { version, cache_bytes: 1 << 20, cores: vec![u16::MAX; channels] }
+}
+
+/// The channels of a vault that was greeted: control, worker, work.
+struct Greeted {
+    control: OwnedFd,
+    worker: OwnedFd,
+    work: OwnedFd,
+}
+
+fn send_hello(control: &OwnedFd, request: &Request<'_>, descriptors: usize) -> Vec<OwnedFd> {
+    let pairs: Vec<_> = (0..descriptors).map(|_| descriptors::seqpacket_pair().unwrap()).collect();
+    let theirs: Vec<_> = pairs.iter().map(|(_, theirs)| theirs.as_fd()).collect();
+    descriptors::send_with(control.as_fd(), &frame(1, request), &theirs).unwrap();
+    pairs.into_iter().map(|(ours, _)| ours).collect()
+}
+
+fn greet(control: OwnedFd) -> Greeted {
+    let mut channels = send_hello(&control, &hello(VERSION, 2), 2);
+    let mut buffer = vec![0; bounds::VAULT_FRAME];
+    let len = descriptors::receive(control.as_fd(), &mut buffer).unwrap();
+    let (1, Reply::Welcome { .. }) = Reply::decode(buffer.get(..len).unwrap()).unwrap() else {
+        panic!("no welcome");
+    };
+    let (work, worker) = (channels.pop().unwrap(), channels.pop().unwrap());
+    Greeted { control, worker, work }
+}
+
+/// Takes what the keeper tells: tag, value, and the descriptor that came along.
+fn report(keeper: &OwnedFd) -> (u8, u32, Option<OwnedFd>) {
+    let mut buffer = [0; 16];
+    let received = descriptors::receive_with(keeper.as_fd(), &mut buffer).unwrap();
+    assert_eq!(received.len, 5);
+    let value = u32::from_le_bytes(buffer[1..5].try_into().unwrap());
+    (buffer[0], value, received.descriptors.into_iter().next())
+}
+
+/// Starts a keeper, lets `breach` happen to its vault, and returns the status with which that
+/// vault ended after the next one stood.
+fn status_after(name: &str, breach: impl FnOnce(OwnedFd) -> Vec<OwnedFd>) -> u32 {
+    let house = House::new();
+    let (socket, mut child) = vault_common::raw(&house, "vault-keeper");
+    descriptors::set_deadline(socket.as_fd(), Duration::from_secs(10)).unwrap();
+    let (1, first, Some(control)) = report(&socket) else { panic!("{name}: no vault") };
+    // Held until the vault has ended: hanging up would end it as well.
+    let held = breach(control);
+    let (tag, ended, _) = report(&socket);
+    assert_eq!(tag, 2, "{name}: the vault ended by signal {ended}");
+    drop(held);
+    let (1, second, Some(control)) = report(&socket) else { panic!("{name}: no other vault") };
+    assert_ne!(first, second);
+    // The next one works.
+    drop(greet(control));
+    drop(socket);
+    assert!(child.wait().unwrap().success(), "{name}");
+    ended
+}
+
+#[test]
+fn a_control_frame_outside_the_vocabulary_ends_the_vault() {
+    let ping = || frame(2, &Request::Ping);
+    let generate =
+        || frame(2, &Request::Generate { algorithm: KeyAlgorithm::P256, usage: KeyUsage::Tls });
+    let mut unknown = ping();
+    unknown[0] = 99;
+    let mut reply = ping();
+    reply[0] = 131;
+    let mut truncated = generate();
+    truncated.pop();
+    let mut longer = generate();
+    longer.push(0);
+    let mut bad_value = generate();
+    *bad_value.last_mut().unwrap() = 7;
+    let mut lying_length = frame(2, &Request::SealSecret { label: b"label", secret: b"secret" });
+    lying_length[9] = 0xff;
+    let sign = frame(
+        2,
+        &Request::Sign {
+            key: KeyId([0; 32]),
+            purpose: Purpose::Csr,
+            scheme: Scheme::EcdsaP256Sha256,
+            message: b"",
+        },
+    );
+    let breaches = [
+        ("unknown tag", unknown),
+        ("a reply as request", reply),
+        ("truncated", truncated),
+        ("longer", longer),
+        ("bad value", bad_value),
+        ("a length beyond the frame", lying_length),
+        ("one octet", vec![8]),
+        ("oversized", vec![8; bounds::VAULT_FRAME + 1]),
+        ("far oversized", vec![8; 2 * bounds::VAULT_FRAME]),
+        ("second hello", frame(2, &hello(VERSION, 2))),
+        ("the number of an earlier request", frame(1, &Request::Ping)),
+        ("a signature on the control channel", sign),
+    ];
+    for (name, bytes) in breaches {
+        let ended = status_after(name, |control| {
+            let greeted = greet(control);
+            descriptors::send(greeted.control.as_fd(), &bytes).unwrap();
+            vec![greeted.control, greeted.worker, greeted.work]
+        });
+        assert_eq!(ended, u32::from(status::PROTOCOL), "{name}");
+    }
+}
+
+#[test]
+fn a_worker_channel_is_for_handshakes_only() {
+    let csr = Request::Sign {
+        key: KeyId([0; 32]),
+        purpose: Purpose::Csr,
+        scheme: Scheme::EcdsaP256Sha256,
+        message: b"",
+    };
+    let generate = Request::Generate { algorithm: KeyAlgorithm::P256, usage: KeyUsage::Tls };
+    let open = Request::OpenSecret { label: b"account", sealed: b"" };
+    for (name, request) in [("csr", csr), ("generate", generate), ("open a secret", open)] {
+        let ended = status_after(name, |control| {
+            let greeted = greet(control);
+            descriptors::send(greeted.worker.as_fd(), &frame(1, &request)).unwrap();
+            vec![greeted.control, greeted.worker, greeted.work]
+        });
+        assert_eq!(ended, u32::from(status::PROTOCOL), "{name}");
+    }
+}
+
+#[test]
+fn numbers_that_do_not_grow_end_the_vault() {
+    let ended = status_after("reordered", |control| {
+        let greeted = greet(control);
+        for id in [5, 4] {
+            descriptors::send(greeted.control.as_fd(), &frame(id, &Request::Ping)).unwrap();
+        }
+        vec![greeted.control, greeted.worker, greeted.work]
+    });
+    assert_eq!(ended, u32::from(status::PROTOCOL));
+}
+
+#[test]
+fn the_first_frame_is_a_hello_of_this_version_with_its_channels() {
+    let first = |control: OwnedFd, bytes: &[u8]| {
+        descriptors::send(control.as_fd(), bytes).unwrap();
+        vec![control]
+    };
+    let greeted = |control: OwnedFd, request: Request<'_>, channels: usize| {
+        let mut held = send_hello(&control, &request, channels);
+        held.push(control);
+        held
+    };
+    for (name, ended) in [
+        ("ping", status_after("ping", |control| first(control, &frame(1, &Request::Ping)))),
+        ("nonsense", status_after("nonsense", |control| first(control, b"nonsense"))),
+        ("version", status_after("version", |control| greeted(control, hello(2, 1), 1))),
+        ("no channel", status_after("none", |control| greeted(control, hello(VERSION, 0), 0))),
+        ("too few", status_after("few", |control| greeted(control, hello(VERSION, 3), 2))),
+        ("too many", status_after("many", |control| greeted(control, hello(VERSION, 2), 3))),
+        (
+            "more than there may be",
+            status_after("most", |control| greeted(control, hello(VERSION, 200), 200)),
+        ),
+    ] {
+        assert_eq!(ended, u32::from(status::PROTOCOL), "{name}");
+    }
+}
+
+#[test]
+fn hanging_up_ends_the_vault_in_order() {
+    let ended = status_after("hung up", |control| {
+        drop(greet(control));
+        Vec::new()
+    });
+    assert_eq!(ended, u32::from(status::DONE));
+}
