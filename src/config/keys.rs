@@ -70,7 +70,7 @@ fn toml(value: &Value) -> String {
         Value::String(_, text) => toml_edit::Value::from(text.as_str()).to_string(),
         Value::Bool(_, flag) => flag.to_string(),
         Value::Num(_, number) => {
-            number.to_u128().map_or_else(String::new, |number| number.to_string())
+            shape::count(*number).map_or_else(String::new, |number| number.to_string())
         }
         Value::Array(_, items) => {
             let items: Vec<String> = items.iter().map(toml).collect();

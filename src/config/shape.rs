@@ -69,8 +69,8 @@ impl Walk<'_> {
             }
             (Kind::Table, value @ Value::Bool(..)) if SWITCHES.contains(&name) => Some(value),
             (Kind::Count, Value::Num(tag, number)) if !matches!(number, Num::F64(_)) => {
-                if number.to_u128().is_some() {
-                    return Some(Value::Num(tag, number));
+                if let Some(number) = count(number) {
+                    return Some(Value::Num(tag, Num::U64(number)));
                 }
                 self.findings
                     .error(at, "the number is below zero")
@@ -136,7 +136,7 @@ impl Walk<'_> {
             }
             (Kind::Tables, Value::Dict(..)) => Some(format!("[[{name}]] in double brackets")),
             (Kind::Text, Value::Num(_, number)) => {
-                number.to_u128().map(|number| format!("{name} = \"{number}\""))
+                count(*number).map(|number| format!("{name} = \"{number}\""))
             }
             (Kind::Count, Value::String(_, text)) if text.trim().parse::<u64>().is_ok() => {
                 Some(format!("{name} = {} without quotes", text.trim()))
@@ -171,6 +171,9 @@ impl Walk<'_> {
     fn instead_of(&self, name: &str, shape: &Dict) -> String {
         if let Some(meant) = suggest::nearest(name, shape.keys().map(String::as_str)) {
             return meant.to_owned();
+        }
+        if self.root.contains_key(name) {
+            return format!("a section [{name}] of its own");
         }
         let elsewhere = self.root.iter().find_map(|(section, value)| match value {
             Value::Dict(_, inner) if inner.contains_key(name) => {
@@ -213,6 +216,12 @@ impl fmt::Display for Kind {
             Self::Tables => "a list of tables",
         })
     }
+}
+
+/// The number, if it counts something.
+pub(super) fn count(number: Num) -> Option<u64> {
+    let whole = number.to_i128().and_then(|number| u64::try_from(number).ok());
+    whole.or_else(|| number.to_u128().and_then(|number| u64::try_from(number).ok()))
 }
 
 /// What a value is, in words. Never the value: it may have been put under the wrong key.

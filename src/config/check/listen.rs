@@ -51,7 +51,10 @@ fn addresses(
             } else {
                 format!("the address {address} is listed for https and for http")
             };
-            findings.error(&key, problem).expected("each address once");
+            findings
+                .error(&key, problem)
+                .expected("each address once")
+                .hint("give `https` and `http` addresses of their own");
         }
         taken.push((address, name));
         addresses.push(address);
