@@ -2,6 +2,7 @@
 //!
 //! The sources are read as text. What makes that sound is checked too: one path in each `use` of
 //! another room, no glob of a room, no re-export of one room by another.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,24 +22,40 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scheduler", &["base", "os", "cert", "config", "vault", "store", "issuer"]),
     // It keeps serving when store, issuer and scheduler are down.
     ("edge", &["base", "os", "cert", "config", "vault"]),
-    (
-        "admin",
-        &["base", "os", "cert", "config", "vault", "store", "issuer", "scheduler", "edge"],
-    ),
+    ("admin", &["base", "os", "cert", "config", "vault", "store", "issuer", "scheduler", "edge"]),
     // A client of the socket: of the daemon it knows what goes over the wire. See `CLI_ONLY`.
     ("cli", &["base", "os", "cert", "config", "vault", "admin"]),
     (
         "daemon",
         &[
-            "base", "os", "cert", "config", "vault", "store", "issuer", "scheduler", "edge",
-            "admin", "cli",
+            "base",
+            "os",
+            "cert",
+            "config",
+            "vault",
+            "store",
+            "issuer",
+            "scheduler",
+            "edge",
+            "admin",
+            "cli",
         ],
     ),
     (
         "main",
         &[
-            "base", "os", "cert", "config", "vault", "store", "issuer", "scheduler", "edge",
-            "admin", "cli", "daemon",
+            "base",
+            "os",
+            "cert",
+            "config",
+            "vault",
+            "store",
+            "issuer",
+            "scheduler",
+            "edge",
+            "admin",
+            "cli",
+            "daemon",
         ],
     ),
 ];
@@ -83,10 +100,8 @@ fn the_sources_are_found() {
         assert!(found.iter().any(|one| one == path), "{path}: {found:?}");
     }
     let map = fs::read_to_string(src().join("lib.rs")).unwrap();
-    let declared: Vec<&str> = map
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
-        .collect();
+    let declared: Vec<&str> =
+        map.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     assert!(declared.len() >= 12, "{declared:?}");
     for room in declared {
         assert!(plan(room).is_some(), "src/lib.rs declares {room}, which is not in the plan");
@@ -242,7 +257,7 @@ fn supers(code: &str) -> usize {
     let mut most = 0;
     let mut rest = code;
     while let Some(at) = rest.find("super::") {
-        rest = &rest[at..];
+        rest = rest.split_at(at).1;
         let mut row = 0;
         while let Some(after) = rest.strip_prefix("super::") {
             row += 1;
@@ -277,9 +292,10 @@ fn form(path: &str, text: &str) -> Vec<String> {
     for (number, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
         let words: Vec<&str> = code.split_whitespace().collect();
-        for pair in words.windows(2) {
-            if pair[0] == "mod" && NO_DRAWERS.contains(&identifier(pair[1])) {
-                broken.push(format!("{path}:{}: {} is a drawer", number + 1, identifier(pair[1])));
+        for (word, next) in words.iter().zip(words.iter().skip(1)) {
+            let name = identifier(next);
+            if *word == "mod" && NO_DRAWERS.contains(&name) {
+                broken.push(format!("{path}:{}: {name} is a drawer", number + 1));
             }
         }
         let permits = code.contains("(unsafe_code") && !code.contains("deny");

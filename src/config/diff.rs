@@ -130,3 +130,65 @@ impl fmt::Display for Changes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::load::parse;
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        parse(text, Path::new("keyward.toml"), [("", ""); 0]).unwrap().config
+    }
+
+    fn site(name: &str, port: u16) -> String {
+        format!("[[site]]\nnames = ['{name}.internal']\norigin = 'http://127.0.0.1:{port}'\n")
+    }
+
+    #[test]
+    fn sites_are_told_apart_by_name_wherever_they_stand() {
+        let old = config(&[site("a", 1), site("b", 1), site("c", 1)].concat());
+        let new = config(&[site("d", 1), site("c", 1), site("b", 2)].concat());
+        let changes = diff(&old, &new);
+        let expected = "sites added: d.internal\n\
+                        sites removed: a.internal\n\
+                        sites changed: b.internal";
+        assert_eq!(changes.to_string(), expected);
+        assert!(changes.restart.is_empty());
+    }
+
+    #[test]
+    fn what_only_moved_did_not_change() {
+        let old = config(&[site("a", 1), site("b", 1)].concat());
+        let new = config(&["# a remark\n\n".to_owned(), site("b", 1), site("a", 1)].concat());
+        let changes = diff(&old, &new);
+        assert!(changes.is_empty());
+        assert_eq!(changes.to_string(), "nothing changed");
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named_and_agrees_with_the_reload_class() {
+        let old = config("");
+        for (text, section, restart) in [
+            ("[acme]\nprofile = 'x'", "acme", None),
+            ("[listen]\nhttp = []", "listen", None),
+            ("[log]\nlevel = 'debug'", "log", None),
+            ("[edge]\nidle_timeout = '1s'", "edge", None),
+            ("[edge]\nworkers = 1000", "edge", Some("edge.workers")),
+            ("[state]\ndir = '/x'", "state", Some("state.dir")),
+            ("[admin]\nsocket = '/x'", "admin", Some("admin.socket")),
+            ("[admin]\ngroup = 'x'", "admin", None),
+            ("[vault]\ncache = '1MiB'", "vault", Some("vault.cache")),
+            ("[vault]\nmaster_key = '/proc/self/exe'", "vault", Some("vault.master_key")),
+        ] {
+            let changes = diff(&old, &config(text));
+            assert_eq!(changes.sections, [section], "{text}");
+            assert_eq!(changes.restart, restart.map_or(vec![], |key| vec![key]), "{text}");
+            let key = text.split(['[', ']', '\n', ' ']).filter(|word| !word.is_empty());
+            let key = key.take(2).collect::<Vec<_>>().join(".");
+            let class = if restart.is_some() { Reload::Restart } else { Reload::Hot };
+            assert_eq!(reload_class(&key), class, "{key}");
+        }
+    }
+}

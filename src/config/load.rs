@@ -72,14 +72,21 @@ where
     V: Into<OsString>,
 {
     let text = Text::parse(text.to_owned()).map_err(|error| {
+        let (what, expected) = match error.message.split_once(", expected ") {
+            Some((what, expected)) => (what, Some(expected.to_owned())),
+            None if error.message == "duplicate key" => {
+                ("the key or table stands twice", Some("each key and each table once".to_owned()))
+            }
+            None => (error.message.as_str(), None),
+        };
         let problem = Problem {
             severity: Severity::Error,
             origin: Provenance::File(source.to_owned()),
             line: Some(error.line),
             column: Some(error.column),
             key: KeyPath::root(),
-            problem: format!("the file is no valid TOML: {}", error.message),
-            expected: None,
+            problem: format!("the file is no valid TOML: {what}"),
+            expected,
             hint: None,
             excerpt: Some(error.excerpt),
         };

@@ -7,7 +7,7 @@ use super::super::key_path::KeyPath;
 use super::super::model::{Acme, Eab};
 use super::super::raw::{RawAcme, RawEab};
 use super::super::suggest;
-use super::{files, quoted};
+use super::{files, quoted, quoted_url};
 use crate::cert::challenge::ChallengeType;
 
 const CHALLENGES: &[(&str, ChallengeType)] =
@@ -62,15 +62,15 @@ fn directory(text: &str, key: &KeyPath, findings: &mut Findings) {
         return;
     }
     let problem = match Url::parse(text) {
-        Err(error) => format!("the directory {} is no URL: {error}", quoted(text)),
+        Err(error) => format!("the directory {} is no URL: {error}", quoted_url(text)),
         Ok(url) if url.scheme() != "https" => {
-            format!("the directory {} is no https URL", quoted(text))
+            format!("the directory {} is no https URL", quoted_url(text))
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             "the directory has a user name or password in it".to_owned()
         }
         Ok(url) if url.fragment().is_some() => {
-            format!("the directory {} has a fragment", quoted(text))
+            format!("the directory {} has a fragment", quoted_url(text))
         }
         Ok(_) => return,
     };

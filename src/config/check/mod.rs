@@ -44,12 +44,16 @@ pub(super) fn config(
     Config { acme, listen, state, admin, vault, edge, log, sites, source }
 }
 
-/// A text as it may be repeated in a message: in quotes, not endless, and without what may be a
-/// password.
-fn quoted(text: &str) -> String {
-    if text.contains('@') && text.contains("//") {
+/// What should be a URL, as it may be repeated in a message: without what may be a password.
+fn quoted_url(text: &str) -> String {
+    if text.contains('@') {
         return "(not shown: it may hold a password)".to_owned();
     }
+    quoted(text)
+}
+
+/// A text as it may be repeated in a message: in quotes, and not endless.
+fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(80).collect();
     if shown.len() < text.len() {
         shown.push_str("...");

@@ -6,7 +6,7 @@ use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::quoted;
 use crate::base::bounds;
-use crate::cert::identifier::Identifier;
+use crate::cert::identifier::{Identifier, IdentifierError};
 
 /// Where each name was first seen: number of the site from 0, and line.
 pub(super) type Seen = HashMap<Identifier, (usize, usize)>;
@@ -47,7 +47,9 @@ pub(super) fn check(
                 let finding = findings
                     .error(&key, format!("{} is no name: {error}", quoted(text)))
                     .expected("a host name, a wildcard such as \"*.example.org\", or an address");
-                if let Some(hint) = host_within(text) {
+                if error == IdentifierError::SingleLabel {
+                    finding.hint(format!("\"{}.internal\"", text.trim()));
+                } else if let Some(hint) = host_within(text) {
                     finding.hint(format!("{hint:?}"));
                 }
                 continue;

@@ -7,7 +7,7 @@ use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Listen, Origin};
 use super::super::suggest;
-use super::quoted;
+use super::quoted_url;
 
 const WELCOME: &str = "builtin:welcome";
 const EXPECTED: &str = "a URL such as \"http://127.0.0.1:8080\"";
@@ -59,13 +59,17 @@ fn refuse<T>(problem: impl Into<String>, hint: Option<String>) -> Result<T, Refu
 fn no_url(text: &str, error: &url::ParseError) -> Refusal {
     if text.starts_with("builtin") {
         let meant = suggest::nearest(text, [WELCOME]);
-        let problem = format!("there is no built-in origin {}", quoted(text));
+        let problem = format!("there is no built-in origin {}", quoted_url(text));
         return Refusal { problem, hint: meant.map(|meant| format!("{meant:?}")) };
     }
     // `localhost:8080` is a URL of the scheme `localhost`, and comes by `authority`.
     let with_scheme = format!("http://{text}");
     let sound = !text.contains("//") && Url::parse(&with_scheme).is_ok_and(|url| bare(&url));
-    let problem = format!("the origin {} is no URL: {error}", quoted(text));
+    let why = match error {
+        url::ParseError::RelativeUrlWithoutBase => "it has no scheme".to_owned(),
+        other => other.to_string(),
+    };
+    let problem = format!("the origin {} is no URL: {why}", quoted_url(text));
     Refusal { problem, hint: sound.then(|| format!("{with_scheme:?}")) }
 }
 
@@ -90,7 +94,7 @@ fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
         }
         "builtin" => {
             return refuse(
-                format!("there is no built-in origin {}", quoted(text)),
+                format!("there is no built-in origin {}", quoted_url(text)),
                 Some(format!("{WELCOME:?}")),
             );
         }
@@ -98,9 +102,9 @@ fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
             let with_scheme = format!("http://{text}");
             let host_and_port = Url::parse(&with_scheme).is_ok_and(|url| bare(&url));
             let problem = if host_and_port {
-                format!("the origin {} has no scheme", quoted(text))
+                format!("the origin {} has no scheme", quoted_url(text))
             } else {
-                format!("the origin has the scheme {}", quoted(other))
+                format!("the origin has the scheme {other:?}")
             };
             return refuse(problem, host_and_port.then(|| format!("{with_scheme:?}")));
         }
@@ -110,10 +114,10 @@ fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
         return refuse("the origin has a user name or password in it", None);
     }
     let Some(host) = url.host_str() else {
-        return refuse(format!("the origin {} has no host", quoted(text)), None);
+        return refuse(format!("the origin {} has no host", quoted_url(text)), None);
     };
     let Some(port) = url.port_or_known_default().filter(|port| *port != 0) else {
-        return refuse(format!("the origin {} has port 0", quoted(text)), None);
+        return refuse(format!("the origin {} has port 0", quoted_url(text)), None);
     };
     let base = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let without = Some(format!("\"http://{base}\""));
@@ -128,7 +132,7 @@ fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
     }
     format!("{host}:{port}")
         .parse()
-        .or_else(|_| refuse(format!("the origin {} has no usable host", quoted(text)), None))
+        .or_else(|_| refuse(format!("the origin {} has no usable host", quoted_url(text)), None))
 }
 
 /// Refuses what leads straight back to a listener of ours, where each request would go round

@@ -104,7 +104,8 @@ fn issuer(
             if let Some(meant) = suggest::nearest(other, ISSUERS) {
                 finding.hint(format!("{meant:?}"));
             }
-            public
+            // The stand-in of which nothing further is asked.
+            IssuerName::Internal
         }
         None if internal.len() == names.len() && !names.is_empty() => IssuerName::Internal,
         None => {

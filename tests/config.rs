@@ -1,0 +1,493 @@
+//! What a bad configuration is told, word for word, and what a good one becomes.
+//!
+//! The refusals stand in `tests/config/refusals.txt`: configuration, then all that is printed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use keyward::base::bounds;
+use keyward::cert::challenge::ChallengeType;
+use keyward::cert::identifier::Identifier;
+use keyward::cert::key::KeyAlgorithm;
+use keyward::cert::spec::IssuerName;
+use keyward::cli::check;
+use keyward::config;
+use keyward::config::{Hsts, Loaded, MasterKey, Origin, Problem, Problems};
+
+const REFUSALS: &str = include_str!("config/refusals.txt");
+const NO_ENV: [(&str, &str); 0] = [];
+
+/// The three lines that a site takes.
+const SITE: &str = "[[site]]\nnames = [\"nas.internal\"]\norigin = \"http://127.0.0.1:8080\"\n";
+
+/// The same for a public name.
+const PUBLIC: &str = "[acme]\naccept_terms = true\n\n[[site]]\nnames = [\"example.org\"]\n\
+                      origin = \"http://127.0.0.1:8080\"\n";
+
+fn parse(text: &str) -> Result<Loaded, Problems> {
+    config::parse(text, Path::new("keyward.toml"), NO_ENV)
+}
+
+fn with_env(text: &str, env: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    config::parse(text, Path::new("keyward.toml"), env.iter().copied())
+}
+
+#[track_caller]
+fn refused(result: Result<Loaded, Problems>, expected: &str) {
+    assert_eq!(result.unwrap_err().to_string(), expected);
+}
+
+fn shown(warnings: &[Problem]) -> Vec<String> {
+    warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_refusal_is_word_for_word_what_was_promised() {
+    let mut cases = 0;
+    for case in REFUSALS.split("\n=== ").skip(1) {
+        let (title, rest) = case.split_once('\n').unwrap();
+        let (text, expected) = rest.split_once("\n---\n").unwrap();
+        let Err(problems) = parse(text) else { panic!("{title}: not refused") };
+        assert_eq!(problems.to_string(), expected.trim_end(), "{title}");
+        cases += 1;
+    }
+    assert!(cases >= 43, "{cases}");
+}
+
+#[test]
+fn no_message_repeats_a_password() {
+    for text in [
+        "[[site]]\nnames = [\"a.internal\"]\norigin = \"http://user:hunter2@127.0.0.1:1\"",
+        "[[site]]\nnames = [\"a.internal\"]\norigin = \"user:hunter2@127.0.0.1:1\"",
+        "[[site]]\nnames = [\"a.internal\"]\norigin = \"//user:hunter2@\"",
+        "[[site]]\nnames = [\"a.internal\"]\norigin = [\"http://user:hunter2@127.0.0.1:1\"]",
+        "[acme]\ndirectory = \"https://user:hunter2@ca.example/\"",
+        "[acme]\nkid = \"hunter2\"\ncontact = \"mailto:hunter2@example.org\"",
+        "[vault]\nmaster_key = \"hunter2\"",
+    ] {
+        let problems = parse(text).unwrap_err();
+        assert!(!problems.to_string().contains("hunter2"), "{problems}");
+        assert!(!problems.errors.iter().any(|p| p.one_line().contains("hunter2")), "{problems}");
+    }
+    let problems = with_env("", &[("KEYWARD_ACME__EAB__HMAC_KEY", "hunter2")]).unwrap_err();
+    assert!(!problems.to_string().contains("hunter2"), "{problems}");
+}
+
+#[test]
+fn three_lines_make_a_site() {
+    let Loaded { config, warnings } = parse(SITE).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.sites.len(), 1);
+    let site = &config.sites[0];
+    assert_eq!(site.name(), &Identifier::parse("nas.internal").unwrap());
+    assert_eq!(site.origin, Origin::Http("127.0.0.1:8080".parse().unwrap()));
+    assert_eq!(site.issuer, IssuerName::Internal);
+    assert_eq!(site.key, KeyAlgorithm::P256);
+    assert_eq!(site.hsts, None, "internal names get no HSTS by themselves");
+    assert_eq!((site.redirect, site.default, site.preserve_host), (true, false, true));
+    assert_eq!(site.line, 1);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = parse(PUBLIC).unwrap().config;
+    let directory = "https://acme-v02.api.letsencrypt.org/directory";
+    assert_eq!(config.acme.directory, directory);
+    assert_eq!(config.acme.challenges, [ChallengeType::TlsAlpn01, ChallengeType::Http01]);
+    assert!(config.acme.renewal_info);
+    assert_eq!(config.listen.https, ["[::]:443".parse().unwrap()]);
+    assert_eq!(config.listen.http, ["[::]:80".parse().unwrap()]);
+    assert_eq!(config.state.dir, Path::new("/var/lib/keyward"));
+    assert_eq!(config.admin.socket, Path::new("/run/keyward/admin.sock"));
+    assert_eq!(config.vault.master_key, MasterKey::Auto);
+    assert_eq!(config.vault.cache, 64 * 1024 * 1024);
+    assert!(config.edge.workers >= 1);
+    assert_eq!(config.edge.handshake_timeout, Duration::from_secs(10));
+    assert_eq!(config.edge.max_connections, 10_000);
+    let site = &config.sites[0];
+    assert_eq!(site.issuer, IssuerName::Acme(directory.to_owned()));
+    let hsts = Hsts { max_age: 63_072_000, include_subdomains: false, preload: false };
+    assert_eq!(site.hsts, Some(hsts));
+}
+
+#[test]
+fn every_key_is_taken_up() {
+    let text = "
+        [acme]
+        directory = 'https://ca.example/dir'
+        contact = ['mailto:ops@example.org']
+        accept_terms = true
+        challenges = ['http-01']
+        profile = 'tlsserver'
+        renewal_info = false
+        [listen]
+        https = ['127.0.0.1:8443', '[::1]:8443']
+        http = []
+        [state]
+        dir = '/srv/keyward'
+        [admin]
+        socket = '/srv/keyward/admin.sock'
+        group = 'ops'
+        [vault]
+        cache = '1GiB'
+        [edge]
+        workers = 3
+        handshake_timeout = '1s'
+        header_timeout = '2s'
+        idle_timeout = '3s'
+        connect_timeout = '400ms'
+        response_timeout = '5m'
+        body_timeout = '1h'
+        origin_idle = 7
+        max_connections = 8
+        drain_timeout = '9s'
+        [log]
+        level = 'warn,keyward::edge=debug'
+        format = 'text'
+        [[site]]
+        names = ['Bücher.example', '*.shop.internal', '[2001:db8::7]']
+        origin = 'http://[::1]:9000/'
+        issuer = 'internal'
+        key = 'rsa2048'
+        profile = 'shortlived'
+        hsts = false
+        redirect = false
+        default = true
+        preserve_host = false
+        [[site]]
+        names = ['b.internal']
+        origin = 'http://Backend:80'
+        hsts = { max_age = 31536000, include_subdomains = true, preload = true }
+        [[site]]
+        names = ['c.internal']
+        origin = 'builtin:welcome'
+        key = 'p384'
+    ";
+    let config = parse(text).unwrap().config;
+    assert_eq!(config.acme.directory, "https://ca.example/dir");
+    assert_eq!(config.acme.contact, ["mailto:ops@example.org"]);
+    assert_eq!(config.acme.challenges, [ChallengeType::Http01]);
+    assert_eq!(config.acme.profile.as_deref(), Some("tlsserver"));
+    assert!(config.acme.accept_terms && !config.acme.renewal_info);
+    assert_eq!(config.listen.https.len(), 2);
+    assert_eq!(config.listen.http, []);
+    assert_eq!(config.admin.group.as_deref(), Some("ops"));
+    assert_eq!(config.vault.cache, 1 << 30);
+    let edge = &config.edge;
+    assert_eq!((edge.workers, edge.origin_idle, edge.max_connections), (3, 7, 8));
+    let seconds = |duration: Duration| duration.as_secs_f64();
+    assert_eq!(seconds(edge.handshake_timeout), 1.0);
+    assert_eq!(seconds(edge.header_timeout), 2.0);
+    assert_eq!(seconds(edge.idle_timeout), 3.0);
+    assert_eq!(seconds(edge.connect_timeout), 0.4);
+    assert_eq!(seconds(edge.response_timeout), 300.0);
+    assert_eq!(seconds(edge.body_timeout), 3600.0);
+    assert_eq!(seconds(edge.drain_timeout), 9.0);
+    assert_eq!(config.log.level, "warn,keyward::edge=debug");
+    let [first, second, third] = config.sites.as_slice() else { panic!() };
+    let names: Vec<String> = first.names.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["xn--bcher-kva.example", "*.shop.internal", "2001:db8::7"]);
+    assert_eq!(first.origin, Origin::Http("[::1]:9000".parse().unwrap()));
+    assert_eq!((first.issuer.clone(), first.key), (IssuerName::Internal, KeyAlgorithm::Rsa2048));
+    assert_eq!((first.redirect, first.default, first.preserve_host), (false, true, false));
+    assert_eq!((first.hsts, first.profile.as_deref()), (None, Some("shortlived")));
+    assert_eq!(second.origin, Origin::Http("backend:80".parse().unwrap()));
+    let hsts = Hsts { max_age: 31_536_000, include_subdomains: true, preload: true };
+    assert_eq!(second.hsts, Some(hsts));
+    assert_eq!((&third.origin, third.key), (&Origin::Welcome, KeyAlgorithm::P384));
+}
+
+#[test]
+fn files_that_are_named_and_are_there_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["root.pem", "eab.key", "master.key"] {
+        fs::write(dir.path().join(name), "x").unwrap();
+    }
+    let at = dir.path().display();
+    let text = format!(
+        "[acme]\nca_root = '{at}/root.pem'\naccept_terms = true\n\
+         eab = {{ kid = 'k', hmac_key_file = '{at}/eab.key' }}\n\
+         [vault]\nmaster_key = '{at}/master.key'\n\
+         [[site]]\nissuer = 'acme'\nnames = ['nas.internal', 'example.org']\n\
+         origin = 'http://127.0.0.1:1'\n"
+    );
+    let config = parse(&text).unwrap().config;
+    assert_eq!(config.acme.ca_root, Some(dir.path().join("root.pem")));
+    assert_eq!(config.acme.eab.unwrap().hmac_key_file, dir.path().join("eab.key"));
+    assert_eq!(config.vault.master_key, MasterKey::File(dir.path().join("master.key")));
+    // A directory with a root of its own is a private CA: it may sign internal names.
+    assert!(matches!(config.sites[0].issuer, IssuerName::Acme(_)));
+}
+
+#[test]
+fn a_certificate_holds_only_so_many_names() {
+    let names = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("\"n{n}.internal\"")).collect();
+        format!("[[site]]\nnames = [{}]\norigin = \"http://127.0.0.1:1\"\n", names.join(", "))
+    };
+    assert!(parse(&names(bounds::NAMES_PER_CERTIFICATE)).is_ok());
+    refused(
+        parse(&names(bounds::NAMES_PER_CERTIFICATE + 1)),
+        "error: the site has 101 names\n  \
+         --> keyward.toml:2:9, [[site]] number 1, key `names`\n  \
+         expected: at most 100 in one certificate\n  \
+         try: split the site into several with the same origin",
+    );
+}
+
+#[test]
+fn what_is_odd_but_usable_is_a_warning() {
+    for (text, expected) in [
+        (
+            "[log]\nlevel = \"info\"\n".to_owned(),
+            "warning: there are no sites, so nothing will be served\n  \
+             --> keyward.toml:1:1\n  \
+             try: add a [[site]] with `names` and `origin`",
+        ),
+        (
+            format!("{SITE}hsts = true\n"),
+            "warning: browsers without the internal root shut out a host whose HSTS they have \
+             seen\n  --> keyward.toml:4:8, [[site]] number 1, key `hsts`\n  \
+             try: leave hsts out for sites of the internal CA",
+        ),
+        (
+            PUBLIC.replace("example.org", "8.8.8.8"),
+            "warning: Let's Encrypt signs 8.8.8.8 under one profile only\n  \
+             --> keyward.toml:5:10, [[site]] number 1, key `names`, item 1\n  \
+             try: profile = \"shortlived\"",
+        ),
+        (
+            format!("[listen]\nhttps = [\"127.0.0.1:0\"]\n{SITE}"),
+            "warning: port 0 lets the system choose a port at every start\n  \
+             --> keyward.toml:2:10, [listen], key `https`, item 1",
+        ),
+    ] {
+        assert_eq!(shown(&parse(&text).unwrap().warnings), [expected]);
+    }
+    let short = format!("{}profile = \"shortlived\"\n", PUBLIC.replace("example.org", "8.8.8.8"));
+    assert_eq!(parse(&short).unwrap().warnings, []);
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let env = [
+        ("PATH", "/bin"),
+        ("KEYWARD_CONFIG", "/etc/other.toml"),
+        ("KEYWARD_CRASH_AT", "leased"),
+        ("KEYWARD_ACME__DIRECTORY", "https://ca.example/dir"),
+        ("KEYWARD_ACME__CONTACT", "mailto:a@example.org, mailto:b@example.org"),
+        ("KEYWARD_ACME__RENEWAL_INFO", "false"),
+        ("KEYWARD_LISTEN__HTTPS", "[::1]:8443"),
+        ("KEYWARD_LISTEN__HTTP", "[\"[::1]:8081\", \"127.0.0.1:8081\"]"),
+        ("KEYWARD_EDGE__WORKERS", "2"),
+    ];
+    let text = format!("[edge]\nidle_timeout = \"7s\"\nworkers = 1\n{PUBLIC}");
+    let Loaded { config, warnings } = with_env(&text, &env).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.acme.directory, "https://ca.example/dir");
+    assert_eq!(config.acme.contact, ["mailto:a@example.org", "mailto:b@example.org"]);
+    assert!(!config.acme.renewal_info && config.acme.accept_terms);
+    assert_eq!(config.listen.https, ["[::1]:8443".parse().unwrap()]);
+    assert_eq!(config.listen.http.len(), 2);
+    assert_eq!((config.edge.workers, config.edge.idle_timeout.as_secs()), (2, 7));
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    for (name, value, expected) in [
+        (
+            "KEYWARD_ACME__DIRECTROY",
+            "x",
+            "error: there is no such key\n  \
+             --> environment variable KEYWARD_ACME__DIRECTROY\n  \
+             try: KEYWARD_ACME__DIRECTORY",
+        ),
+        (
+            "KEYWARD_ACEM__DIRECTORY",
+            "x",
+            "error: there is no such key\n  \
+             --> environment variable KEYWARD_ACEM__DIRECTORY\n  \
+             try: KEYWARD_ACME__DIRECTORY",
+        ),
+        (
+            "KEYWARD_ACME_EAB__KID",
+            "x",
+            "error: there is no such key\n  \
+             --> environment variable KEYWARD_ACME_EAB__KID\n  \
+             try: KEYWARD_ACME__EAB__KID",
+        ),
+        (
+            "KEYWARD_ACME_ACCEPT_TERMS",
+            "true",
+            "error: a section and its key need two underscores\n  \
+             --> environment variable KEYWARD_ACME_ACCEPT_TERMS\n  \
+             try: KEYWARD_ACME__ACCEPT_TERMS",
+        ),
+        (
+            "KEYWARD_SITE__NAMES",
+            "a.internal",
+            "error: sites cannot be given in the environment\n  \
+             --> environment variable KEYWARD_SITE__NAMES\n  \
+             try: write them into the file",
+        ),
+        (
+            "KEYWARD_EDGE__WORKERS",
+            "many",
+            "error: the value is not a whole number\n  \
+             --> environment variable KEYWARD_EDGE__WORKERS, [edge], key `workers`\n  \
+             expected: a whole number",
+        ),
+        (
+            "KEYWARD_LISTEN__HTTPS",
+            "[::]:443, 443",
+            "error: \"443\" is no address to listen on\n  \
+             --> environment variable KEYWARD_LISTEN__HTTPS, [listen], key `https`, item 2\n  \
+             expected: an IP address and a port, such as \"[::]:443\" or \"192.0.2.7:443\"\n  \
+             try: \"[::]:443\"",
+        ),
+    ] {
+        refused(with_env(SITE, &[(name, value)]), expected);
+    }
+    let loaded = with_env(SITE, &[("KEYWARD_PORT_80_TCP", "x")]).unwrap();
+    assert_eq!(
+        shown(&loaded.warnings),
+        ["warning: the variable is not known and has no effect\n  \
+          --> environment variable KEYWARD_PORT_80_TCP"]
+    );
+}
+
+#[test]
+fn problems_of_the_environment_follow_those_of_the_file() {
+    let problems = with_env("[edge]\nworker = 1\n", &[("KEYWARD_LOG__LEVEL", "loud")]).unwrap_err();
+    let keys: Vec<String> = problems.errors.iter().map(|p| p.key.to_string()).collect();
+    assert_eq!(keys, ["edge.worker", "log.level"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_that_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |name: &str| config::load(&dir.path().join(name), NO_ENV).unwrap_err().to_string();
+    let at = dir.path().display();
+    assert_eq!(
+        load("absent.toml"),
+        format!(
+            "error: there is no such file\n  --> {at}/absent.toml\n  \
+             try: name the file, or begin with config/minimal.toml"
+        )
+    );
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    assert_eq!(
+        load("sub"),
+        format!("error: this is a directory\n  --> {at}/sub\n  try: {at}/sub/keyward.toml")
+    );
+    fs::write(dir.path().join("latin1.toml"), b"# fine\n# caf\xe9\n").unwrap();
+    assert_eq!(
+        load("latin1.toml"),
+        format!(
+            "error: the file is not UTF-8 from line 2 on\n  --> {at}/latin1.toml\n  \
+             try: save it as UTF-8"
+        )
+    );
+    let long = fs::File::create(dir.path().join("long.toml")).unwrap();
+    long.set_len(bounds::CONFIG_BYTES + 1).unwrap();
+    assert_eq!(
+        load("long.toml"),
+        format!(
+            "error: the file is longer than 64 MiB\n  --> {at}/long.toml\n  \
+             try: look whether this is the right file"
+        )
+    );
+    // A pipe without a writer must not hold up anybody.
+    nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert_eq!(
+        load("pipe"),
+        format!("error: this is no regular file\n  --> {at}/pipe\n  try: write it to a file")
+    );
+    if !nix::unistd::geteuid().is_root() {
+        let secret = dir.path().join("secret.toml");
+        fs::write(&secret, SITE).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o0)).unwrap();
+        assert!(load("secret.toml").starts_with("error: the file may not be read by this user"));
+    }
+}
+
+fn check(text: &str, json: bool) -> (u8, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keyward.toml");
+    fs::write(&path, text).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = check::run(&path, NO_ENV, json, &mut out, &mut err);
+    let place = format!("{}/", dir.path().display());
+    let text = |bytes| String::from_utf8(bytes).unwrap().replace(&place, "");
+    (status, text(out), text(err))
+}
+
+#[test]
+fn check_says_what_will_be_done() {
+    let text = format!("{PUBLIC}\n{SITE}default = true\n");
+    let (status, out, err) = check(&text, false);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let expected = "\
+ok: 2 sites, 2 issuers
+
+example.org
+  certificate  from acme-v02.api.letsencrypt.org by tls-alpn-01 or http-01, key p256
+  origin       http://127.0.0.1:8080
+  plain http   redirected to https
+  hsts         max-age 63072000 s
+
+nas.internal (default site)
+  certificate  from the internal CA, key p256
+  origin       http://127.0.0.1:8080
+  plain http   redirected to https
+  hsts         not sent
+";
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn check_prints_all_problems_and_ends_with_78() {
+    let (status, out, err) = check("[state]\ndir = \"x\"\ndri = 1\n", false);
+    assert_eq!((status, out.as_str()), (78, ""));
+    let expected = "\
+error: the path \"x\" is not absolute
+  --> keyward.toml:2:7, [state], key `dir`
+  expected: a path that begins with /, because the daemon is started anywhere
+
+error: the key \"dri\" is not known here
+  --> keyward.toml:3:1, [state], key `dri`
+  expected: one of dir
+  try: dir
+
+warning: there are no sites, so nothing will be served
+  --> keyward.toml:1:1
+  try: add a [[site]] with `names` and `origin`
+
+2 problems; the configuration cannot be used
+";
+    assert_eq!(err, expected);
+}
+
+#[test]
+fn check_speaks_json() {
+    let (status, out, err) = check("[state]\ndri = 1\n", true);
+    assert_eq!((status, err.as_str()), (78, ""));
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["ok"], false);
+    let expected = serde_json::json!({
+        "severity": "error", "path": "keyward.toml", "variable": null, "line": 2, "column": 1,
+        "key": "state.dri", "problem": "the key \"dri\" is not known here",
+        "expected": "one of dir", "try": "dir",
+    });
+    assert_eq!(report["problems"], serde_json::json!([expected]));
+    assert_eq!(report["warnings"][0]["severity"], "warning");
+
+    let (status, out, _) = check(SITE, true);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &report["ok"]), (0, &serde_json::json!(true)));
+    assert_eq!(report["sites"][0]["names"], serde_json::json!(["nas.internal"]));
+    assert_eq!(report["sites"][0]["issuer"], "internal");
+}
