@@ -69,3 +69,170 @@ fn checksum(body: &[u8]) -> [u8; CHECKSUM] {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::cert::challenge::ChallengeType;
+    use crate::cert::failure::Failure;
+    use crate::cert::failure::FailureKind;
+    use crate::cert::failure::Remedy;
+    use crate::cert::identifier::Identifier;
+    use crate::cert::journal::Entry;
+    use crate::cert::key::KeyAlgorithm;
+    use crate::cert::key::KeyHandle;
+    use crate::cert::key::KeyId;
+    use crate::cert::key::KeyUsage;
+    use crate::cert::key::SealedKey;
+    use crate::cert::lifecycle::InFlight;
+    use crate::cert::lifecycle::Phase;
+    use crate::cert::record::Certificate;
+    use crate::cert::served::Snapshot;
+    use crate::cert::spec::IssuerName;
+    use crate::cert::spec::Role;
+    use crate::cert::spec::Specification;
+    use crate::cert::validity::RenewalWindow;
+
+    fn moment() -> impl Strategy<Value = Timestamp> {
+        any::<u64>().prop_map(Timestamp::from_unix)
+    }
+
+    fn in_flight() -> impl Strategy<Value = Option<InFlight>> {
+        let one = (any::<[u8; 32]>(), any::<Option<String>>());
+        proptest::option::of(one.prop_map(|(key, order)| InFlight { key: KeyId(key), order }))
+    }
+
+    fn failure() -> impl Strategy<Value = Failure> {
+        let remedy = prop_oneof![
+            Just(Remedy::Retry),
+            Just(Remedy::Intervene),
+            moment().prop_map(Remedy::RetryAfter),
+        ];
+        let kind = prop_oneof![Just(FailureKind::Dns), Just(FailureKind::Lapsed)];
+        (kind, remedy, ".*", any::<bool>()).prop_map(|(kind, remedy, detail, about)| {
+            let failure = Failure::new(kind, detail).with_remedy(remedy);
+            if about {
+                let name = Identifier::parse("*.shop.example").unwrap();
+                failure.about(name).while_trying(ChallengeType::TlsAlpn01)
+            } else {
+                failure
+            }
+        })
+    }
+
+    fn phase() -> impl Strategy<Value = Phase> {
+        prop_oneof![
+            (any::<u32>(), in_flight())
+                .prop_map(|(attempt, in_flight)| Phase::Due { attempt, in_flight }),
+            (any::<u32>(), in_flight(), moment()).prop_map(|(attempt, in_flight, deadline)| {
+                Phase::Ordering { attempt, in_flight, deadline }
+            }),
+            (moment(), 0..u64::MAX, proptest::option::of(moment())).prop_map(
+                |(renew_at, start, recheck_at)| {
+                    let [start, end] = [start, u64::MAX].map(Timestamp::from_unix);
+                    let window = RenewalWindow::new(start, end).unwrap();
+                    Phase::Holding { renew_at, window, recheck_at }
+                }
+            ),
+            (any::<u32>(), moment(), failure(), in_flight()).prop_map(
+                |(attempt, until, failure, in_flight)| {
+                    Phase::Waiting { attempt, until, failure, in_flight }
+                }
+            ),
+            (failure(), moment()).prop_map(|(failure, since)| Phase::Halted { failure, since }),
+            moment().prop_map(|until| Phase::Retiring { until }),
+        ]
+    }
+
+    prop_compose! {
+        fn certificate()(
+            names in proptest::collection::vec("[a-z]{1,20}\\.example", 1..5),
+            directory in proptest::option::of(".{0,40}"),
+            profile: Option<String>,
+            bridge: bool,
+            phase in phase(),
+            revision: u64,
+        ) -> Certificate {
+            let names = names.iter().map(|name| Identifier::parse(name).unwrap()).collect();
+            let issuer = directory.map_or(IssuerName::Internal, IssuerName::Acme);
+            let role = if bridge { Role::Bridge } else { Role::Primary };
+            let spec = Specification::new(names, issuer, KeyAlgorithm::P384, profile, role);
+            Certificate { phase, revision, ..Certificate::wanted(spec) }
+        }
+    }
+
+    fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+        decode("things", || "one".to_owned(), bytes)
+    }
+
+    proptest! {
+        #[test]
+        fn a_certificate_survives_packing(record in certificate()) {
+            prop_assert_eq!(read::<Certificate>(&encode(&record)).unwrap(), record);
+        }
+
+        #[test]
+        fn a_key_survives_packing(
+            id: [u8; 32],
+            spki in proptest::collection::vec(any::<u8>(), 0..200),
+            sealed in proptest::collection::vec(any::<u8>(), 0..2000),
+        ) {
+            let handle = KeyHandle {
+                id: KeyId(id),
+                algorithm: KeyAlgorithm::Rsa2048,
+                usage: KeyUsage::InternalCa,
+                spki: Arc::from(spki),
+                sealed: SealedKey(Arc::from(sealed)),
+            };
+            prop_assert_eq!(read::<KeyHandle>(&encode(&handle)).unwrap(), handle);
+        }
+
+        #[test]
+        fn junk_is_an_error_and_never_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        ) {
+            prop_assert!(read::<Certificate>(&bytes).is_err());
+            // Past the checksum too, where the parser itself must hold.
+            let mut sealed = vec![VERSION];
+            sealed.extend(checksum(&bytes));
+            sealed.extend(&bytes);
+            let _any = read::<Certificate>(&sealed);
+            let _any = read::<KeyHandle>(&sealed);
+            let _any = read::<Entry>(&sealed);
+            let _any = read::<Snapshot>(&sealed);
+        }
+
+        #[test]
+        fn one_flipped_bit_is_noticed(record in certificate(), at: usize, bit in 0u8..8) {
+            let mut bytes = encode(&record);
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            prop_assert!(read::<Certificate>(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_is_named_with_table_and_key() {
+        let mut bytes = encode(&1u8);
+        bytes[0] = 9;
+        let error = read::<u8>(&bytes).unwrap_err();
+        let shown = "the record one in things has version 9, and this one knows 1";
+        assert_eq!(error.to_string(), shown);
+    }
+
+    #[test]
+    fn octets_after_a_record_are_an_error() {
+        let mut body = postcard::to_stdvec(&1u8).unwrap();
+        body.push(0);
+        let bytes = [&[VERSION][..], &checksum(&body), &body].concat();
+        assert!(matches!(
+            read::<u8>(&bytes),
+            Err(StoreError::Unreadable { reason: "octets follow the record", .. })
+        ));
+    }
+}

@@ -16,6 +16,11 @@ use redb::WriteTransaction;
 use super::codec;
 use super::error::OpenError;
 use super::error::StoreError;
+use super::inspect::certificate;
+use super::inspect::entry;
+use super::inspect::inspect;
+use super::inspect::key_handle;
+use super::inspect::keys_of;
 use super::open;
 use super::tables::ACCOUNTS;
 use super::tables::CERTIFICATES;
@@ -28,7 +33,6 @@ use crate::base::bounds;
 use crate::cert::journal::Entry;
 use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyId;
-use crate::cert::key::KeyUsage;
 use crate::cert::ports::Shelf;
 use crate::cert::record::Certificate;
 use crate::cert::served::Served;
@@ -302,44 +306,14 @@ impl Disk {
 
     /// Reads every record, and takes away what a crash left without an owner.
     fn check(&mut self) -> Result<(), StoreError> {
-        let records = self.certificates()?;
-        let txn = self.db()?.begin_read()?;
-        let keys = txn.open_table(KEYS)?;
-        let mut uses = HashMap::new();
-        for record in &records {
-            for key in keys_of(record) {
-                if keys.get(&key.0)?.is_none() {
-                    return Err(StoreError::MissingKey { id: record.id(), key });
-                }
-                *uses.entry(key).or_insert(0) += 1;
-            }
-        }
-        let mut orphans = Vec::new();
-        for row in keys.iter()? {
-            let (id, value) = row?;
-            let key = key_handle(*id.value(), value.value())?;
-            if key.usage == KeyUsage::Tls && !uses.contains_key(&key.id) {
-                orphans.push(key.id);
-            }
-        }
-        let journal = txn.open_table(JOURNAL)?;
-        for row in journal.iter()? {
-            let (seq, value) = row?;
-            entry(seq.value(), value.value())?;
-        }
-        self.head = journal.last()?.map_or(0, |(seq, _)| seq.value());
-        self.uses = uses;
-        for (table, word) in [(ACCOUNTS, "accounts"), (INTERNAL_CA, "internal_ca")] {
-            for row in txn.open_table(table)?.iter()? {
-                let (name, value) = row?;
-                let _: Vec<u8> = codec::decode(word, || name.value().to_owned(), value.value())?;
-            }
-        }
-        if !orphans.is_empty() {
+        let found = inspect(&self.db()?.begin_read()?)?;
+        self.head = found.head;
+        self.uses = found.uses;
+        if !found.orphans.is_empty() {
             let txn = open::begin(self.db()?)?;
             {
                 let mut keys = txn.open_table(KEYS)?;
-                for key in orphans {
+                for key in found.orphans {
                     keys.remove(&key.0)?;
                 }
             }
@@ -419,42 +393,6 @@ impl Disk {
         }
         counted
     }
-}
-
-/// The keys a record refers to: installed and in flight.
-fn keys_of(record: &Certificate) -> impl Iterator<Item = KeyId> + use<> {
-    let installed = record.installed.as_ref().map(|installed| installed.key);
-    let in_flight = record.phase.in_flight().map(|in_flight| in_flight.key);
-    let in_flight = in_flight.filter(|key| Some(*key) != installed);
-    installed.into_iter().chain(in_flight)
-}
-
-fn certificate(id: [u8; 8], bytes: &[u8]) -> Result<Certificate, StoreError> {
-    let table = "certificates";
-    let key = || CertificateId(id).to_string();
-    let record: Certificate = codec::decode(table, key, bytes)?;
-    if record.id().0 == id {
-        Ok(record)
-    } else {
-        let reason = "it lies under the name of another";
-        Err(StoreError::Unreadable { table, key: key(), reason })
-    }
-}
-
-fn key_handle(id: [u8; 32], bytes: &[u8]) -> Result<KeyHandle, StoreError> {
-    let table = "keys";
-    let key = || KeyId(id).to_string();
-    let handle: KeyHandle = codec::decode(table, key, bytes)?;
-    if handle.id.0 == id {
-        Ok(handle)
-    } else {
-        let reason = "it lies under the name of another";
-        Err(StoreError::Unreadable { table, key: key(), reason })
-    }
-}
-
-fn entry(seq: u64, bytes: &[u8]) -> Result<Entry, StoreError> {
-    codec::decode("journal", || seq.to_string(), bytes)
 }
 
 fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -37,3 +37,59 @@ pub(super) fn migrate(
     txn.open_table(META)?.insert(META_SCHEMA, u64::from(target))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::Database;
+    use redb::ReadableDatabase;
+    use redb::ReadableTable;
+
+    use super::*;
+    use crate::store::open::begin;
+
+    const STEPS: &[Migration] = &[
+        Migration { from: 1, run: |txn| note(txn, "one", 1) },
+        // Runs after the first and sees what it did.
+        Migration {
+            from: 2,
+            run: |txn| {
+                let seen = txn.open_table(META)?.get("one")?.map_or(0, |value| value.value());
+                note(txn, "two", seen + 1)
+            },
+        },
+    ];
+
+    fn note(txn: &WriteTransaction, name: &str, value: u64) -> Result<(), StoreError> {
+        txn.open_table(META)?.insert(name, value)?;
+        Ok(())
+    }
+
+    fn value(db: &Database, name: &str) -> Option<u64> {
+        let table = db.begin_read().unwrap().open_table(META).unwrap();
+        table.get(name).unwrap().map(|value| value.value())
+    }
+
+    #[test]
+    fn steps_run_in_order_and_the_version_is_recorded_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::create(dir.path().join("db")).unwrap();
+        let txn = begin(&db).unwrap();
+        migrate(&txn, STEPS, 1, 3).unwrap();
+        txn.commit().unwrap();
+        assert_eq!(
+            [value(&db, "one"), value(&db, "two"), value(&db, META_SCHEMA)],
+            [Some(1), Some(2), Some(3)]
+        );
+        let txn = begin(&db).unwrap();
+        assert!(migrate(&txn, STEPS, 3, 5).is_err(), "no step leads on from 3");
+        drop(txn);
+        assert_eq!(value(&db, META_SCHEMA), Some(3));
+    }
+
+    #[test]
+    fn the_steps_lead_from_the_first_schema_to_the_present_one() {
+        let from: Vec<u32> = MIGRATIONS.iter().map(|step| step.from).collect();
+        let expected: Vec<u32> = (1..super::super::tables::SCHEMA).collect();
+        assert_eq!(from, expected);
+    }
+}

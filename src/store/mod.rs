@@ -8,6 +8,7 @@ pub mod copy;
 mod disk;
 mod error;
 mod handle;
+mod inspect;
 mod migrate;
 mod open;
 mod tables;

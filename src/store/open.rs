@@ -22,6 +22,7 @@ use redb::StorageError;
 
 use super::error::OpenError;
 use super::error::StoreError;
+use super::inspect::inspect;
 use super::migrate;
 use super::tables;
 use crate::base::bounds;
@@ -93,34 +94,57 @@ pub(super) fn open(dir: &Path) -> Result<Database, OpenError> {
 }
 
 /// Opens the file at `path`, which must be there.
+///
+/// A file that was closed well is read as a whole before it is opened for writing, because the
+/// library notes in the file that it is open: so a damaged one keeps every octet. One that a
+/// crash left is repaired by the library first.
 pub(super) fn open_existing(path: &Path) -> Result<Database, OpenError> {
-    let opened = guarded(|| {
-        let db = Database::builder().set_cache_size(bounds::STORE_CACHE).open(path)?;
-        Ok(db)
-    });
-    let db = match opened {
+    let damaged = |error: Trouble| error.at(path);
+    if let Some(found) = guarded(|| look(path)).map_err(damaged)? {
+        judge(path, found)?;
+    }
+    let open = || Ok(Database::builder().set_cache_size(bounds::STORE_CACHE).open(path)?);
+    let db = guarded(open).map_err(damaged)?;
+    let found = guarded(|| Ok(schema(&db.begin_read().map_err(StoreError::from)?)?));
+    let found = judge(path, found.map_err(damaged)?)?;
+    if found < tables::SCHEMA {
+        let migrate = || {
+            let txn = begin(&db)?;
+            migrate::migrate(&txn, migrate::MIGRATIONS, found, tables::SCHEMA)?;
+            txn.commit().map_err(StoreError::from)?;
+            Ok(())
+        };
+        guarded(migrate).map_err(damaged)?;
+    }
+    Ok(db)
+}
+
+/// Reads the file at `path` without a change to it and returns its schema version; `None` when
+/// it must be repaired before it can be read.
+fn look(path: &Path) -> Result<Option<u64>, Trouble> {
+    let mut builder = Database::builder();
+    let db = match builder.set_cache_size(bounds::STORE_CACHE).open_read_only(path) {
         Ok(db) => db,
-        Err(error) => return Err(error.at(path)),
+        Err(DatabaseError::RepairAborted) => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
-    let found = guarded(|| Ok(schema(&db)?)).map_err(|error| error.at(path))?;
+    let txn = db.begin_read().map_err(StoreError::from)?;
+    let found = schema(&txn)?;
+    if found == u64::from(tables::SCHEMA) {
+        inspect(&txn)?;
+    }
+    Ok(Some(found))
+}
+
+/// Whether this version can go on from schema `found`.
+fn judge(path: &Path, found: u64) -> Result<u32, OpenError> {
     let known = tables::SCHEMA;
     match u32::try_from(found) {
         Ok(0) => {
             let reason = "it names no schema version".to_owned();
             Err(OpenError::Damaged { path: path.to_owned(), reason })
         }
-        Ok(version) if version <= known => {
-            if version < known {
-                guarded(|| {
-                    let txn = begin(&db)?;
-                    migrate::migrate(&txn, migrate::MIGRATIONS, version, known)?;
-                    txn.commit().map_err(StoreError::from)?;
-                    Ok(())
-                })
-                .map_err(|error| error.at(path))?;
-            }
-            Ok(db)
-        }
+        Ok(version) if version <= known => Ok(version),
         _ => Err(OpenError::Newer { path: path.to_owned(), found, known }),
     }
 }
@@ -133,8 +157,7 @@ pub(super) fn begin(db: &Database) -> Result<redb::WriteTransaction, StoreError>
 }
 
 /// The schema version in the file; 0 when it names none.
-fn schema(db: &Database) -> Result<u64, StoreError> {
-    let txn = db.begin_read()?;
+fn schema(txn: &redb::ReadTransaction) -> Result<u64, StoreError> {
     let table = match txn.open_table(tables::META) {
         Ok(table) => table,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(0),
