@@ -9,5 +9,5 @@ fn main() -> ExitCode {
         Some("vault-keeper") => return keyward::vault::serve_keeper(),
         _ => {}
     }
-    ExitCode::from(keyward::cli::main(std::env::args_os()))
+    ExitCode::from(keyward::cli::main(std::env::args_os(), keyward::daemon::ENTRANCES))
 }

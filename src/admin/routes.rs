@@ -10,6 +10,7 @@ use axum::body::to_bytes;
 use axum::extract::Path;
 use axum::extract::Request;
 use axum::extract::State;
+use axum::extract::rejection::PathRejection;
 use axum::middleware::Next;
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
@@ -134,19 +135,29 @@ async fn certificates(State(desk): State<Desk>) -> Result<Json<Certificates>, Pr
     Ok(Json(Certificates { certificates }))
 }
 
+fn select(segment: Result<Path<String>, PathRejection>) -> Result<Selector, Problem> {
+    match segment {
+        Ok(Path(text)) => Ok(Selector::parse(&text)?),
+        Err(rejection) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "refused", "this cannot be done")
+                .detail(rejection.body_text()))
+        }
+    }
+}
+
 async fn certificate(
     State(desk): State<Desk>,
-    Path(selector): Path<String>,
+    selector: Result<Path<String>, PathRejection>,
 ) -> Result<Json<CertificateView>, Problem> {
-    let selector = Selector::parse(&selector)?;
+    let selector = select(selector)?;
     Ok(Json(desk.house.certificate(&selector).await?))
 }
 
 async fn renew(
     State(desk): State<Desk>,
-    Path(selector): Path<String>,
+    selector: Result<Path<String>, PathRejection>,
 ) -> Result<(StatusCode, Json<Renewal>), Problem> {
-    let selector = Selector::parse(&selector)?;
+    let selector = select(selector)?;
     // Read before the order is given, so that nothing that comes of it is missed.
     let after = *desk.house.journal_head().borrow();
     let certificate = desk.house.renew(&selector).await?;

@@ -28,9 +28,13 @@ use connect::Client;
 use out::Out;
 use report::Report;
 
+pub use run::DemoOptions;
+pub use run::Entrances;
+pub use run::Failed;
+
 /// Reads `arguments` (the first of which is the program), carries the command out and returns the
 /// exit status.
-pub fn main<I>(arguments: I) -> u8
+pub fn main<I>(arguments: I, daemon: Entrances) -> u8
 where
     I: IntoIterator<Item = OsString>,
 {
@@ -39,17 +43,17 @@ where
         Err(refusal) => return report::usage(&refusal),
     };
     let mut out = Out::new(args.color, args.json);
-    match dispatch(&args, &mut out) {
+    match dispatch(&args, daemon, &mut out) {
         Ok(status) => status,
         Err(report) => report.tell(&mut out),
     }
 }
 
-fn dispatch(args: &Args, out: &mut Out) -> Result<u8, Report> {
+fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report> {
     let client = || Client::new(&args.socket, args.timeout);
     match &args.command {
-        Command::Run { config } => run::run(config, out),
-        Command::Demo(demo) => run::demo(demo, out),
+        Command::Run { config } => run::run(daemon, config, out),
+        Command::Demo(demo) => run::demo(daemon, demo, out),
         Command::Check { file } => Ok(run::check(file, args.json)),
         Command::Status => look::status(&client()?, out),
         Command::List => look::list(&client()?, out),

@@ -18,8 +18,10 @@ use crate::base::Timestamp;
 
 /// Where a command writes, and for whom.
 pub(super) struct Out {
-    output: AutoStream<io::Stdout>,
-    errors: AutoStream<io::Stderr>,
+    /// Standard output.
+    pub(super) output: AutoStream<io::Stdout>,
+    /// Standard error.
+    pub(super) errors: AutoStream<io::Stderr>,
     /// Whether JSON is wanted.
     pub(super) json: bool,
     /// Columns of the terminal; none when the reader is no terminal.

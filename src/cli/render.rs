@@ -24,6 +24,8 @@ pub(super) fn terminal_width() -> Option<u16> {
 pub(super) fn table(out: &Out, header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).enforce_styling();
+    // Without this the spaces that fill a column are styled too and cannot be trimmed.
+    table.style_text_only();
     match out.width {
         Some(width) => {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);

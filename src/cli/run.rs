@@ -1,28 +1,56 @@
 //! The commands that are the daemon, or need none: `run`, `demo`, `check`.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::path::PathBuf;
 
 use super::args::Demo;
 use super::check as checking;
 use super::out::Out;
 use super::report::Report;
-use crate::daemon;
-use crate::daemon::DemoOptions;
-use crate::daemon::Failed;
+
+/// Why the daemon did not start, or ended otherwise than it was told to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failed {
+    /// The exit status (see `keyward --help`).
+    pub status: u8,
+    /// What, where, and what to try; ready to be printed.
+    pub report: String,
+}
+
+/// What `keyward demo` is told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DemoOptions {
+    /// Where to serve HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// Where to redirect from.
+    pub http: Vec<SocketAddr>,
+    /// Where to keep the state; the admin socket is `admin.sock` below it.
+    pub state: PathBuf,
+}
+
+/// The ways into the daemon: functions that return when it has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrances {
+    /// Runs the daemon with the configuration at this path.
+    pub run: fn(&Path) -> Result<(), Failed>,
+    /// Runs the daemon on embedded defaults in front of a built-in page.
+    pub demo: fn(&DemoOptions) -> Result<(), Failed>,
+}
 
 /// `keyward run`
-pub(super) fn run(config: &Path, out: &mut Out) -> Result<u8, Report> {
-    ended(daemon::run(config), out)
+pub(super) fn run(daemon: Entrances, config: &Path, out: &mut Out) -> Result<u8, Report> {
+    ended((daemon.run)(config), out)
 }
 
 /// `keyward demo`
-pub(super) fn demo(demo: &Demo, out: &mut Out) -> Result<u8, Report> {
+pub(super) fn demo(daemon: Entrances, demo: &Demo, out: &mut Out) -> Result<u8, Report> {
     let options = DemoOptions {
         https: demo.https.0.clone(),
         http: demo.http.0.clone(),
         state: demo.state.clone(),
     };
-    ended(daemon::demo(&options), out)
+    ended((daemon.demo)(&options), out)
 }
 
 /// `keyward check`

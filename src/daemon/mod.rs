@@ -11,20 +11,15 @@ mod open;
 mod reload;
 mod supervise;
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::path::PathBuf;
 
+use crate::cli::DemoOptions;
+use crate::cli::Entrances;
+use crate::cli::Failed;
 use crate::config;
 
-/// Why the daemon ended, for the person who started it.
-#[derive(Debug)]
-pub struct Failed {
-    /// The exit status, as sysexits.h numbers them.
-    pub status: u8,
-    /// What, where, and what to try.
-    pub report: String,
-}
+/// The ways in, as the command line takes them.
+pub const ENTRANCES: Entrances = Entrances { run, demo };
 
 impl Failed {
     /// The configuration is broken (78).
@@ -46,17 +41,6 @@ impl Failed {
     fn fault(report: impl ToString) -> Self {
         Self { status: 70, report: report.to_string() }
     }
-}
-
-/// What `keyward demo` may change.
-#[derive(Clone, Debug)]
-pub struct DemoOptions {
-    /// Where HTTPS is served.
-    pub https: Vec<SocketAddr>,
-    /// Where plain HTTP is redirected.
-    pub http: Vec<SocketAddr>,
-    /// Where the state is kept.
-    pub state: PathBuf,
 }
 
 /// Runs the daemon on the configuration file at `config` until it is told to end.

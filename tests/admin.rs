@@ -1,0 +1,12 @@
+//! The admin interface over a real socket: the real program as its client, and raw bytes where
+//! the program is too well-behaved.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
+
+#[path = "admin/cli.rs"]
+mod cli;
+#[path = "admin/house.rs"]
+mod house;
+#[path = "admin/socket.rs"]
+mod socket;

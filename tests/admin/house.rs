@@ -1,0 +1,338 @@
+//! A house without anything behind it, served on a real socket: what it shows is set by the test.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use keyward::admin::House;
+use keyward::admin::HouseError;
+use keyward::admin::Selector;
+use keyward::admin::wire::CertificateView;
+use keyward::admin::wire::ConfigView;
+use keyward::admin::wire::Counts;
+use keyward::admin::wire::EntryView;
+use keyward::admin::wire::FailureView;
+use keyward::admin::wire::InstalledView;
+use keyward::admin::wire::ListenerView;
+use keyward::admin::wire::Moment;
+use keyward::admin::wire::Reloaded;
+use keyward::admin::wire::SiteView;
+use keyward::admin::wire::Standing;
+use keyward::admin::wire::Status;
+use keyward::admin::wire::VaultView;
+use keyward::base::Clock as _;
+use keyward::base::SystemClock;
+use keyward::base::Timestamp;
+use keyward::base::tasks::TaskSet;
+use keyward::cert::challenge::BoxFuture;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const DAY: u64 = 24 * 3600;
+
+/// What the test's house shows.
+pub(crate) struct Fake {
+    pub(crate) started: Timestamp,
+    pub(crate) journal: Mutex<Vec<EntryView>>,
+    pub(crate) head: watch::Sender<u64>,
+    pub(crate) reload: Mutex<Result<Reloaded, HouseError>>,
+    pub(crate) slow: std::sync::atomic::AtomicBool,
+    pub(crate) root: String,
+}
+
+/// A running server and the socket it is on.
+pub(crate) struct Running {
+    pub(crate) fake: Arc<Fake>,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) socket: PathBuf,
+    runtime: Option<tokio::runtime::Runtime>,
+    stop: CancellationToken,
+    tasks: TaskSet,
+}
+
+pub(crate) fn at(now: Timestamp, seconds: u64) -> Moment {
+    Moment(now.plus(Duration::from_secs(seconds)))
+}
+
+impl Fake {
+    pub(crate) fn new() -> Arc<Self> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = rcgen::CertificateParams::new(vec!["root.internal".to_owned()]).unwrap();
+        Arc::new(Self {
+            started: SystemClock.now(),
+            journal: Mutex::new(Vec::new()),
+            head: watch::Sender::new(0),
+            reload: Mutex::new(Ok(Reloaded::default())),
+            slow: std::sync::atomic::AtomicBool::new(false),
+            root: root.self_signed(&key).unwrap().pem(),
+        })
+    }
+
+    /// Writes one entry.
+    pub(crate) fn tell(&self, kind: &str, level: &str, certificate: Option<&str>, message: &str) {
+        let mut journal = self.journal.lock().unwrap();
+        let seq = journal.len() as u64 + 1;
+        journal.push(EntryView {
+            seq,
+            at: Moment(Timestamp::from_unix(1_800_000_000 + seq)),
+            kind: kind.to_owned(),
+            level: level.to_owned(),
+            certificate: certificate.map(str::to_owned),
+            name: certificate.map(|_| "shop.example".to_owned()),
+            message: message.to_owned(),
+        });
+        self.head.send_replace(seq);
+    }
+
+    pub(crate) fn entries(&self) -> Vec<EntryView> {
+        self.journal.lock().unwrap().clone()
+    }
+
+    pub(crate) fn all(&self) -> Vec<CertificateView> {
+        let now = self.started;
+        let mut shop = CertificateView {
+            id: "aa00000000000001".to_owned(),
+            names: vec!["shop.example".to_owned(), "www.shop.example".to_owned()],
+            issuer: "acme-v02.api.letsencrypt.org".to_owned(),
+            role: "primary".to_owned(),
+            key_algorithm: "p256".to_owned(),
+            profile: None,
+            state: Standing::Served,
+            condition: "issued".to_owned(),
+            phase: "holding".to_owned(),
+            installed: Some(InstalledView {
+                serial: "0a0b".to_owned(),
+                not_before: Moment(now.minus(Duration::from_secs(30 * DAY + 60))),
+                not_after: at(now, 59 * DAY + 3600),
+                valid: true,
+                percent_left: 66,
+                issuer: "C=US, O=Let's Encrypt, CN=E7".to_owned(),
+                key: "07".repeat(32),
+                installed_at: Moment(now.minus(Duration::from_secs(30 * DAY))),
+            }),
+            renew_at: Some(at(now, 29 * DAY + 3600)),
+            window: None,
+            recheck_at: None,
+            next_wake: Some(at(now, 29 * DAY + 3600)),
+            attempt: 0,
+            failure: None,
+            halted_since: None,
+            order: None,
+            revision: 4,
+        };
+        let mut broken = shop.clone();
+        broken.id = "bb00000000000002".to_owned();
+        broken.names = vec!["broken.example".to_owned()];
+        broken.state = Standing::NeedsYou;
+        broken.condition = "failed".to_owned();
+        broken.phase = "halted".to_owned();
+        broken.installed = None;
+        broken.renew_at = None;
+        broken.next_wake = None;
+        broken.halted_since = Some(Moment(now.minus(Duration::from_secs(3 * DAY + 60))));
+        broken.failure = Some(FailureView {
+            kind: "rejected".to_owned(),
+            detail: "broken.example: the CA does not\u{1b}[2Jlike it".to_owned(),
+            remedy: "intervene".to_owned(),
+            retry_after: None,
+            hint: "the CA does not sign this name; set issuer = \"internal\" for it".to_owned(),
+            subject: Some("broken.example".to_owned()),
+            challenge: None,
+        });
+        shop.revision = 5;
+        vec![shop, broken]
+    }
+
+    fn chosen(&self, selector: &Selector) -> Result<CertificateView, HouseError> {
+        let text = selector.to_string();
+        let fits = |c: &CertificateView| match selector {
+            Selector::Id(prefix) => c.id.starts_with(prefix),
+            Selector::Name(_) => c.names.contains(&text),
+        };
+        self.all().into_iter().find(fits).ok_or(HouseError::NotFound { selector: text })
+    }
+}
+
+impl House for Fake {
+    fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>> {
+        Box::pin(async {
+            if self.slow.load(std::sync::atomic::Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            Ok(Status {
+                version: "1.2.3".to_owned(),
+                pid: 4711,
+                started_at: Moment(self.started.minus(Duration::from_secs(7300))),
+                uptime_seconds: 7300,
+                config: ConfigView {
+                    source: Some("/etc/keyward/keyward.toml".to_owned()),
+                    applied_at: Moment(self.started.minus(Duration::from_secs(3 * 3600 + 60))),
+                    refused: None,
+                },
+                degraded: None,
+                sites: 2,
+                certificates: Counts { total: 2, served: 1, needs_you: 1, ..Counts::default() },
+                vault: VaultView {
+                    pid: Some(4712),
+                    restarts: 1,
+                    walls: vec!["landlock".to_owned(), "seccomp".to_owned()],
+                    figures: [("signatures".to_owned(), 12)].into(),
+                },
+                edge: [("requests".to_owned(), 34), ("connections".to_owned(), 5)].into(),
+                listeners: vec![ListenerView {
+                    purpose: "https".to_owned(),
+                    address: "[::]:443".to_owned(),
+                    inherited: true,
+                }],
+                next_wake: Some(at(self.started, 29 * DAY + 3600)),
+            })
+        })
+    }
+
+    fn sites(&self) -> BoxFuture<'_, Result<Vec<SiteView>, HouseError>> {
+        Box::pin(async {
+            Ok(vec![SiteView {
+                name: "shop.example".to_owned(),
+                names: vec!["shop.example".to_owned(), "www.shop.example".to_owned()],
+                origin: "http://127.0.0.1:8080".to_owned(),
+                issuer: "acme-v02.api.letsencrypt.org".to_owned(),
+                state: Standing::Served,
+                certificate: Some("aa00000000000001".to_owned()),
+                serving: Some("aa00000000000001".to_owned()),
+                not_after: Some(at(self.started, 59 * DAY)),
+                redirect: true,
+                default: true,
+            }])
+        })
+    }
+
+    fn certificates(&self) -> BoxFuture<'_, Result<Vec<CertificateView>, HouseError>> {
+        Box::pin(async { Ok(self.all()) })
+    }
+
+    fn certificate<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+        Box::pin(async { self.chosen(selector) })
+    }
+
+    fn renew<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+        Box::pin(async {
+            let chosen = self.chosen(selector)?;
+            self.tell("requested", "info", Some(&chosen.id), "somebody asked for a renewal");
+            // Another certificate's fortune must not be taken for this one's.
+            self.tell("installed", "info", Some("cc00000000000003"), "another one");
+            if chosen.failure.is_some() {
+                self.tell("halted", "error", Some(&chosen.id), "the CA does not like it");
+            } else {
+                self.tell("installed", "info", Some(&chosen.id), "a new one");
+            }
+            Ok(chosen)
+        })
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, HouseError>> {
+        Box::pin(async { self.reload.lock().unwrap().clone() })
+    }
+
+    fn journal(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<EntryView>, HouseError>> {
+        Box::pin(async move {
+            Ok(self.entries().into_iter().filter(|e| e.seq > after).take(limit).collect())
+        })
+    }
+
+    fn journal_head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>> {
+        Box::pin(async { Ok(self.root.clone()) })
+    }
+}
+
+impl Running {
+    pub(crate) fn start() -> Self {
+        Self::start_for(None)
+    }
+
+    pub(crate) fn start_for(group: Option<&str>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("admin.sock");
+        let mut running = Self {
+            fake: Fake::new(),
+            dir,
+            socket,
+            runtime: None,
+            stop: CancellationToken::new(),
+            tasks: TaskSet::new().0,
+        };
+        running.serve(group);
+        running
+    }
+
+    pub(crate) fn serve(&mut self, group: Option<&str>) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let bound = keyward::admin::bind(&self.socket, group).unwrap();
+        self.stop = CancellationToken::new();
+        let (tasks, _watch) = TaskSet::new();
+        let (house, stop, more) = (Arc::clone(&self.fake), self.stop.clone(), tasks.clone());
+        runtime.block_on(async {
+            tasks.job("admin", async move {
+                keyward::admin::serve(bound, house, more, stop).await.unwrap();
+            });
+        });
+        self.runtime = Some(runtime);
+        self.tasks = tasks;
+    }
+
+    /// Ends the server as the daemon would, and waits for its tasks.
+    pub(crate) fn stop(&mut self) {
+        self.stop.cancel();
+        let runtime = self.runtime.take().unwrap();
+        let ended = runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(5), self.tasks.finished()).await
+        });
+        assert!(ended.is_ok(), "every task of the interface ends when it is told to");
+    }
+
+    pub(crate) fn keyward(&self, arguments: &[&str]) -> (i32, String, String) {
+        ended(&command(&self.socket, arguments).output().unwrap())
+    }
+}
+
+/// The real program, pointed at `socket`.
+pub(crate) fn command(socket: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+    command.arg("--socket").arg(socket).args(arguments).env("TZ", "UTC");
+    command.env_remove("KEYWARD_SOCKET").env_remove("COLUMNS").env_remove("CLICOLOR_FORCE");
+    command
+}
+
+pub(crate) fn ended(output: &Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test that polls another process waits for real")]
+pub(crate) fn pause(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
