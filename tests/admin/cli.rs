@@ -269,7 +269,7 @@ fn renew_orders_and_with_wait_the_exit_status_tells_what_came_of_it() {
     assert_eq!((status, err.as_str()), (0, ""));
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines.len(), 2, "only what is about this certificate, and only what is new: {out}");
-    assert!(lines[0].contains("requested") && lines[1].ends_with("shop.example: a new one"));
+    assert!(lines[0].contains("requested") && lines[1].ends_with("shop.example: number 6"));
     let (status, out, err) = running.keyward(&["renew", "broken.example", "--wait"]);
     assert_eq!(status, 1);
     assert!(out.contains("halted") && out.ends_with("the CA does not like it\n"), "{out}");

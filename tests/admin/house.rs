@@ -233,7 +233,8 @@ impl House for Fake {
             if chosen.failure.is_some() {
                 self.tell("halted", "error", Some(&chosen.id), "the CA does not like it");
             } else {
-                self.tell("installed", "info", Some(&chosen.id), "a new one");
+                let number = self.entries().len() + 1;
+                self.tell("installed", "info", Some(&chosen.id), &format!("number {number}"));
             }
             Ok(chosen)
         })

@@ -15,7 +15,8 @@ use crate::house::pause;
 /// Sends `bytes` and reads until the other side closes, or `until` was seen.
 fn talk(running: &Running, bytes: &[u8], until: Option<&str>) -> String {
     let mut stream = UnixStream::connect(&running.socket).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // Shorter than the pause between two comments to a follower, so that silence ends the test.
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     // A server that has heard enough may close before everything is written.
     let _closed_early = stream.write_all(bytes);
     let mut heard = Vec::new();
