@@ -57,7 +57,7 @@ impl KeyPath {
         other.0.starts_with(&self.0)
     }
 
-    /// As a person finds it in the file: `[[site]] number 2, key 'origin'`, in backticks.
+    /// As a person finds it in the file: the table, then the key.
     pub fn in_words(&self) -> String {
         let (table, rest) = match self.0.as_slice() {
             [Step::Key(list), Step::Index(index), rest @ ..] => {
