@@ -2,6 +2,7 @@
 //! document for everything else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -12,7 +13,7 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::extract::rejection::PathRejection;
 use axum::middleware::Next;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
@@ -45,12 +46,13 @@ pub(super) struct Desk {
     pub(super) tasks: TaskSet,
     pub(super) stop: CancellationToken,
     pub(super) followers: Arc<Semaphore>,
+    deadline: Duration,
 }
 
 impl Desk {
     pub(super) fn new(house: Arc<dyn House>, tasks: TaskSet, stop: CancellationToken) -> Self {
         let followers = Arc::new(Semaphore::new(bounds::ADMIN_FOLLOWERS));
-        Self { house, tasks, stop, followers }
+        Self { house, tasks, stop, followers, deadline: bounds::ADMIN_REQUEST_DEADLINE }
     }
 }
 
@@ -67,7 +69,7 @@ pub(super) fn router(desk: Desk) -> Router {
         .route("/v1/trust/root", get(root))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(within_limits))
+        .layer(from_fn_with_state(desk.clone(), within_limits))
         .with_state(desk)
 }
 
@@ -85,7 +87,7 @@ pub(super) fn refusal(peer: Peer) -> Router {
 
 /// Reads the body under its limit, and bounds the time of the whole request. The answer's body is
 /// not included: a follower of the journal stays for as long as it likes.
-async fn within_limits(request: Request, next: Next) -> Response {
+async fn within_limits(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let work = async {
         let (head, body) = request.into_parts();
         let body = match to_bytes(body, bounds::ADMIN_BODY).await {
@@ -94,12 +96,12 @@ async fn within_limits(request: Request, next: Next) -> Response {
         };
         next.run(Request::from_parts(head, Body::from(body))).await
     };
-    match tokio::time::timeout(bounds::ADMIN_REQUEST_DEADLINE, work).await {
+    match tokio::time::timeout(desk.deadline, work).await {
         Ok(response) => response,
         Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "slow", "the daemon is too slow")
             .detail(format!(
                 "no answer within {} s; an order that was given may still be carried out",
-                bounds::ADMIN_REQUEST_DEADLINE.as_secs()
+                desk.deadline.as_secs()
             ))
             .hint("look at the daemon's log")
             .into_response(),
@@ -251,5 +253,85 @@ impl IntoResponse for Problem {
         // A structure of strings and numbers always serialises.
         let body = serde_json::to_vec(&self).unwrap_or_default();
         (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::sync::watch;
+    use tower::ServiceExt as _;
+
+    use super::super::wire::EntryView;
+    use super::super::wire::SiteView;
+    use super::*;
+    use crate::cert::challenge::BoxFuture;
+
+    /// A house that never answers.
+    struct Mute;
+
+    impl House for Mute {
+        fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>> {
+            Box::pin(pending())
+        }
+        fn sites(&self) -> BoxFuture<'_, Result<Vec<SiteView>, HouseError>> {
+            Box::pin(pending())
+        }
+        fn certificates(&self) -> BoxFuture<'_, Result<Vec<CertificateView>, HouseError>> {
+            Box::pin(pending())
+        }
+        fn certificate<'a>(
+            &'a self,
+            _: &'a Selector,
+        ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+            Box::pin(pending())
+        }
+        fn renew<'a>(
+            &'a self,
+            _: &'a Selector,
+        ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+            Box::pin(pending())
+        }
+        fn reload(&self) -> BoxFuture<'_, Result<Reloaded, HouseError>> {
+            Box::pin(pending())
+        }
+        fn journal(&self, _: u64, _: usize) -> BoxFuture<'_, Result<Vec<EntryView>, HouseError>> {
+            Box::pin(pending())
+        }
+        fn journal_head(&self) -> watch::Receiver<u64> {
+            watch::Sender::new(0).subscribe()
+        }
+        fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>> {
+            Box::pin(pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_house_that_never_answers_costs_its_deadline_on_every_path() {
+        let (tasks, _watch) = TaskSet::new();
+        let mut desk = Desk::new(Arc::new(Mute), tasks, CancellationToken::new());
+        desk.deadline = Duration::from_millis(20);
+        let router = router(desk);
+        let paths = [
+            ("GET", "/v1/status"),
+            ("GET", "/v1/sites"),
+            ("GET", "/v1/certificates"),
+            ("GET", "/v1/certificates/a.example"),
+            ("POST", "/v1/certificates/a.example/renew"),
+            ("POST", "/v1/reload"),
+            ("GET", "/v1/events"),
+            ("GET", "/v1/trust/root"),
+        ];
+        for (method, path) in paths {
+            let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+            let answered =
+                tokio::time::timeout(Duration::from_secs(5), router.clone().oneshot(request));
+            let response = answered.await.unwrap().unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{method} {path}");
+            let body = to_bytes(response.into_body(), 4096).await.unwrap();
+            let problem: Problem = serde_json::from_slice(&body).unwrap();
+            assert_eq!(problem.kind, "/problems/slow", "{method} {path}");
+        }
     }
 }
