@@ -9,6 +9,7 @@ mod args;
 pub mod check;
 mod connect;
 mod events;
+mod greet;
 mod look;
 mod out;
 mod render;
@@ -28,6 +29,7 @@ use connect::Client;
 use out::Out;
 use report::Report;
 
+pub use greet::greet;
 pub use run::DemoOptions;
 pub use run::Entrances;
 pub use run::Failed;
