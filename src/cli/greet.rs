@@ -28,7 +28,7 @@ fn greeting(program: &OsStr, options: &DemoOptions, root: &Path) -> String {
         text.push_str(&format!("     at {} is a redirect to it\n", url("http", *http, 80)));
     }
     let (program, root) = (quoted(&program.to_string_lossy()), quoted(&root.to_string_lossy()));
-    let socket = options.state.join("admin.sock");
+    let socket = options.state.join("run/admin.sock");
     let socket = quoted(&socket.to_string_lossy());
     text.push_str(&format!("    try curl --cacert {root} {https}\n"));
     text.push_str(&format!("   look {program} --socket {socket} status\n"));
@@ -73,7 +73,7 @@ mod tests {
 serving https://localhost:8443/
      at http://localhost/ is a redirect to it
     try curl --cacert target/demo/r.pem https://localhost:8443/
-   look target/debug/keyward --socket target/demo/admin.sock status
+   look target/debug/keyward --socket target/demo/run/admin.sock status
     end Ctrl-C";
         assert_eq!(text, expected);
         options.https = vec!["[2001:db8::1]:443".parse().unwrap()];
@@ -81,6 +81,6 @@ serving https://localhost:8443/
         options.state = "my demo's".into();
         let text = greeting("keyward".as_ref(), &options, "r.pem".as_ref());
         assert!(text.starts_with("serving https://[2001:db8::1]/\n    try "), "{text}");
-        assert!(text.contains(r"--socket 'my demo'\''s/admin.sock' status"), "{text}");
+        assert!(text.contains(r"--socket 'my demo'\''s/run/admin.sock' status"), "{text}");
     }
 }

@@ -25,7 +25,7 @@ pub struct DemoOptions {
     pub https: Vec<SocketAddr>,
     /// Where to redirect from.
     pub http: Vec<SocketAddr>,
-    /// Where to keep the state; the admin socket is `admin.sock` below it.
+    /// Where to keep the state; the admin socket is `run/admin.sock` below it.
     pub state: PathBuf,
 }
 

@@ -65,6 +65,6 @@ pub fn demo(options: &DemoOptions) -> Result<(), Failed> {
     let state = std::path::absolute(&options.state).map_err(Failed::unavailable)?;
     let loaded = config::embedded(&options.https, &options.http, &state);
     let config = loaded.map_err(Failed::configuration)?.config;
-    let opened = open::open(config, open::Manner::Demo)?;
+    let opened = open::open(config, open::Manner::Demo(options.clone()))?;
     supervise::supervise(opened)
 }

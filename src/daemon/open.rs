@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Failed;
 use crate::cert::served::Snapshot;
+use crate::cli::DemoOptions;
 use crate::config::{Config, LogFormat, MasterKey};
 use crate::edge::EdgeError;
 use crate::edge::listen;
@@ -24,12 +25,12 @@ use crate::vault::VaultError;
 use crate::vault::VaultOptions;
 
 /// What for the daemon runs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Manner {
     /// As a service, on a file.
     Service,
     /// As a demonstration, on embedded defaults, for whoever looks at the terminal.
-    Demo,
+    Demo(DemoOptions),
 }
 
 /// Everything that stands before threads serve.

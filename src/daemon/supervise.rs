@@ -196,12 +196,10 @@ async fn live(opened: Opened) -> Result<(), Failed> {
             ready = true;
             tell(notifier.ready(&status_line(&config)));
             tracing::info!(sites = config.sites.len(), "ready");
-            if manner == Manner::Demo {
-                let root = match &internal_root {
-                    Some(ca) => ca.root().await.ok().map(|chain| chain.to_pem()),
-                    None => None,
-                };
-                demo::introduce(&config, root.as_deref());
+            if let (Manner::Demo(options), Some(ca)) = (&manner, &internal_root)
+                && let Ok(root) = ca.root().await
+            {
+                demo::introduce(options, &root);
             }
         }
         tokio::select! {

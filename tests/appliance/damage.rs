@@ -1,0 +1,47 @@
+//! A damaged database is not an outage: the second copy is served, and nothing is overwritten.
+
+use std::fs;
+
+use crate::scene::Scene;
+
+#[test]
+fn a_damaged_database_is_left_alone_and_the_second_copy_is_served() {
+    let mut scene = Scene::new("copy.example");
+    scene.keyward.start();
+    scene.keyward.wait_issued("copy.example");
+    let root = scene.root();
+    let serial = scene.keyward.served_serial("copy.example");
+    scene.keyward.kill9();
+
+    let path = scene.keyward.state().join("store/keyward.redb");
+    let length = fs::metadata(&path).unwrap().len();
+    let damage = vec![0x5a; usize::try_from(length).unwrap()];
+    fs::write(&path, &damage).unwrap();
+
+    scene.keyward.start();
+    let said = scene.keyward.curl(&root, "copy.example", "/", &[]);
+    assert_eq!(said.ok(), "ok");
+    assert_eq!(scene.keyward.served_serial("copy.example"), serial);
+    let status = scene.keyward.cli(&["status", "--json"]).json();
+    assert!(status["degraded"].as_str().is_some_and(|t| t.contains("keyward.redb")), "{status:#}");
+    let said = scene.keyward.cli(&["renew", "copy.example"]);
+    assert!(!said.status.success(), "no order while nothing can be remembered: {said:#?}");
+    assert!(scene.keyward.terminate().success());
+    assert_eq!(fs::read(&path).unwrap(), damage, "the damaged file is evidence, not waste");
+}
+
+#[test]
+fn damage_to_the_newest_second_copy_falls_back_to_the_one_before() {
+    let mut scene = Scene::new("older.example");
+    scene.keyward.start();
+    scene.keyward.wait_issued("older.example");
+    let root = scene.root();
+    scene.keyward.kill9();
+    let served = scene.keyward.state().join("served");
+    fs::copy(served.join("served.bin"), served.join("served.bin.1")).unwrap();
+    fs::write(served.join("served.bin"), b"not a copy").unwrap();
+    fs::write(scene.keyward.state().join("store/keyward.redb"), b"not a database").unwrap();
+    scene.keyward.start();
+    let said = scene.keyward.curl(&root, "older.example", "/", &[]);
+    assert_eq!(said.ok(), "ok");
+}
