@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwapOption;
 use base64::Engine as _;
@@ -47,12 +49,11 @@ pub(super) struct AccountDesk {
 }
 
 /// An account that is ready for use.
-#[derive(Clone)]
 pub(super) struct Entry {
     url: String,
-    key: Arc<Secret<Vec<u8>>>,
-    /// Whether this process opened it a moment ago: then there is no point in opening another.
-    pub(super) is_new: bool,
+    key: Secret<Vec<u8>>,
+    /// Whether the CA ever took it. If it refuses a fresh one, another would fare no better.
+    proven: AtomicBool,
 }
 
 impl fmt::Debug for Entry {
@@ -87,9 +88,14 @@ impl Entry {
             .map_err(|error| damaged(&error.to_string()))
     }
 
-    /// The same, not to be replaced by another.
-    pub(super) fn as_new(&self) -> Arc<Self> {
-        Arc::new(Self { is_new: true, ..self.clone() })
+    /// The CA opened an order for it.
+    pub(super) fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another account may fare better when the CA refuses this one.
+    pub(super) fn may_be_replaced(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
     }
 }
 
@@ -170,7 +176,7 @@ impl AccountDesk {
         mut record: Record,
     ) -> Result<Entry, Failure> {
         let key = self.options.secrets.open(&self.name(), &record.sealed_key).await?;
-        let entry = Entry { url: record.url.clone(), key: Arc::new(key), is_new: false };
+        let entry = Entry { url: record.url.clone(), key, proven: true.into() };
         let wanted = &self.options.config.contact;
         if record.contact != *wanted {
             let account = entry.open(client, directory, &Hint::default()).await?;
@@ -238,7 +244,7 @@ impl AccountDesk {
         let url = account.id().to_owned();
         let record = Record { url: url.clone(), contact: config.contact.clone(), sealed_key };
         self.keep(&record).await?;
-        Ok(Entry { url, key: Arc::new(key), is_new: true })
+        Ok(Entry { url, key, proven: false.into() })
     }
 
     async fn keep(&self, record: &Record) -> Result<(), Failure> {

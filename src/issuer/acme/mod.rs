@@ -158,21 +158,19 @@ impl AcmeIssuer {
         let client = self.client().await?;
         let directory = self.directory().await?;
         let mut job = job;
+        let mut replaced = false;
         let mut entry = self.accounts.entry(client, &directory).await?;
         let chain = loop {
             let drive = self.drive(&entry, client, &directory, &job, &challenges, progress).await?;
             match drive.run().await {
                 Ok(chain) => break chain,
-                Err(Trouble::Account(_)) if !entry.is_new => {
+                Err(Trouble::Account(_)) if !replaced && entry.may_be_replaced() => {
                     // The CA does not know us any more: once, become somebody new.
+                    replaced = true;
                     self.accounts.forget(&entry);
                     entry = self.accounts.entry(client, &directory).await?;
                     if job.order.take().is_some() {
                         progress.order_lost().await?;
-                    }
-                    if !entry.is_new {
-                        // Somebody else was faster; that account is as good as new.
-                        entry = entry.as_new();
                     }
                 }
                 Err(trouble) => {
@@ -188,7 +186,7 @@ impl AcmeIssuer {
 
     async fn drive<'a>(
         &'a self,
-        entry: &Entry,
+        entry: &'a Entry,
         client: &CaClient,
         directory: &'a Arc<Directory>,
         job: &'a Job,
@@ -197,7 +195,16 @@ impl AcmeIssuer {
     ) -> Result<Drive<'a>, Failure> {
         let hint = client::Hint::default();
         let account = entry.open(client, directory, &hint).await?;
-        Ok(Drive { options: &self.options, account, hint, directory, job, challenges, progress })
+        Ok(Drive {
+            options: &self.options,
+            entry,
+            account,
+            hint,
+            directory,
+            job,
+            challenges,
+            progress,
+        })
     }
 }
 

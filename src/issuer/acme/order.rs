@@ -16,6 +16,7 @@ use instant_acme::OrderStatus;
 use tokio::time::Instant;
 
 use super::AcmeOptions;
+use super::account::Entry;
 use super::classify;
 use super::classify::During;
 use super::client::Hint;
@@ -50,6 +51,8 @@ const STEPS: u32 = 8;
 /// One attempt at one job.
 pub(super) struct Drive<'a> {
     pub(super) options: &'a AcmeOptions,
+    pub(super) entry: &'a Entry,
+    /// `entry` as instant-acme wants it.
     pub(super) account: Account,
     /// What the CA last said about when to ask again.
     pub(super) hint: Hint,
@@ -196,6 +199,7 @@ impl Drive<'_> {
             _ => self.trouble(&error),
         })?;
         crash::point("order-opened");
+        self.entry.prove();
         self.progress.order_opened(order.url()).await?;
         Ok(order)
     }

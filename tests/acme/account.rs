@@ -1,0 +1,97 @@
+//! The account: one over restarts, another when the CA has forgotten it, with an external
+//! binding, with terms, with contacts that change.
+
+use keyward::cert::failure::FailureKind;
+use keyward::cert::failure::Remedy;
+use keyward::config::Eab;
+
+use crate::doubles::Steps;
+use crate::rig::Rig;
+use crate::rig::assert_good;
+use crate::rig::obtain;
+use crate::rig::obtain_by;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_account_serves_over_restarts_and_changed_contacts() {
+    let mut rig = Rig::new();
+    for contact in ["mailto:a@shop.example", "mailto:a@shop.example", "mailto:b@shop.example"] {
+        rig.config.contact = vec![contact.to_owned()];
+        let before = rig.book.0.lock().unwrap().values().next().cloned();
+        obtain(&rig, &rig.job(&["shop.example"]), &Steps::default()).await.unwrap();
+        let after = rig.book.0.lock().unwrap().values().next().cloned();
+        let held = String::from_utf8_lossy(after.as_deref().unwrap()).into_owned();
+        assert!(held.contains(contact), "the book holds the contacts at the CA");
+        assert_eq!(before == after, contact.contains("a@") && before.is_some());
+    }
+    assert_eq!(rig.pebble.accounts(), 1);
+    assert_eq!(rig.pebble.output().matches("POST /my-account/").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_orders_at_once_open_one_account() {
+    let rig = Rig::new();
+    let issuer = rig.issuer();
+    let jobs: Vec<_> = (0..8).map(|n| rig.job(&[&format!("n{n}.shop.example")])).collect();
+    let steps: Vec<_> = (0..8).map(|_| Steps::default()).collect();
+    let orders = jobs.iter().zip(&steps).map(|(job, steps)| obtain_by(&issuer, job, steps));
+    for (job, issued) in jobs.iter().zip(futures_util::future::join_all(orders).await) {
+        assert_good(&rig, job, &issued.unwrap());
+    }
+    assert_eq!((rig.pebble.accounts(), rig.pebble.orders()), (1, 8));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_the_ca_forgot_is_opened_anew_while_running_and_after_a_restart() {
+    let mut rig = Rig::new();
+    let issuer = rig.issuer();
+    obtain_by(&issuer, &rig.job(&["shop.example"]), &Steps::default()).await.unwrap();
+    rig.pebble.restart();
+    let job = rig.job(&["shop.example"]);
+    let issued = obtain_by(&issuer, &job, &Steps::default()).await.unwrap();
+    assert_good(&rig, &job, &issued);
+    assert_eq!(rig.pebble.accounts(), 2);
+    rig.pebble.restart();
+    let job = rig.job(&["shop.example"]);
+    let issued = obtain(&rig, &job, &Steps::default()).await.unwrap();
+    assert_good(&rig, &job, &issued);
+    assert_eq!(rig.pebble.accounts(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn terms_that_are_not_accepted_end_the_matter_before_an_account_is_opened() {
+    let mut rig = Rig::new();
+    rig.config.accept_terms = false;
+    let failure = obtain(&rig, &rig.job(&["shop.example"]), &Steps::default()).await.unwrap_err();
+    assert_eq!((failure.kind, failure.remedy), (FailureKind::Terms, Remedy::Intervene));
+    assert!(failure.detail.contains("terms of service are not accepted: "), "{failure}");
+    assert_eq!(rig.pebble.accounts(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_external_binding_is_used_and_its_absence_and_falseness_are_named() {
+    let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let bindings = vec![("kid-1".to_owned(), key.to_owned())];
+    let mut rig = Rig::with(|settings| settings.bindings = bindings);
+    let job = rig.job(&["shop.example"]);
+    let failure = obtain(&rig, &job, &Steps::default()).await.unwrap_err();
+    assert_eq!((failure.kind, failure.remedy), (FailureKind::Account, Remedy::Intervene));
+    assert!(failure.detail.contains("[acme.eab]"), "{failure}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hmac");
+    rig.config.eab = Some(Eab { kid: "kid-1".to_owned(), hmac_key_file: file.clone() });
+    let failure = obtain(&rig, &job, &Steps::default()).await.unwrap_err();
+    assert!(failure.detail.contains("hmac_key_file"), "{failure}");
+    std::fs::write(&file, "not a key!").unwrap();
+    let failure = obtain(&rig, &job, &Steps::default()).await.unwrap_err();
+    assert!(failure.detail.ends_with("not a base64url key"), "{failure}");
+    std::fs::write(&file, "AAAA\n").unwrap();
+    let failure = obtain(&rig, &job, &Steps::default()).await.unwrap_err();
+    assert_eq!((failure.kind, failure.remedy), (FailureKind::Account, Remedy::Intervene));
+    assert_eq!(rig.pebble.accounts(), 0);
+
+    std::fs::write(&file, format!("{key}\n")).unwrap();
+    let issued = obtain(&rig, &job, &Steps::default()).await.unwrap();
+    assert_good(&rig, &job, &issued);
+    assert_eq!(rig.pebble.accounts(), 1);
+}

@@ -1,0 +1,182 @@
+//! Doubles of the vault and the store, and a record of what the issuer reported.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use keyward::base::Secret;
+use keyward::cert::challenge::BoxFuture;
+use keyward::cert::failure::Failure;
+use keyward::cert::failure::FailureKind;
+use keyward::cert::key::KeyAlgorithm;
+use keyward::cert::key::KeyHandle;
+use keyward::cert::key::KeyId;
+use keyward::cert::key::KeyUsage;
+use keyward::cert::key::SealedKey;
+use keyward::cert::ports::Book;
+use keyward::cert::ports::KeySource;
+use keyward::cert::ports::Progress;
+use keyward::cert::ports::RemoteSigning;
+use keyward::cert::ports::SecretSeal;
+use keyward::cert::ports::Shelf;
+use keyward::cert::ports::ToBeSigned;
+use rcgen::KeyPair;
+use rcgen::PublicKeyData as _;
+use rcgen::SigningKey as _;
+use tokio::sync::Notify;
+
+/// A book that forgets at the end of the test.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryBook(pub(crate) Mutex<HashMap<(Shelf, String), Vec<u8>>>);
+
+impl Book for MemoryBook {
+    fn get<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>> {
+        let value = self.0.lock().unwrap().get(&(shelf, name.to_owned())).cloned();
+        Box::pin(async { Ok(value) })
+    }
+
+    fn put<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        value: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        self.0.lock().unwrap().insert((shelf, name.to_owned()), value);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Keys and seals of a vault, in this process.
+#[derive(Default)]
+pub(crate) struct Vault {
+    keys: Mutex<HashMap<KeyId, Arc<KeyPair>>>,
+    /// Signatures made so far.
+    pub(crate) signatures: AtomicUsize,
+    /// Told when a request is about to be signed.
+    pub(crate) signing: Notify,
+    /// Refuses from now on.
+    pub(crate) broken: std::sync::atomic::AtomicBool,
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vault")
+    }
+}
+
+impl Vault {
+    pub(crate) fn make(&self, algorithm: KeyAlgorithm, usage: KeyUsage) -> KeyHandle {
+        let algorithm_of_rcgen = match algorithm {
+            KeyAlgorithm::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            KeyAlgorithm::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            KeyAlgorithm::Rsa2048 => panic!("the double makes no RSA keys"),
+        };
+        let pair = KeyPair::generate_for(algorithm_of_rcgen).unwrap();
+        let spki = pair.subject_public_key_info();
+        let id = KeyId::of_spki(&spki);
+        self.keys.lock().unwrap().insert(id, Arc::new(pair));
+        let sealed = SealedKey(Arc::from(&b"sealed"[..]));
+        KeyHandle { id, algorithm, usage, spki: spki.into(), sealed }
+    }
+}
+
+impl KeySource for Vault {
+    fn generate(
+        &self,
+        algorithm: KeyAlgorithm,
+        usage: KeyUsage,
+    ) -> BoxFuture<'_, Result<KeyHandle, Failure>> {
+        let handle = self.make(algorithm, usage);
+        Box::pin(async { Ok(handle) })
+    }
+}
+
+impl RemoteSigning for Vault {
+    fn sign_der(
+        &self,
+        key: &KeyHandle,
+        what: ToBeSigned,
+        message: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err("the vault is away".to_owned());
+        }
+        // As the real one: a site key signs requests, a CA key certificates.
+        match (key.usage, what) {
+            (KeyUsage::Tls, ToBeSigned::Csr) | (KeyUsage::InternalCa, ToBeSigned::Certificate) => {}
+            other => return Err(format!("{other:?} is refused")),
+        }
+        self.signing.notify_waiters();
+        self.signatures.fetch_add(1, Ordering::SeqCst);
+        let pair = self.keys.lock().unwrap().get(&key.id).cloned().ok_or("no such key")?;
+        pair.sign(message).map_err(|error| error.to_string())
+    }
+}
+
+impl SecretSeal for Vault {
+    fn seal<'a>(
+        &'a self,
+        label: &'a str,
+        secret: &'a [u8],
+    ) -> BoxFuture<'a, Result<Vec<u8>, Failure>> {
+        // No cipher, but nothing of the secret is readable and the label is bound.
+        let sealed: Vec<u8> =
+            label.bytes().chain([0]).chain(secret.iter().map(|byte| byte ^ 0x5a)).collect();
+        Box::pin(async { Ok(sealed) })
+    }
+
+    fn open<'a>(
+        &'a self,
+        label: &'a str,
+        sealed: &'a [u8],
+    ) -> BoxFuture<'a, Result<Secret<Vec<u8>>, Failure>> {
+        let opened = sealed
+            .strip_prefix(label.as_bytes())
+            .and_then(|rest| rest.strip_prefix(&[0]))
+            .map(|rest| Secret::new(rest.iter().map(|byte| byte ^ 0x5a).collect()))
+            .ok_or_else(|| Failure::new(FailureKind::Vault, "sealed under another label"));
+        Box::pin(async { opened })
+    }
+}
+
+/// What the issuer reported about its orders.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    pub(crate) opened: Mutex<Vec<String>>,
+    pub(crate) lost: AtomicUsize,
+    /// Told when an order was stored; the issuer then waits for ever if `hold` is set.
+    pub(crate) stored: Notify,
+    pub(crate) hold: bool,
+}
+
+impl Steps {
+    /// The newest order.
+    pub(crate) fn order(&self) -> Option<String> {
+        self.opened.lock().unwrap().last().cloned()
+    }
+}
+
+impl Progress for Steps {
+    fn order_opened<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            self.opened.lock().unwrap().push(url.to_owned());
+            self.stored.notify_one();
+            if self.hold {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.lost.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
+    }
+}
