@@ -19,4 +19,5 @@ mod refusals;
 mod renewal;
 mod resume;
 mod rig;
+mod rude;
 mod solver;

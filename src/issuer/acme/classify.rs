@@ -200,7 +200,7 @@ pub(super) fn is_bad_nonce(error: &Error) -> bool {
 /// A text from outside in one line of bounded length, without control characters.
 pub(super) fn clean(text: &str) -> String {
     let mut line = String::new();
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || reorders(c)) {
         if word.is_empty() {
             continue;
         }
@@ -216,5 +216,134 @@ pub(super) fn clean(text: &str) -> String {
             line
         }
         None => line,
+    }
+}
+
+/// Whether the character changes the order or the width of its neighbours unseen.
+const fn reorders(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_000_000);
+
+    fn refused(status: u16, retry_after: Option<u64>, body: &str) -> Failure {
+        let refusal = Refusal {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: retry_after.map(RetryAfter::Seconds),
+            problem: serde_json::from_str(body).ok(),
+        };
+        request(&Error::Other(Box::new(CaError::Refused(Box::new(refusal)))), NOW)
+    }
+
+    fn typed(name: &str) -> String {
+        format!(r#"{{"type": "urn:ietf:params:acme:error:{name}", "detail": "because"}}"#)
+    }
+
+    #[test]
+    fn every_problem_type_has_its_kind() {
+        use FailureKind as K;
+        for (name, kind) in [
+            ("accountDoesNotExist", K::Account),
+            ("alreadyReplaced", K::AlreadyReplaced),
+            ("alreadyRevoked", K::Refused),
+            ("badCSR", K::Refused),
+            ("badNonce", K::CaFault),
+            ("badPublicKey", K::Refused),
+            ("badRevocationReason", K::Refused),
+            ("badSignatureAlgorithm", K::Account),
+            ("caa", K::Caa),
+            ("connection", K::Connection),
+            ("dns", K::Dns),
+            ("externalAccountRequired", K::Account),
+            ("incorrectResponse", K::ChallengeFailed),
+            ("invalidContact", K::Account),
+            ("invalidProfile", K::Refused),
+            ("malformed", K::Refused),
+            ("orderNotReady", K::CaFault),
+            ("rateLimited", K::RateLimited),
+            ("rejectedIdentifier", K::Rejected),
+            ("serverInternal", K::CaFault),
+            ("tls", K::Connection),
+            ("unauthorized", K::Account),
+            ("unsupportedContact", K::Account),
+            ("unsupportedIdentifier", K::Rejected),
+            ("userActionRequired", K::Terms),
+            ("unheardOf", K::Refused),
+        ] {
+            let failure = refused(400, None, &typed(name));
+            assert_eq!(failure.kind, kind, "{name}");
+            assert_eq!(failure.remedy, kind.usual_remedy(), "{name}");
+            assert_eq!(failure.detail, "because");
+        }
+        let proof: Problem = serde_json::from_str(&typed("unauthorized")).unwrap();
+        assert_eq!(problem(&proof, During::Challenge).kind, K::ChallengeFailed);
+        let unknown: Problem = serde_json::from_str(&typed("unheardOf")).unwrap();
+        assert_eq!(problem(&unknown, During::Challenge).kind, K::ChallengeFailed);
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_within_bounds_and_not_where_only_a_person_helps() {
+        let after = |seconds: u64| {
+            let failure = refused(429, Some(seconds), &typed("rateLimited"));
+            assert_eq!(failure.kind, FailureKind::RateLimited);
+            failure.remedy
+        };
+        let at = |seconds: u64| Remedy::RetryAfter(NOW.plus(Duration::from_secs(seconds)));
+        assert_eq!(after(3600), at(3600));
+        assert_eq!(after(0), at(1));
+        assert_eq!(after(u64::MAX), at(7 * 24 * 3600));
+        assert_eq!(refused(429, None, &typed("rateLimited")).remedy, Remedy::Retry);
+        assert_eq!(refused(403, Some(9), &typed("caa")).remedy, at(9));
+        let rejected = refused(403, Some(9), &typed("rejectedIdentifier"));
+        assert_eq!(rejected.remedy, Remedy::Intervene);
+    }
+
+    #[test]
+    fn without_a_document_the_status_speaks() {
+        for (status, kind, remedy) in [
+            (503, FailureKind::CaFault, Remedy::RetryAfter(NOW.plus(Duration::from_secs(30)))),
+            (429, FailureKind::RateLimited, Remedy::RetryAfter(NOW.plus(Duration::from_secs(30)))),
+            (404, FailureKind::Refused, Remedy::Intervene),
+        ] {
+            let failure = refused(status, Some(30), "<html>busy</html>");
+            assert_eq!((failure.kind, failure.remedy), (kind, remedy), "{status}");
+            assert!(failure.detail.contains(&status.to_string()), "{failure}");
+        }
+        // A type nobody knows under a status everybody knows.
+        assert_eq!(refused(503, None, &typed("unheardOf")).kind, FailureKind::CaFault);
+    }
+
+    #[test]
+    fn subproblems_name_the_subject_and_a_compound_takes_the_kind_of_its_part() {
+        let body = r#"{"type": "urn:ietf:params:acme:error:compound", "detail": "some refused",
+            "subproblems": [{"type": "urn:ietf:params:acme:error:caa", "detail": "CAA says no",
+                             "identifier": {"type": "dns", "value": "b.example"}}]}"#;
+        let failure = refused(403, None, body);
+        assert_eq!(failure.kind, FailureKind::Caa);
+        assert_eq!(failure.detail, "some refused: CAA says no");
+        assert_eq!(failure.subject, Some(Identifier::parse("b.example").unwrap()));
+    }
+
+    #[test]
+    fn text_from_outside_is_one_clean_line_of_bounded_length() {
+        assert_eq!(clean("a\n\tb\u{1b}[31m  c\u{202e}d\u{0}"), "a b [31m c d");
+        let long = clean(&"\u{e9}".repeat(10_000));
+        assert_eq!(long.chars().count(), bounds::FAILURE_TEXT + 3);
+        let body = r#"{"type": "urn:ietf:params:acme:error:dns", "detail": "x\u001b]0;y\u0007"}"#;
+        assert_eq!(refused(400, None, body).detail, "x ]0;y");
+    }
+
+    #[test]
+    fn errors_without_an_answer_are_told_apart() {
+        let wrapped = |error: CaError| request(&Error::Other(Box::new(error)), NOW).kind;
+        assert_eq!(wrapped(CaError::Deadline), FailureKind::Unreachable);
+        assert_eq!(wrapped(CaError::Transport("gone".to_owned())), FailureKind::Unreachable);
+        assert_eq!(wrapped(CaError::TooLarge), FailureKind::CaFault);
+        assert_eq!(request(&Error::Str("no order URL"), NOW).kind, FailureKind::CaFault);
+        assert_eq!(request(&Error::KeyRejected, NOW).kind, FailureKind::Account);
     }
 }
