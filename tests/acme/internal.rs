@@ -80,8 +80,21 @@ async fn its_chain_is_accepted_by_rustls_and_by_openssl() {
         verify(&root.to_pem(), &issued, job.spec.names());
         openssl_accepts(&root, &issued);
     }
-    let root = ca.root().await.unwrap().leaf().unwrap();
+    let root = ca.root().await.unwrap();
+    let issued = house.obtain(&ca, &house.job(&["nas.internal"], KeyAlgorithm::P256)).await;
+    assert_eq!(path_length(&root.certificates()[0]), None);
+    assert_eq!(path_length(&issued.chain.certificates()[1]), Some(0));
+    let root = root.leaf().unwrap();
     assert_eq!(root.issuer, "CN=keyward internal CA nas");
+}
+
+/// How many intermediates may stand below this CA certificate.
+fn path_length(der: &[u8]) -> Option<u32> {
+    use x509_parser::prelude::FromDer as _;
+    let (_, certificate) = x509_parser::prelude::X509Certificate::from_der(der).unwrap();
+    let constraints = certificate.basic_constraints().unwrap().unwrap();
+    assert!(constraints.critical && constraints.value.ca);
+    constraints.value.path_len_constraint
 }
 
 fn openssl_accepts(root: &Chain, issued: &Issued) {
