@@ -1,8 +1,19 @@
 //! The account: one over restarts, another when the CA has forgotten it, with an external
 //! binding, with terms, with contacts that change.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use http_body_util::Full;
+use instant_acme::BodyWrapper;
+use instant_acme::BytesResponse;
+use instant_acme::HttpClient;
 use keyward::cert::failure::FailureKind;
 use keyward::cert::failure::Remedy;
+use keyward::cert::ports::SecretSeal as _;
 use keyward::config::Eab;
 
 use crate::doubles::Steps;
@@ -94,4 +105,61 @@ async fn an_external_binding_is_used_and_its_absence_and_falseness_are_named() {
     let issued = obtain(&rig, &job, &Steps::default()).await.unwrap();
     assert_good(&rig, &job, &issued);
     assert_eq!(rig.pebble.accounts(), 1);
+}
+
+/// instant-acme's way to Pebble that is not keyward's, to act behind the issuer's back.
+struct BehindItsBack(Arc<Rig>);
+
+impl HttpClient for BehindItsBack {
+    fn request(
+        &self,
+        request: http::Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let rig = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let line = format!("{} {}", parts.method, parts.uri.path());
+            let headers = "Content-Type: application/jose+json\r\n";
+            let answer = rig.pebble.ask(&line, headers, &body).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let mut lines = head.lines();
+            let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+            let mut response = http::Response::builder().status(status);
+            for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+                response = response.header(name, value);
+            }
+            let body = Full::new(Bytes::from(body.to_owned()));
+            Ok(BytesResponse::from(response.body(body).unwrap()))
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deactivated_account_is_replaced_once() {
+    let rig = Arc::new(Rig::new());
+    let issuer = rig.issuer();
+    obtain_by(&issuer, &rig.job(&["shop.example"]), &Steps::default()).await.unwrap();
+    let held = rig.book.0.lock().unwrap().values().next().cloned().unwrap();
+    let text = String::from_utf8_lossy(&held).into_owned();
+    let start = text.find("https://").unwrap();
+    let url: String = text[start..].chars().take_while(|c| !c.is_control()).collect();
+    let label = rig.config.directory.as_bytes();
+    let at = held.windows(label.len()).position(|part| part == label).unwrap();
+    let key = rig.vault.open(&rig.config.directory, &held[at..]).await.unwrap();
+    let account = instant_acme::Account::builder_with_http(Box::new(BehindItsBack(rig.clone())))
+        .from_parts(
+            url,
+            rustls::pki_types::PrivatePkcs8KeyDer::from(key.expose().as_slice()),
+            rig.config.directory.clone(),
+        )
+        .await
+        .unwrap();
+    account.deactivate().await.unwrap();
+
+    let job = rig.job(&["shop.example"]);
+    let steps = Steps::default();
+    let issued = obtain_by(&issuer, &job, &steps).await.unwrap();
+    assert_good(&rig, &job, &issued);
+    assert_eq!(rig.pebble.accounts(), 2);
 }

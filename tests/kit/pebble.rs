@@ -284,6 +284,17 @@ impl Pebble {
 
     /// The body of a 200 from one of Pebble's ports.
     fn exchange(&self, port: u16, method: &str, path: &str, body: &str) -> Option<String> {
+        let answer = self.talk(port, &format!("{method} {path}"), "", body.as_bytes())?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        (head.split(' ').nth(1)? == "200").then(|| body.to_owned())
+    }
+
+    /// One request to the ACME port, with further header lines; the answer as it comes.
+    pub(crate) fn ask(&self, request: &str, headers: &str, body: &[u8]) -> Option<String> {
+        self.talk(self.ports.directory, request, headers, body)
+    }
+
+    fn talk(&self, port: u16, request: &str, headers: &str, body: &[u8]) -> Option<String> {
         let mut roots = rustls::RootCertStore::empty();
         for root in keyward::cert::chain::Chain::from_pem(&std::fs::read(self.ca_root()).ok()?)
             .expect("the kit's own root")
@@ -301,17 +312,16 @@ impl Pebble {
         let socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
         socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         let mut stream = rustls::StreamOwned::new(tls, socket);
-        let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nUser-Agent: kit\r\n\
-             Content-Length: {length}\r\n\r\n"
+            "{request} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: kit\r\n{headers}\
+             Content-Length: {}\r\n\r\n",
+            body.len()
         );
         stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(body.as_bytes()).ok()?;
+        stream.write_all(body).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        (head.split(' ').nth(1)? == "200").then(|| body.to_owned())
+        Some(answer)
     }
 }
 

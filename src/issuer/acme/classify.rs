@@ -21,7 +21,7 @@ use crate::cert::failure::Remedy;
 use crate::cert::identifier::Identifier;
 
 /// The longest wait that is taken from a CA: Let's Encrypt's slowest bucket fills in a week.
-const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What was being done when the problem came: `unauthorized` means the account in one case and
 /// the proof in the other.

@@ -31,6 +31,7 @@ use crate::cert::challenge::ChallengeType;
 use crate::cert::challenge::Presented;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
+use crate::cert::failure::Remedy;
 use crate::cert::identifier::Identifier;
 use crate::cert::ports::Job;
 use crate::cert::ports::Progress;
@@ -332,12 +333,21 @@ impl Drive<'_> {
             if order.state().status != status {
                 return Ok(());
             }
-            let wanted = take_hint(&self.hint).map(|hint| hint.delay(self.options.clock.now()));
+            let wanted = take_hint(&self.hint)
+                .map(|hint| hint.delay(self.options.clock.now()).min(classify::LONGEST_WAIT));
             // At least our own pause, whatever the CA allows.
             let now_pause = wanted.unwrap_or(pause).max(pause);
             if Instant::now() + now_pause > deadline {
                 let detail = format!("the CA did not finish within {} seconds", limit.as_secs());
-                return Err(Failure::new(FailureKind::Lapsed, detail).into());
+                let failure = Failure::new(FailureKind::Lapsed, detail);
+                return Err(match wanted {
+                    // The CA itself said that it takes longer.
+                    Some(wanted) => {
+                        let until = self.options.clock.now().plus(wanted);
+                        failure.with_remedy(Remedy::RetryAfter(until)).into()
+                    }
+                    None => failure.into(),
+                });
             }
             tokio::time::sleep(now_pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
