@@ -7,6 +7,7 @@ use std::time::Duration;
 use keyward::base::Clock as _;
 use keyward::base::ManualClock;
 use keyward::base::SystemClock;
+use keyward::base::Timestamp;
 use keyward::cert::chain::Chain;
 use keyward::cert::failure::FailureKind;
 use keyward::cert::identifier::Identifier;
@@ -153,6 +154,23 @@ async fn the_root_stays_over_restarts_and_the_intermediate_changes_at_half_of_it
     // Nine years and some on, a new intermediate would outlive the root: a new root.
     house.clock.advance(day * 365 * 9);
     assert_ne!(ca.root().await.unwrap(), root);
+}
+
+#[tokio::test]
+async fn a_clock_that_wakes_up_in_1970_changes_no_root() {
+    let house = House::new();
+    let now = house.clock.now();
+    let root = house.ca().root().await.unwrap();
+    let ca = house.ca();
+    let job = house.job(&["nas.internal"], KeyAlgorithm::P256);
+    house.clock.set(Timestamp::from_unix(60));
+    let first = house.obtain(&ca, &job).await;
+    let second = house.obtain(&ca, &job).await;
+    assert_eq!(first.chain.certificates()[1], second.chain.certificates()[1]);
+    house.clock.set(now);
+    let third = house.obtain(&ca, &job).await;
+    verify(&root.to_pem(), &third, job.spec.names());
+    assert_eq!(ca.root().await.unwrap(), root);
 }
 
 #[tokio::test]

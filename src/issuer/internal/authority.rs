@@ -60,12 +60,15 @@ impl Authority {
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
         let validity = self.intermediate.validity;
         let half = validity.not_before.plus(validity.life() / 2);
-        self.root.validity.contains(now) && validity.contains(now) && now < half
+        self.root_outlives(now) && validity.contains(now) && now < half
     }
 
-    /// Whether the root is good at `until`, the end of an intermediate to be signed.
+    /// Whether the root is still good at `until`, the end of an intermediate to be signed.
+    ///
+    /// Its beginning does not matter: a machine that boots with its clock in 1970 must not make a
+    /// root that nobody trusts.
     pub(super) fn root_outlives(&self, until: Timestamp) -> bool {
-        self.root.validity.contains(until)
+        until <= self.root.validity.not_after
     }
 
     /// The stored form.
