@@ -165,24 +165,6 @@ pub fn hang_up(socket: BorrowedFd<'_>) {
     let _already = nix::sys::socket::shutdown(socket.as_raw_fd(), Shutdown::Both);
 }
 
-/// Waits until one of `sockets` has a frame or its peer is gone; says which are ready.
-///
-/// # Errors
-/// Whatever `poll` says; an interrupted wait counts as nothing ready.
-pub fn wait_ready(sockets: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> =
-        sockets.iter().map(|socket| PollFd::new(*socket, PollFlags::POLLIN)).collect();
-    let timeout = match timeout {
-        None => PollTimeout::NONE,
-        Some(time) => PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX),
-    };
-    match nix::poll::poll(&mut polled, timeout) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    Ok(polled.iter().map(|fd| fd.any().unwrap_or(false)).collect())
-}
-
 /// Waits until the peer of `socket` is gone, whatever frames lie unread.
 ///
 /// # Errors

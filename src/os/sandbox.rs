@@ -142,7 +142,6 @@ const COMPUTING: &[libc::c_long] = &[
     libc::SYS_sendto,
     libc::SYS_sendmsg,
     libc::SYS_close,
-    libc::SYS_ppoll,
     libc::SYS_futex,
     libc::SYS_munmap,
     libc::SYS_mremap,
@@ -155,8 +154,6 @@ const COMPUTING: &[libc::c_long] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_rt_sigprocmask,
     libc::SYS_restart_syscall,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];

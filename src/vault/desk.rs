@@ -84,8 +84,9 @@ impl Room {
 }
 
 /// Serves one channel.
-pub(super) struct Desk {
-    room: Arc<Room>,
+pub(super) struct Desk<'r> {
+    /// Borrowed: a count of owners would be written to by every core at every request.
+    room: &'r Room,
     role: Role,
     /// Number of the last request: numbers only grow.
     newest: u64,
@@ -95,8 +96,8 @@ pub(super) struct Desk {
     out: Vec<u8>,
 }
 
-impl Desk {
-    pub(super) fn new(room: Arc<Room>, role: Role, newest: u64) -> Self {
+impl<'r> Desk<'r> {
+    pub(super) fn new(room: &'r Room, role: Role, newest: u64) -> Self {
         Self {
             room,
             role,
@@ -152,7 +153,7 @@ impl Desk {
     }
 
     fn decide(&mut self, id: u64, request: &Request<'_>) -> Result<(), (Refusal, String)> {
-        let room = Arc::clone(&self.room);
+        let room = self.room;
         match request {
             // Not admitted by any role.
             Request::Hello { .. } => Err((Refusal::Purpose, "a second hello".to_owned())),

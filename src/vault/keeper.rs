@@ -99,16 +99,16 @@ pub fn serve_keeper() -> ExitCode {
 
 fn keep() -> u8 {
     sandbox::ignore_group_signals();
+    let _unnamed = nix::sys::prctl::set_name(c"keyward-keeper");
     let mut arguments = std::env::args_os().skip(2);
     let source = match (arguments.next(), arguments.next(), arguments.next()) {
         (Some(kind), Some(path), None) => MasterKeySource::from_arguments(&kind, path),
         _ => None,
     };
-    let Some(source) = source else { return status::USAGE };
+    let Some(mut source) = source else { return status::USAGE };
     let Ok(main) = descriptors::take_stdin() else { return status::SYSTEM };
-    if descriptors::close_all_but(&main).is_err() {
-        return status::SYSTEM;
-    }
+    // A kernel without `close_range` leaves what main forgot to close on exec: nothing of its own.
+    let _older_kernel = descriptors::close_all_but(&main);
     let main = Arc::new(main);
     let child: Arc<Mutex<Option<Pid>>> = Arc::default();
     let watched = (Arc::clone(&main), Arc::clone(&child));
@@ -135,10 +135,12 @@ fn keep() -> u8 {
         } else {
             next_pause(pause)
         };
-        // The first restart after a long life is immediate. The watcher ends a pause with main.
-        if !pause.is_zero() && descriptors::wait_ready(&[], Some(pause)).is_err() {
-            return status::SYSTEM;
+        // A key file that vanishes later must not be replaced: nothing sealed would open again.
+        if let MasterKeySource::CreateIfMissing(path) = source {
+            source = MasterKeySource::File(path);
         }
+        // The first restart after a long life is immediate. The watcher ends a pause with main.
+        sleep(pause);
     }
 }
 
@@ -150,6 +152,11 @@ fn next_pause(pause: Duration) -> Duration {
 #[expect(clippy::disallowed_methods, reason = "there is no runtime in the keeper")]
 fn now() -> std::time::Instant {
     std::time::Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is no runtime in the keeper")]
+fn sleep(pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 fn run_one(

@@ -1,8 +1,10 @@
 //! Where the master key comes from, read once by the vault before it walls itself in.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
 use std::io;
 use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -73,13 +75,14 @@ pub enum MasterKeyError {
 }
 
 impl MasterKeySource {
-    /// As two arguments of a command line.
+    /// As two arguments of a command line. The path is made absolute: the vault runs elsewhere.
     pub fn to_arguments(&self) -> [OsString; 2] {
         let (kind, path) = match self {
             Self::File(path) => ("file", path),
             Self::Credential(path) => ("credential", path),
             Self::CreateIfMissing(path) => ("create", path),
         };
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         [kind.into(), path.into()]
     }
 
@@ -106,7 +109,7 @@ impl MasterKeySource {
                 Err(MasterKeyError::Read { source, .. })
                     if source.kind() == io::ErrorKind::NotFound =>
                 {
-                    Ok((create(path)?, true))
+                    create(path)
                 }
                 other => Ok((other?, false)),
             },
@@ -151,12 +154,27 @@ fn parse(bytes: &[u8]) -> Option<Secret<[u8; MASTER_KEY]>> {
     Some(Secret::new(*key))
 }
 
-fn create(path: &Path) -> Result<Secret<[u8; MASTER_KEY]>, MasterKeyError> {
+fn create(path: &Path) -> Result<(Secret<[u8; MASTER_KEY]>, bool), MasterKeyError> {
     let mut key = Zeroizing::new([0; MASTER_KEY]);
     ring::rand::SystemRandom::new().fill(&mut *key).map_err(|_| MasterKeyError::Random)?;
-    disk::replace(path, &*key, 0o400)
-        .map_err(|source| MasterKeyError::Create { path: path.to_owned(), source })?;
-    Ok(Secret::new(*key))
+    let failed = |source| MasterKeyError::Create { path: path.to_owned(), source };
+    let parent = path.parent().unwrap_or_else(|| Path::new("/"));
+    DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    // Written whole under a name of its own and then linked, which never replaces a file: two
+    // programs that start at once must not each seal under a key of their own.
+    let aside = parent.join(format!(".master.{}", std::process::id()));
+    let made = disk::replace(&aside, &*key, 0o400)
+        .and_then(|()| std::fs::hard_link(&aside, path))
+        .and_then(|()| disk::sync_directory(parent));
+    // It is linked now, or of no use.
+    let _absent = std::fs::remove_file(&aside);
+    match made {
+        Ok(()) => Ok((Secret::new(*key), true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((read(path, true)?, false))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 #[cfg(test)]
@@ -223,14 +241,29 @@ mod tests {
     }
 
     #[test]
+    fn of_many_that_make_the_key_at_once_one_wins_and_all_have_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vault/master.key");
+        let first = create(&path).unwrap();
+        assert!(first.1);
+        // The second one also found no file when it looked.
+        let second = create(&path).unwrap();
+        assert!(!second.1);
+        assert_eq!(first.0.expose(), second.0.expose());
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_source_survives_the_command_line() {
         for source in [
-            MasterKeySource::File("a".into()),
-            MasterKeySource::Credential("b c".into()),
+            MasterKeySource::File("/a".into()),
+            MasterKeySource::Credential("/b c".into()),
             MasterKeySource::CreateIfMissing("/d".into()),
         ] {
             let [kind, path] = source.to_arguments();
             assert_eq!(MasterKeySource::from_arguments(&kind, path), Some(source));
         }
+        let [_, path] = MasterKeySource::File("here".into()).to_arguments();
+        assert!(Path::new(&path).is_absolute());
     }
 }

@@ -202,14 +202,14 @@ impl Sealer {
         Ok((content, body))
     }
 
-    fn record_key(&self, epoch: u32, salt: &[u8]) -> Result<aead::LessSafeKey, SealError> {
+    fn record_key(&self, epoch: u32, salt: &[u8]) -> Result<Wiped<aead::LessSafeKey>, SealError> {
         let mut kek = Zeroizing::new([0; 32]);
         derive(&self.master, &[b"kek", &epoch.to_le_bytes()], &mut *kek)?;
         let record = Wiped::new(hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(&*kek));
         let mut dek = Zeroizing::new([0; 32]);
         derive(&record, &[b"dek"], &mut *dek)?;
         let key = aead::UnboundKey::new(&aead::AES_256_GCM, &*dek);
-        key.map(aead::LessSafeKey::new).map_err(|_| SealError::Crypto)
+        key.map(|key| Wiped::new(aead::LessSafeKey::new(key))).map_err(|_| SealError::Crypto)
     }
 }
 

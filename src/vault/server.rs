@@ -54,6 +54,8 @@ pub fn serve_vault() -> ExitCode {
 
 fn serve() -> u8 {
     sandbox::ignore_group_signals();
+    // Started through /proc/self/exe, it would be called `exe`; a failure costs the name only.
+    let _unnamed = nix::sys::prctl::set_name(c"keyward-vault");
     // A panic in any thread is a fault of the vault; its message might quote what it worked on.
     std::panic::set_hook(Box::new(|_| sandbox::exit_now(status::FAULT)));
     let mut arguments = std::env::args_os().skip(2);
@@ -66,6 +68,8 @@ fn serve() -> u8 {
     if descriptors::silence_stderr().is_err() {
         return status::SYSTEM;
     }
+    // Asked now: the last wall forbids even that.
+    let pid = std::process::id();
     let mut walls = walls::raise_first(&control);
     let loaded = source.load();
     let mut frame = vec![0; bounds::VAULT_FRAME + 1];
@@ -116,8 +120,8 @@ fn serve() -> u8 {
     gate.ready.wait();
     walls.push(walls::raise_last());
     gate.open.wait();
-    let mut desk = Desk::new(room, Role::Control, hello.id);
-    if welcome(&control, hello.id, created, &walls).is_ok() {
+    let mut desk = Desk::new(&room, Role::Control, hello.id);
+    if welcome(&control, hello.id, pid, created, &walls).is_ok() {
         desk.serve(control.as_fd());
     }
     // The other threads sit in a receive: they end with the process, not before it.
@@ -136,7 +140,7 @@ impl Gate {
     }
 }
 
-fn serve_worker(room: &Arc<Room>, gate: &Gate, role: Role, socket: &OwnedFd, core: Option<usize>) {
+fn serve_worker(room: &Room, gate: &Gate, role: Role, socket: &OwnedFd, core: Option<usize>) {
     if let Some(core) = core {
         // Not permitted everywhere; the thread then runs where the kernel likes.
         let _unpinned = affinity::bind_thread(core);
@@ -147,7 +151,7 @@ fn serve_worker(room: &Arc<Room>, gate: &Gate, role: Role, socket: &OwnedFd, cor
     }
     gate.ready.wait();
     gate.open.wait();
-    Desk::new(Arc::clone(room), role, 0).serve(socket.as_fd());
+    Desk::new(room, role, 0).serve(socket.as_fd());
 }
 
 struct Hello {
@@ -178,6 +182,7 @@ fn receive_hello(control: &OwnedFd, frame: &mut [u8]) -> Result<Hello, u8> {
 fn welcome(
     control: &OwnedFd,
     id: u64,
+    pid: u32,
     created: bool,
     walls: &[WallReport],
 ) -> Result<(), std::io::Error> {
@@ -196,7 +201,7 @@ fn welcome(
             (wall, standing, text.get(..bounds::VAULT_TEXT).unwrap_or(text))
         })
         .collect();
-    let reply = Reply::Welcome { pid: std::process::id(), created, walls };
+    let reply = Reply::Welcome { pid, created, walls };
     reply.encode(id, &mut out).map_err(std::io::Error::other)?;
     descriptors::send(control.as_fd(), &out)
 }
