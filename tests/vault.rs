@@ -118,6 +118,14 @@ fn a_request_is_signed_for_the_very_key_only() {
     }
 }
 
+/// What an issuer signs of some certificate.
+fn tbs_certificate() -> Vec<u8> {
+    use x509_parser::prelude::FromDer;
+    let some = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(some.cert.der()).unwrap();
+    parsed.tbs_certificate.as_ref().to_vec()
+}
+
 #[test]
 fn nothing_is_signed_that_is_not_what_it_is_said_to_be() {
     let house = House::new();
@@ -129,12 +137,18 @@ fn nothing_is_signed_that_is_not_what_it_is_said_to_be() {
     let info = request_info(&vault, &tls);
     let client: Vec<u8> =
         [&[b' '; 64][..], b"TLS 1.3, client CertificateVerify\0", &[1; 32]].concat();
+    let mut no_space = verify13.clone();
+    no_space[63] = b'!';
+    let tbs = tbs_certificate();
     let mut secp521 = exchange.clone();
     secp521[66] = 25;
     let mut short_point = exchange.clone();
     short_point.pop();
     let longer = [&info[..], &[0]].concat();
-    let refused: [(&KeyHandle, Purpose, &[u8]); 15] = [
+    let refused: [(&KeyHandle, Purpose, &[u8]); 18] = [
+        (&tls, Purpose::Tls13, &no_space),
+        (&tls, Purpose::InternalCaTbs, &tbs),
+        (&ca, Purpose::Csr, &tbs),
         (&tls, Purpose::Tls13, b"anything at all"),
         (&tls, Purpose::Tls13, b""),
         (&tls, Purpose::Tls13, &client),
@@ -155,7 +169,8 @@ fn nothing_is_signed_that_is_not_what_it_is_said_to_be() {
         let signed = vault.sign(key, purpose, Scheme::EcdsaP256Sha256, message);
         assert!(matches!(signed, Err(VaultError::Purpose(_))), "{number}: {signed:?}");
     }
-    assert_eq!(vault.ping().unwrap().refusals, 15);
+    assert!(vault.sign(&ca, Purpose::InternalCaTbs, Scheme::EcdsaP256Sha256, &tbs).is_ok());
+    assert_eq!(vault.ping().unwrap().refusals, 18);
     // Refusing is not dying.
     assert_eq!(vault.status().restarts, 0);
 }
