@@ -364,6 +364,45 @@ fn without_a_keeper_the_vault_serves_on_and_its_end_is_told() {
 }
 
 #[test]
+fn signals_for_the_whole_group_are_left_to_main() {
+    let house = House::new();
+    let vault = house.vault(0);
+    let status = vault.status();
+    for pid in [status.pid, status.keeper_pid.unwrap()] {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+        for signal in ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] {
+            nix::sys::signal::kill(pid, signal.parse::<nix::sys::signal::Signal>().unwrap())
+                .unwrap();
+        }
+    }
+    vault_common::pause(Duration::from_millis(100));
+    let after = vault.status();
+    assert_eq!((after.pid, after.keeper_pid), (status.pid, status.keeper_pid));
+    assert!(after.figures.is_some());
+}
+
+#[test]
+fn two_threads_bound_to_one_channel_are_both_served() {
+    use keyward::cert::ports::Signers as _;
+    let house = House::new();
+    let vault = house.vault(1);
+    let key = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Tls).unwrap();
+    let message = certificate_verify(32);
+    let sign = || vault.sign(&key, Purpose::Tls13, Scheme::EcdsaP256Sha256, &message).unwrap();
+    vault.bind_worker(0, None);
+    verify(&key, Scheme::EcdsaP256Sha256, &message, &sign());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            vault.bind_worker(0, None);
+            verify(&key, Scheme::EcdsaP256Sha256, &message, &sign());
+        });
+    });
+    verify(&key, Scheme::EcdsaP256Sha256, &message, &sign());
+    let error = Vault::start(house.options(1000)).unwrap_err();
+    assert!(matches!(error, VaultError::TooManyWorkers { workers: 1000, .. }), "{error}");
+}
+
+#[test]
 fn a_vault_that_somebody_else_started_is_used_the_same_way() {
     let house = House::new();
     let (ours, mut child) = vault_common::raw_vault(&house);

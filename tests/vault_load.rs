@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use keyward::base::bounds::VAULT_SHORT_LIFE;
 use keyward::cert::chain::Chain;
 use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::key::KeyUsage;
@@ -123,6 +124,7 @@ fn a_key_that_is_not_the_certificates_is_refused() {
 #[test]
 fn killing_the_vault_under_load_costs_no_handshake() {
     const WORKERS: usize = 3;
+    const KILLS: u64 = 4;
     let house = House::new();
     let vault = house.vault(WORKERS);
     let mut events = vault.events().unwrap();
@@ -143,8 +145,9 @@ fn killing_the_vault_under_load_costs_no_handshake() {
                 }
             });
         }
-        for _ in 0..5 {
-            vault_common::pause(Duration::from_millis(300));
+        for _ in 0..KILLS {
+            // Longer than a short life, which would be followed by a pause.
+            vault_common::pause(VAULT_SHORT_LIFE + Duration::from_millis(100));
             vault_common::kill(vault.status().pid);
             let killed = vault_common::now();
             let before = done.load(Ordering::Relaxed);
@@ -164,7 +167,7 @@ fn killing_the_vault_under_load_costs_no_handshake() {
     println!("{done} handshakes, {failed} failed, recovered within {longest:?}");
     assert!(longest < Duration::from_secs(1), "recovered after {longest:?}");
     assert_eq!(failed, 0);
-    assert_eq!(vault.status().restarts, 5);
+    assert_eq!(vault.status().restarts, KILLS);
 }
 
 #[test]

@@ -107,6 +107,10 @@ fn keep() -> u8 {
     };
     let Some(mut source) = source else { return status::USAGE };
     let Ok(main) = descriptors::take_stdin() else { return status::SYSTEM };
+    // Main runs under the same user: it must not be able to make this process read the key.
+    if sandbox::forbid_dumps().is_err() {
+        return status::SYSTEM;
+    }
     // A kernel without `close_range` leaves what main forgot to close on exec: nothing of its own.
     let _older_kernel = descriptors::close_all_but(&main);
     let main = Arc::new(main);
