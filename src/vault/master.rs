@@ -51,7 +51,8 @@ pub enum MasterKeyError {
     },
     /// Others may read it.
     #[error(
-        "master key file {path} has mode {mode:03o}: others than its owner may use it (try chmod 400)"
+        "master key file {path} has mode {mode:03o}: others than its owner may use it \
+         (try chmod 400)"
     )]
     Open {
         /// The file.
@@ -61,7 +62,8 @@ pub enum MasterKeyError {
     },
     /// It is something else.
     #[error(
-        "master key file {path} has {len} bytes: expected 32 raw octets, 64 hexadecimal digits, or base64 of 32 octets"
+        "master key file {path} has {len} bytes: expected 32 raw octets, \
+         64 hexadecimal digits, or base64 of 32 octets"
     )]
     Content {
         /// The file.

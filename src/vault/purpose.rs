@@ -134,3 +134,33 @@ fn is_request_for(key: &KeyId, message: &[u8]) -> bool {
 fn is_tbs_certificate(message: &[u8]) -> bool {
     matches!(TbsCertificate::from_der(message), Ok(([], _)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_for_no_purpose(
+            message in proptest::collection::vec(any::<u8>(), 0..400),
+            usage in prop_oneof![Just(KeyUsage::Tls), Just(KeyUsage::InternalCa)],
+        ) {
+            for purpose in PURPOSES {
+                let checked =
+                    purpose.check(&KeyId([0; 32]), usage, Scheme::EcdsaP256Sha256, &message);
+                prop_assert!(checked.is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn tls_1_3_signs_with_no_old_padding() {
+        let message = [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[1; 32]].concat();
+        let check = |scheme| Purpose::Tls13.check(&KeyId([0; 32]), KeyUsage::Tls, scheme, &message);
+        assert_eq!(check(Scheme::RsaPssSha256), Ok(()));
+        let scheme = Scheme::RsaPkcs1Sha256;
+        assert_eq!(check(scheme), Err(NotThis::Scheme { scheme, purpose: Purpose::Tls13 }));
+    }
+}
