@@ -1,0 +1,9 @@
+//! The packaged service under a real systemd: installed, started, reloaded, hurt and restarted, the
+//! way a machine at a provider does it. See `rig` for how.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+mod faults;
+mod life;
+mod place;
+mod ports;
+mod rig;

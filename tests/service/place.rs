@@ -1,0 +1,83 @@
+//! What the service is allowed to be: its user, its capabilities, its files, its master key.
+
+use crate::rig::Machine;
+use crate::rig::WELCOME;
+
+/// The value of a field of /proc/PID/status.
+fn status(machine: &Machine, pid: &str, field: &str) -> String {
+    let text = machine.must(&["cat", &format!("/proc/{pid}/status")]);
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+    line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Every process of the service.
+fn everyone(machine: &Machine) -> Vec<String> {
+    let procs = format!("/sys/fs/cgroup{}/cgroup.procs", machine.property("ControlGroup"));
+    machine.must(&["cat", &procs]).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_process_runs_as_its_own_user_without_any_capability() {
+    let machine = Machine::serving(WELCOME);
+    let uid = machine.must(&["id", "-u", "keyward"]);
+    let uid = uid.trim();
+    assert_ne!(uid, "0");
+    let processes = everyone(&machine);
+    assert!(processes.len() >= 2, "main and its vault at least: {processes:?}");
+    for pid in &processes {
+        assert_eq!(status(&machine, pid, "Uid"), [uid; 4].join(" "));
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status(&machine, pid, set), "0000000000000000", "{set} of {pid}");
+        }
+        assert_eq!(status(&machine, pid, "NoNewPrivs"), "1");
+        assert_eq!(status(&machine, pid, "Seccomp"), "2", "a filter is in force");
+    }
+    let mode = |path: &str| machine.must(&["stat", "-c", "%U %a", path]).trim().to_owned();
+    assert_eq!(mode("/var/lib/keyward"), "keyward 700");
+    assert_eq!(mode("/var/lib/keyward/vault/master.key"), "keyward 400");
+    assert_eq!(mode("/run/keyward/admin.sock"), "keyward 660");
+}
+
+#[test]
+fn an_encrypted_credential_takes_the_place_of_the_key_file() {
+    let machine = Machine::installed(WELCOME);
+    // Word for word what the example tells the operator to do.
+    machine.must(&[
+        "sh",
+        "-c",
+        "head -c 32 /dev/urandom \
+         | systemd-creds encrypt --name=keyward.master - /etc/keyward/master.cred \
+         && mkdir -p /etc/systemd/system/keyward.service.d \
+         && cp /usr/share/doc/keyward/examples/credential.conf /etc/systemd/system/keyward.service.d/ \
+         && systemctl daemon-reload",
+    ]);
+    machine.must(&["systemctl", "enable", "--now", "keyward"]);
+    assert_eq!(machine.get("https://localhost/"), Ok("200".to_owned()));
+    assert!(
+        !machine.path("/var/lib/keyward/vault/master.key").exists(),
+        "a key file was made beside the credential"
+    );
+    // The same key opens what was sealed, also in the next life.
+    let before = leaf(&machine);
+    machine.must(&["systemctl", "restart", "keyward"]);
+    assert_eq!(machine.get("https://localhost/"), Ok("200".to_owned()));
+    assert_eq!(leaf(&machine), before, "the stored certificate is served again");
+}
+
+#[test]
+fn a_certificate_outlives_a_reboot_of_the_service() {
+    let machine = Machine::serving(WELCOME);
+    let before = leaf(&machine);
+    machine.must(&["systemctl", "restart", "keyward"]);
+    assert_eq!(leaf(&machine), before);
+}
+
+/// The fingerprint of the certificate that is served.
+fn leaf(machine: &Machine) -> String {
+    machine.must(&[
+        "sh",
+        "-c",
+        "openssl s_client -connect localhost:443 -servername localhost </dev/null 2>/dev/null \
+         | openssl x509 -noout -fingerprint -sha256",
+    ])
+}
