@@ -276,7 +276,7 @@ fn succeed(command: &mut Command) {
 }
 
 fn cached_root() -> PathBuf {
-    std::env::var_os("KEYWARD_ROOTFS").map_or_else(
+    std::env::var_os("ROOTFS_DIR").map_or_else(
         || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools").join("rootfs"),
         PathBuf::from,
     )
