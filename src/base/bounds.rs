@@ -202,3 +202,6 @@ pub const DRAIN_IDLE: Duration = Duration::from_secs(2);
 
 /// Pause after an accept that the kernel refused for lack of descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Longest field of a line in the journal, in bytes: the message and its details together stay well
+/// below the kernel's limit for one datagram (about 200 KiB).
+pub const JOURNAL_FIELD: usize = 16 * 1024;

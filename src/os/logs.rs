@@ -18,6 +18,8 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::util::TryInitError;
 
+use super::journal::Journal;
+
 /// The place wished for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sink {
@@ -83,19 +85,14 @@ pub fn start(level: &str, sink: Sink) -> Result<Logs, LogError> {
     let (filter, handle) = reload::Layer::new(parse(level)?);
     let journal = match sink {
         Sink::Text => None,
-        Sink::Journal => Some(tracing_journald::layer().map_err(LogError::Journal)?),
+        Sink::Journal => Some(Journal::open().map_err(LogError::Journal)?),
         // Standard error is a fall-back here: a line in the wrong place is better than none.
-        Sink::Auto if stderr_is_journal() => tracing_journald::layer().ok(),
+        Sink::Auto if stderr_is_journal() => Journal::open().ok(),
         Sink::Auto => None,
     };
     let is_journal = journal.is_some();
     let lines: Box<dyn Layer<_> + Send + Sync> = match journal {
-        Some(layer) => Box::new(
-            layer
-                .with_syslog_identifier("keyward".to_owned())
-                // SITE of a line is found as KEYWARD_SITE, apart from the journal's own fields.
-                .with_field_prefix(Some("KEYWARD".to_owned())),
-        ),
+        Some(journal) => Box::new(journal),
         None => Box::new(text(io::stderr, colours())),
     };
     tracing_subscriber::registry().with(filter).with(lines).try_init()?;

@@ -4,6 +4,7 @@
 pub mod affinity;
 pub mod descriptors;
 pub mod inherit;
+mod journal;
 pub mod logs;
 pub mod notify;
 pub mod peer;

@@ -1,7 +1,10 @@
 //! Ports 80 and 443: held by socket units, or opened by the service itself.
 
+use std::time::Duration;
+
 use crate::rig::Machine;
 use crate::rig::WELCOME;
+use crate::rig::pause;
 use crate::rig::wait;
 
 /// Requests one after the other, each on a connection of its own; prints "exit-code status" lines
@@ -18,6 +21,7 @@ fn a_restart_refuses_no_connection_and_fails_no_request() {
         let main = machine.main_pid();
         machine.must(&["systemctl", "restart", "keyward"]);
         assert_ne!(machine.main_pid(), main);
+        pause(Duration::from_millis(500));
     }
     machine.write("/root/enough", "");
     let output = knocking.wait_with_output().unwrap();
