@@ -10,6 +10,13 @@ fn status(machine: &Machine, pid: &str, field: &str) -> String {
     line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The walls of the vault as `keyward status` shows them.
+fn walls(machine: &Machine) -> Vec<String> {
+    let status = machine.must(&["keyward", "status"]);
+    let walls = status.lines().find_map(|line| line.strip_prefix("vault walls")).unwrap();
+    walls.split(", ").map(|wall| wall.trim().to_owned()).collect()
+}
+
 /// Every process of the service.
 fn everyone(machine: &Machine) -> Vec<String> {
     let procs = format!("/sys/fs/cgroup{}/cgroup.procs", machine.property("ControlGroup"));
@@ -36,6 +43,35 @@ fn every_process_runs_as_its_own_user_without_any_capability() {
     assert_eq!(mode("/var/lib/keyward"), "keyward 700");
     assert_eq!(mode("/var/lib/keyward/vault/master.key"), "keyward 400");
     assert_eq!(mode("/run/keyward/admin.sock"), "keyward 660");
+}
+
+#[test]
+fn under_the_unit_every_wall_stands_and_nothing_is_worth_a_warning() {
+    let machine = Machine::serving(WELCOME);
+    let walls = walls(&machine);
+    assert!(walls.len() == 6, "{walls:?}");
+    let missing: Vec<&str> =
+        walls.iter().filter(|wall| wall.contains("missing")).map(String::as_str).collect();
+    // A machine that may not raise limits itself gives the container no memory to lock.
+    let vault = machine.pids("vault");
+    let limits = machine.must(&["cat", &format!("/proc/{}/limits", vault[0])]);
+    let unlimited =
+        |line: &str| line.starts_with("Max locked memory") && line.contains("unlimited");
+    if limits.lines().any(unlimited) {
+        assert_eq!(missing, Vec::<&str>::new());
+    } else {
+        assert!(missing.iter().all(|wall| wall.starts_with("swap")), "{missing:?}");
+    }
+    // Main's own wall has nothing to say when it stands.
+    let complaints = machine.must(&[
+        "journalctl",
+        "--no-pager",
+        "--output=cat",
+        "--unit=keyward",
+        "--priority=warning",
+    ]);
+    let ours: Vec<&str> = complaints.lines().filter(|line| !line.contains("key file")).collect();
+    assert_eq!(ours, Vec::<&str>::new(), "the only warning is the one about the key file");
 }
 
 #[test]

@@ -67,6 +67,11 @@ impl Machine {
         let container = Command::new("systemd-nspawn")
             .args(["--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"])
             .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off"])
+            // What the container's own filter lacks and a real machine has: keyward's walls.
+            .arg(concat!(
+                "--system-call-filter=landlock_create_ruleset landlock_add_rule ",
+                "landlock_restrict_self seccomp memfd_secret @memlock"
+            ))
             .arg(format!("--machine=keyward-{}-{number}", std::process::id()))
             .arg("--directory")
             .arg(&root)
