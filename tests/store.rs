@@ -1,7 +1,6 @@
 //! The store on a real file: crashes, a second daemon, damage, a full disk, old files.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 #![expect(clippy::print_stdout, reason = "child processes report on their output")]
-#![expect(clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use std::io::BufRead as _;
 use std::io::BufReader;

@@ -161,6 +161,9 @@ pub const FIRST: Phase = Phase::Due { attempt: 0, in_flight: None };
 /// nothing sleeps longer than this.
 const HORIZON: Duration = Duration::from_secs(400 * 24 * 3600);
 
+/// The least time between two installations, where a life is long enough for it.
+const REST: Duration = Duration::from_secs(3600);
+
 impl Phase {
     /// When the scheduler must look again; `None` for never (only [`Phase::Halted`]).
     pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
@@ -228,7 +231,9 @@ impl Phase {
             Event::OrderOpened(url) => quiet(self.with_order(Some(url))),
             Event::OrderLost => quiet(self.with_order(None)),
             Event::Installed { validity, window, recheck_at, draw } => quiet(match self {
-                Self::Ordering { .. } => hold(validity, window, recheck_at, draw),
+                Self::Ordering { .. } => {
+                    hold(validity, window, recheck_at, draw).not_before(validity, now)
+                }
                 other => other,
             }),
             Event::Failed { failure, draw } => quiet(self.failed(failure, draw, now)),
@@ -292,6 +297,18 @@ impl Phase {
             | Self::Waiting { .. }
             | Self::Halted { .. }
             | Self::Retiring { .. } => quiet(self),
+        }
+    }
+
+    /// What was installed just now is not renewed at once, whatever window the CA gives: a CA that
+    /// names a past window for every new certificate would else be asked in a circle.
+    fn not_before(self, validity: Validity, now: Timestamp) -> Self {
+        match self {
+            Self::Holding { renew_at, window, recheck_at } => {
+                let soonest = now.plus(REST.min(validity.life() / 20).max(Duration::from_secs(1)));
+                Self::Holding { renew_at: renew_at.max(soonest), window, recheck_at }
+            }
+            other => other,
         }
     }
 
@@ -362,3 +379,7 @@ const fn quiet(phase: Phase) -> (Phase, Vec<Effect>) {
 fn due(attempt: u32, in_flight: Option<InFlight>) -> (Phase, Vec<Effect>) {
     (Phase::Due { attempt, in_flight }, vec![Effect::Order])
 }
+
+#[cfg(test)]
+#[path = "lifecycle_properties.rs"]
+pub(crate) mod properties;

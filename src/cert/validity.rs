@@ -50,7 +50,7 @@ impl Validity {
     /// thirds of it, or at half for lives below [`SHORT_LIFE`].
     pub fn own_window(&self) -> RenewalWindow {
         let life = self.life();
-        let begin = if life < SHORT_LIFE { life / 2 } else { life * 2 / 3 };
+        let begin = if life < SHORT_LIFE { life / 2 } else { life - life / 3 };
         let start = self.not_before.plus(begin);
         RenewalWindow { start, end: start.plus(life / 20) }
     }

@@ -275,3 +275,145 @@ fn forget_full<K>(buckets: &mut HashMap<K, Bucket>, now: Timestamp) {
 fn limited(at: Timestamp, detail: String) -> Failure {
     Failure::new(FailureKind::RateLimited, detail).with_remedy(Remedy::RetryAfter(at))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cert::journal::Level;
+    use crate::cert::key::KeyAlgorithm;
+    use crate::cert::spec::Role;
+
+    const START: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+    fn spec(name: &str, directory: &str) -> Specification {
+        let names = vec![Identifier::parse(name).unwrap()];
+        let issuer = IssuerName::Acme(directory.to_owned());
+        Specification::new(names, issuer, KeyAlgorithm::P256, None, Role::Primary)
+    }
+
+    fn public(name: &str) -> Specification {
+        spec(name, "https://acme-v02.api.letsencrypt.org/directory")
+    }
+
+    #[test]
+    fn the_sixth_certificate_for_the_same_names_waits_34_hours() {
+        let mut budget = Budget::default();
+        let spec = public("a.example");
+        for _ in 0..5 {
+            let _used = budget.permit(&spec, false, START).unwrap();
+        }
+        let refused = budget.permit(&spec, false, START).unwrap_err();
+        assert_eq!(refused.kind, FailureKind::RateLimited);
+        let free = START.plus(Duration::from_secs(7 * 24 * 3600 / 5));
+        assert_eq!(refused.remedy, Remedy::RetryAfter(free));
+        assert!(budget.permit(&spec, false, free.minus(Duration::from_secs(1))).is_err());
+        let _other = budget.permit(&public("b.example"), false, START).unwrap();
+        let _exempt = budget.permit(&spec, true, START).unwrap();
+        let _later = budget.permit(&spec, false, free).unwrap();
+        assert_eq!(budget.opened(&spec.issuer), 8);
+    }
+
+    #[test]
+    fn a_private_ca_is_counted_and_not_limited() {
+        let mut budget = Budget::default();
+        let spec = spec("a.example", "https://localhost:14000/dir");
+        for _ in 0..1000 {
+            let _used = budget.permit(&spec, false, START).unwrap();
+        }
+        assert_eq!(budget.opened(&spec.issuer), 1000);
+    }
+
+    #[test]
+    fn a_permit_that_opened_no_order_is_given_back() {
+        let mut budget = Budget::default();
+        let spec = public("a.example");
+        for _ in 0..50 {
+            let permit = budget.permit(&spec, false, START).unwrap();
+            budget.give_back(permit);
+        }
+        assert_eq!(budget.opened(&spec.issuer), 0);
+    }
+
+    #[test]
+    fn five_failed_validations_of_a_name_close_it_and_no_other() {
+        let mut budget = Budget::default();
+        let spec = public("a.example");
+        let failure = Failure::new(FailureKind::Connection, "refused");
+        let unrelated = Failure::new(FailureKind::Unreachable, "no route");
+        for _ in 0..5 {
+            budget.failed(&spec, &unrelated, START);
+        }
+        budget.give_back_for_test(&spec);
+        for _ in 0..5 {
+            budget.failed(&spec, &failure, START);
+        }
+        let refused = budget.permit(&spec, false, START).unwrap_err();
+        assert_eq!(refused.subject, spec.names().first().cloned());
+        assert_eq!(refused.remedy, Remedy::RetryAfter(START.plus(Duration::from_secs(720))));
+        let _other = budget.permit(&public("b.example"), false, START).unwrap();
+    }
+
+    #[test]
+    fn what_the_journal_tells_is_counted_after_a_restart() {
+        let spec = public("a.example");
+        let opened = |at| Entry {
+            certificate: Some(spec.id()),
+            ..Entry::about_house(at, EntryKind::OrderOpened, Level::Info, String::new())
+        };
+        let journal: Vec<_> = (0..5).map(|n| opened(START.plus(Duration::from_secs(n)))).collect();
+        let records = [Certificate::wanted(spec.clone())];
+        let mut budget = Budget::rebuild(&records, &journal);
+        assert!(budget.permit(&spec, false, START.plus(Duration::from_secs(5))).is_err());
+        let mut fresh = Budget::rebuild(&records, &journal[..4]);
+        let _fifth = fresh.permit(&spec, false, START.plus(Duration::from_secs(5))).unwrap();
+    }
+
+    impl Budget {
+        /// Shows that a permit is there, and leaves the budget as it was.
+        fn give_back_for_test(&mut self, spec: &Specification) {
+            let permit = self.permit(spec, false, START).unwrap();
+            self.give_back(permit);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn invariant_9_no_window_of_time_ever_sees_more_orders_than_the_ca_admits(
+            waits in proptest::collection::vec(0u64..4000, 1..900), tokens in 1u32..40,
+        ) {
+            let limit = Limit { tokens, span: THREE_HOURS };
+            let (mut bucket, mut now, mut taken) = (Bucket::FULL, START, Vec::new());
+            for wait in waits {
+                now = now.plus(Duration::from_secs(wait % 97 * (wait % 3)));
+                match bucket.look(limit, now) {
+                    Ok(()) => {
+                        bucket = bucket.spend(limit, now);
+                        taken.push(now);
+                    }
+                    Err(at) => prop_assert!(at > now && bucket.look(limit, at).is_ok()),
+                }
+            }
+            // A steady bucket admits at most its tokens at once and its refill after that.
+            let each = u64::from(tokens);
+            for (index, first) in taken.iter().enumerate() {
+                for (count, last) in taken[index..].iter().enumerate() {
+                    let refilled = last.since(*first).as_secs() * each / THREE_HOURS.as_secs();
+                    prop_assert!(u64::try_from(count).unwrap() < each + refilled + 1);
+                }
+            }
+        }
+
+        #[test]
+        fn a_clock_that_was_stepped_back_locks_a_bucket_no_longer_than_an_empty_one(
+            ahead in 0u64..1 << 40, tokens in 1u32..40,
+        ) {
+            let limit = Limit { tokens, span: WEEK };
+            let bucket = Bucket::FULL.spend(limit, START.plus(Duration::from_secs(ahead)));
+            if let Err(at) = bucket.look(limit, START) {
+                prop_assert!(at.since(START) <= WEEK);
+            }
+        }
+    }
+}

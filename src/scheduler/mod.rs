@@ -11,6 +11,10 @@ mod job;
 pub mod plan;
 mod publish;
 mod records;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod transition;
 
 pub use handle::Authorities;

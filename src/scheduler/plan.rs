@@ -200,3 +200,7 @@ const fn keep(record: &Certificate) -> std::time::Duration {
         Role::Bridge => bounds::BRIDGE_RETIREMENT,
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

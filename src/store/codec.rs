@@ -77,11 +77,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::base::Timestamp;
-    use crate::cert::challenge::ChallengeType;
-    use crate::cert::failure::Failure;
-    use crate::cert::failure::FailureKind;
-    use crate::cert::failure::Remedy;
     use crate::cert::identifier::Identifier;
     use crate::cert::journal::Entry;
     use crate::cert::key::KeyAlgorithm;
@@ -89,65 +84,12 @@ mod tests {
     use crate::cert::key::KeyId;
     use crate::cert::key::KeyUsage;
     use crate::cert::key::SealedKey;
-    use crate::cert::lifecycle::InFlight;
-    use crate::cert::lifecycle::Phase;
+    use crate::cert::lifecycle::properties::phase;
     use crate::cert::record::Certificate;
     use crate::cert::served::Snapshot;
     use crate::cert::spec::IssuerName;
     use crate::cert::spec::Role;
     use crate::cert::spec::Specification;
-    use crate::cert::validity::RenewalWindow;
-
-    fn moment() -> impl Strategy<Value = Timestamp> {
-        any::<u64>().prop_map(Timestamp::from_unix)
-    }
-
-    fn in_flight() -> impl Strategy<Value = Option<InFlight>> {
-        let one = (any::<[u8; 32]>(), any::<Option<String>>());
-        proptest::option::of(one.prop_map(|(key, order)| InFlight { key: KeyId(key), order }))
-    }
-
-    fn failure() -> impl Strategy<Value = Failure> {
-        let remedy = prop_oneof![
-            Just(Remedy::Retry),
-            Just(Remedy::Intervene),
-            moment().prop_map(Remedy::RetryAfter),
-        ];
-        let kind = prop_oneof![Just(FailureKind::Dns), Just(FailureKind::Lapsed)];
-        (kind, remedy, ".*", any::<bool>()).prop_map(|(kind, remedy, detail, about)| {
-            let failure = Failure::new(kind, detail).with_remedy(remedy);
-            if about {
-                let name = Identifier::parse("*.shop.example").unwrap();
-                failure.about(name).while_trying(ChallengeType::TlsAlpn01)
-            } else {
-                failure
-            }
-        })
-    }
-
-    fn phase() -> impl Strategy<Value = Phase> {
-        prop_oneof![
-            (any::<u32>(), in_flight())
-                .prop_map(|(attempt, in_flight)| Phase::Due { attempt, in_flight }),
-            (any::<u32>(), in_flight(), moment()).prop_map(|(attempt, in_flight, deadline)| {
-                Phase::Ordering { attempt, in_flight, deadline }
-            }),
-            (moment(), 0..u64::MAX, proptest::option::of(moment())).prop_map(
-                |(renew_at, start, recheck_at)| {
-                    let [start, end] = [start, u64::MAX].map(Timestamp::from_unix);
-                    let window = RenewalWindow::new(start, end).unwrap();
-                    Phase::Holding { renew_at, window, recheck_at }
-                }
-            ),
-            (any::<u32>(), moment(), failure(), in_flight()).prop_map(
-                |(attempt, until, failure, in_flight)| {
-                    Phase::Waiting { attempt, until, failure, in_flight }
-                }
-            ),
-            (failure(), moment()).prop_map(|(failure, since)| Phase::Halted { failure, since }),
-            moment().prop_map(|until| Phase::Retiring { until }),
-        ]
-    }
 
     prop_compose! {
         fn certificate()(

@@ -1,0 +1,239 @@
+//! Stand-ins for tests of this room: a configuration, a key source and a CA that can be told to
+//! misbehave.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rcgen::PublicKeyData as _;
+
+use crate::base::Timestamp;
+use crate::base::tasks::SharedClock;
+use crate::cert::chain::Chain;
+use crate::cert::challenge::BoxFuture;
+use crate::cert::challenge::ChallengeType;
+use crate::cert::failure::Failure;
+use crate::cert::identifier::Identifier;
+use crate::cert::key::KeyAlgorithm;
+use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyId;
+use crate::cert::key::KeyUsage;
+use crate::cert::key::SealedKey;
+use crate::cert::ports::CertificateAuthority;
+use crate::cert::ports::Issued;
+use crate::cert::ports::Job;
+use crate::cert::ports::KeySource;
+use crate::cert::ports::Progress;
+use crate::cert::ports::RenewalAdvice;
+use crate::cert::record::Installed;
+use crate::cert::spec::IssuerName;
+use crate::cert::spec::Specification;
+use crate::config;
+use crate::config::Config;
+use crate::config::Site;
+use crate::store::Store;
+
+/// A configuration with these sites.
+pub(crate) fn config(sites: Vec<Site>) -> Config {
+    let second = Duration::from_secs(1);
+    Config {
+        acme: config::Acme {
+            directory: "https://ca.example/dir".to_owned(),
+            contact: Vec::new(),
+            accept_terms: true,
+            challenges: vec![ChallengeType::Http01],
+            ca_root: None,
+            profile: None,
+            eab: None,
+            renewal_info: true,
+        },
+        listen: config::Listen { https: Vec::new(), http: Vec::new() },
+        state: config::State { dir: PathBuf::new() },
+        admin: config::Admin { socket: PathBuf::new(), group: None },
+        vault: config::Vault { master_key: config::MasterKey::Auto, cache: 0 },
+        edge: config::Edge {
+            workers: 1,
+            handshake_timeout: second,
+            header_timeout: second,
+            idle_timeout: second,
+            connect_timeout: second,
+            response_timeout: second,
+            body_timeout: second,
+            origin_idle: 0,
+            max_connections: 1,
+            drain_timeout: second,
+        },
+        log: config::Log { level: String::new(), format: config::LogFormat::Text },
+        sites,
+        source: None,
+    }
+}
+
+/// A site with these names.
+pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
+    Site {
+        names: names.iter().map(|name| Identifier::parse(name).unwrap()).collect(),
+        origin: config::Origin::Welcome,
+        issuer,
+        key: KeyAlgorithm::P256,
+        profile: None,
+        hsts: None,
+        redirect: true,
+        default: false,
+        preserve_host: true,
+        line: 0,
+    }
+}
+
+/// Makes keys and keeps them for the CA.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(Mutex<HashMap<KeyId, Arc<rcgen::KeyPair>>>);
+
+impl KeySource for Keys {
+    fn generate(
+        &self,
+        algorithm: KeyAlgorithm,
+        usage: KeyUsage,
+    ) -> BoxFuture<'_, Result<KeyHandle, Failure>> {
+        Box::pin(async move {
+            let pair = Arc::new(rcgen::KeyPair::generate().unwrap());
+            let spki: Arc<[u8]> = Arc::from(pair.subject_public_key_info());
+            let id = KeyId::of_spki(&spki);
+            self.0.lock().unwrap().insert(id, pair);
+            let sealed = SealedKey(Arc::from([1, 2, 3]));
+            Ok(KeyHandle { id, algorithm, usage, spki, sealed })
+        })
+    }
+}
+
+/// What a CA does when it is asked.
+pub(crate) type Behaviour = Arc<dyn Fn(&Job) -> Act + Send + Sync>;
+
+/// One way of answering.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Issues.
+    Issue,
+    /// Opens an order, and then fails.
+    Fail(Failure),
+    /// Opens an order, presents a challenge, and never comes to an end.
+    Hang,
+    /// Issues for a key that is not the job's.
+    WrongKey,
+    /// Issues for a name that is not the job's.
+    WrongName,
+    /// Panics after the order was opened.
+    Panic,
+}
+
+/// What was asked of the CA.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) job: Job,
+    /// Whether the key was in the store when the CA was asked.
+    pub(crate) key_was_stored: bool,
+}
+
+/// A CA in this process.
+pub(crate) struct FakeCa {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) store: Store,
+    pub(crate) clock: SharedClock,
+    pub(crate) behaviour: Mutex<Behaviour>,
+    pub(crate) asked: Mutex<Vec<Asked>>,
+    /// Challenges that are presented at the moment, and ever were.
+    pub(crate) presented: Arc<Mutex<(usize, usize)>>,
+    pub(crate) advice: Mutex<Option<RenewalAdvice>>,
+    pub(crate) days: u64,
+}
+
+impl std::fmt::Debug for FakeCa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeCa")
+    }
+}
+
+/// The guard of a presented challenge.
+struct Presented(Arc<Mutex<(usize, usize)>>);
+
+impl Presented {
+    fn new(count: &Arc<Mutex<(usize, usize)>>) -> Self {
+        let mut both = count.lock().unwrap();
+        both.0 += 1;
+        both.1 += 1;
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Presented {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().0 -= 1;
+    }
+}
+
+impl FakeCa {
+    fn issue(&self, names: &[Identifier], pair: &rcgen::KeyPair) -> Chain {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        let now = self.clock.now().as_unix();
+        let moment = |seconds: u64| {
+            let seconds = i64::try_from(seconds).unwrap();
+            (std::time::UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())).into()
+        };
+        params.not_before = moment(now);
+        params.not_after = moment(now + self.days * 86_400);
+        params.use_authority_key_identifier_extension = true;
+        Chain::from_der(vec![params.self_signed(pair).unwrap().der().to_vec()]).unwrap()
+    }
+}
+
+impl CertificateAuthority for FakeCa {
+    fn obtain<'a>(
+        &'a self,
+        job: Job,
+        progress: &'a dyn Progress,
+    ) -> BoxFuture<'a, Result<Issued, Failure>> {
+        Box::pin(async move {
+            let key_was_stored = self.store.key(job.key.id).await.unwrap().is_some();
+            self.asked.lock().unwrap().push(Asked { job: job.clone(), key_was_stored });
+            let behaviour = Arc::clone(&self.behaviour.lock().unwrap());
+            let act = behaviour(&job);
+            if job.order.is_none() {
+                let number = self.asked.lock().unwrap().len();
+                progress.order_opened(&format!("https://ca.example/order/{number}")).await?;
+            }
+            let _challenge = Presented::new(&self.presented);
+            let pair = Arc::clone(&self.keys.0.lock().unwrap()[&job.key.id]);
+            let renewal = *self.advice.lock().unwrap();
+            let names = job.spec.names();
+            match act {
+                Act::Issue => Ok(Issued { chain: self.issue(names, &pair), renewal }),
+                Act::Fail(failure) => Err(failure),
+                Act::Hang => std::future::pending().await,
+                Act::WrongKey => {
+                    let other = rcgen::KeyPair::generate().unwrap();
+                    Ok(Issued { chain: self.issue(names, &other), renewal })
+                }
+                Act::WrongName => {
+                    let other = [Identifier::Ip(Ipv4Addr::LOCALHOST.into())];
+                    Ok(Issued { chain: self.issue(&other, &pair), renewal })
+                }
+                Act::Panic => panic!("the fake CA panics as it was told to"),
+            }
+        })
+    }
+
+    fn renewal_advice<'a>(
+        &'a self,
+        _spec: &'a Specification,
+        _installed: &'a Installed,
+    ) -> BoxFuture<'a, Result<Option<RenewalAdvice>, Failure>> {
+        Box::pin(async move { Ok(*self.advice.lock().unwrap()) })
+    }
+}
+
+/// The moment at which tests begin.
+pub(crate) const START: Timestamp = Timestamp::from_unix(1_800_000_000);
