@@ -103,8 +103,14 @@ impl Bucket {
         Self { full_at: self.full_at.minus(interval(limit)) }
     }
 
-    /// How long it takes to be full. Never more than an empty one takes, so that a clock which
-    /// was stepped back cannot lock a bucket for longer.
+    /// The same, never emptier than empty: after a clock was stepped back, a moment far ahead
+    /// would else keep the bucket locked until the clock is there again.
+    #[must_use]
+    pub fn settle(self, limit: Limit, now: Timestamp) -> Self {
+        Self { full_at: self.full_at.min(now.plus(limit.span)) }
+    }
+
+    /// How long it takes to be full.
     fn debt(self, limit: Limit, now: Timestamp) -> Duration {
         self.full_at.since(now).min(limit.span)
     }
@@ -143,7 +149,9 @@ impl Budget {
         let mut budget = Self::default();
         let specs: HashMap<CertificateId, &Specification> =
             records.iter().map(|record| (record.id(), &record.spec)).collect();
-        for entry in journal {
+        let newest = journal.iter().map(|entry| entry.at).max().unwrap_or_default();
+        // What is older than the longest span has flowed back.
+        for entry in journal.iter().filter(|entry| newest.since(entry.at) <= WEEK) {
             let spec = entry.certificate.and_then(|id| specs.get(&id));
             let Some(spec) = spec else { continue };
             match entry.kind {
@@ -222,26 +230,29 @@ impl Budget {
         self.opened.get(issuer).copied().unwrap_or(0)
     }
 
-    fn look(&self, spec: &Specification, limits: &Limits, now: Timestamp) -> Result<(), Failure> {
-        let orders = self.orders.get(&spec.issuer).copied().unwrap_or(Bucket::FULL);
-        orders
-            .look(limits.orders, now)
-            .map_err(|at| limited(at, format!("new orders at {} are used up", spec.issuer)))?;
-        let set = (spec.issuer.clone(), spec.names().to_vec());
-        let set = self.sets.get(&set).copied().unwrap_or(Bucket::FULL);
-        set.look(limits.same_set, now).map_err(|at| {
-            limited(
-                at,
-                format!("certificates for this set of names at {} are used up", spec.issuer),
-            )
-        })?;
+    fn look(
+        &mut self,
+        spec: &Specification,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let issuer = &spec.issuer;
+        let free = |bucket: Option<&mut Bucket>, limit: Limit, what: &str| {
+            let Some(bucket) = bucket else { return Ok(()) };
+            *bucket = bucket.settle(limit, now);
+            let limited = |at| {
+                let detail = format!("{what} at {issuer} are used up");
+                Failure::new(FailureKind::RateLimited, detail).with_remedy(Remedy::RetryAfter(at))
+            };
+            bucket.look(limit, now).map_err(limited)
+        };
+        free(self.orders.get_mut(issuer), limits.orders, "new orders")?;
+        let set = self.sets.get_mut(&(issuer.clone(), spec.names().to_vec()));
+        free(set, limits.same_set, "certificates for this set of names")?;
         for name in spec.names() {
-            let failures = self.failures.get(&(spec.issuer.clone(), name.clone()));
-            let failures = failures.copied().unwrap_or(Bucket::FULL);
-            failures.look(limits.failures, now).map_err(|at| {
-                limited(at, format!("failed validations at {} are used up", spec.issuer))
-                    .about(name.clone())
-            })?;
+            let failures = self.failures.get_mut(&(issuer.clone(), name.clone()));
+            free(failures, limits.failures, "failed validations")
+                .map_err(|failure| failure.about(name.clone()))?;
         }
         Ok(())
     }
@@ -270,10 +281,6 @@ fn forget_full<K>(buckets: &mut HashMap<K, Bucket>, now: Timestamp) {
     if buckets.len() >= bounds::BUDGETS {
         buckets.retain(|_, bucket| bucket.full_at > now);
     }
-}
-
-fn limited(at: Timestamp, detail: String) -> Failure {
-    Failure::new(FailureKind::RateLimited, detail).with_remedy(Remedy::RetryAfter(at))
 }
 
 #[cfg(test)]
@@ -410,9 +417,15 @@ mod tests {
             ahead in 0u64..1 << 40, tokens in 1u32..40,
         ) {
             let limit = Limit { tokens, span: WEEK };
-            let bucket = Bucket::FULL.spend(limit, START.plus(Duration::from_secs(ahead)));
+            let mut bucket = Bucket::FULL;
+            for _ in 0..tokens {
+                bucket = bucket.spend(limit, START.plus(Duration::from_secs(ahead)));
+            }
+            bucket = bucket.settle(limit, START);
             if let Err(at) = bucket.look(limit, START) {
-                prop_assert!(at.since(START) <= WEEK);
+                prop_assert!(at.since(START) <= interval(limit));
+                // And it is free at that moment, not only said to be.
+                prop_assert!(bucket.settle(limit, at).look(limit, at).is_ok());
             }
         }
     }

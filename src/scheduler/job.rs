@@ -14,7 +14,6 @@ use super::handle::Authorities;
 use super::publish::Publisher;
 use super::records::Records;
 use super::transition;
-use super::transition::Beginning;
 use crate::base::Jitter;
 use crate::base::Timestamp;
 use crate::base::bounds;
@@ -72,15 +71,15 @@ pub(super) async fn run(
     id: CertificateId,
     renewal_info: bool,
 ) -> Result<(), StoreError> {
-    let mut beginning = None;
+    let mut failures = 0;
     let leased = shop.records.change(id, None, |record| {
         let (change, found) = transition::lease(record, shop.now())?;
-        beginning = Some(found);
+        failures = found;
         Some(change)
     });
-    let (Some(record), Some(beginning)) = (leased.await?, beginning) else { return Ok(()) };
+    let Some(record) = leased.await? else { return Ok(()) };
     crash::point("leased");
-    let work = attempt(shop, &record, beginning, renewal_info);
+    let work = attempt(shop, &record, failures, renewal_info);
     let ended = tokio::time::timeout(bounds::ORDER_LEASE, work).await.unwrap_or_else(|_elapsed| {
         Err(Failure::new(FailureKind::Lapsed, "the work did not end in time"))
     });
@@ -100,7 +99,7 @@ pub(super) async fn run(
 async fn attempt(
     shop: &Workshop,
     record: &Certificate,
-    beginning: Beginning,
+    failures: u32,
     renewal_info: bool,
 ) -> Result<(), Failure> {
     let (id, spec) = (record.id(), &record.spec);
@@ -115,17 +114,14 @@ async fn attempt(
     })?;
     let order = record.phase.in_flight().and_then(|in_flight| in_flight.order.clone());
     let replaces = match (&spec.issuer, &record.installed) {
-        (IssuerName::Acme(_), Some(old)) if renewal_info && !beginning.already_replaced => {
-            old.ari_id.clone()
-        }
+        (IssuerName::Acme(_), Some(old)) if renewal_info => old.ari_id.clone(),
         _ => None,
     };
     let steps = Steps { shop, id, spec, replaces: replaces.is_some(), permit: Mutex::new(None) };
     if order.is_none() {
         steps.take_permit()?;
     }
-    let attempt = beginning.attempt;
-    let job = Job { spec: spec.clone(), key: key.clone(), order, replaces, attempt };
+    let job = Job { spec: spec.clone(), key: key.clone(), order, replaces, attempt: failures };
     let obtained = obtain(authority.as_ref(), job, &steps).await;
     steps.give_back();
     let Issued { chain, renewal } = obtained?;

@@ -1,10 +1,13 @@
 //! The changes of a record that an attempt and its surroundings bring about, each with the
 //! journal entries that tell of it. Pure: whoever calls stores both in one transaction.
 
+use std::time::Duration;
+
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
+use crate::cert::failure::Remedy;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
@@ -27,19 +30,9 @@ pub struct Change {
     pub entries: Vec<Entry>,
 }
 
-/// Why an attempt begins from here, as far as it matters for the attempt.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Beginning {
-    /// Failures in a row before it.
-    pub attempt: u32,
-    /// Whether the last one was told that its predecessor had already been replaced.
-    pub already_replaced: bool,
-}
-
-/// Takes a lease on a record whose time has come; `None` when it may not be leased.
-pub fn lease(record: &Certificate, now: Timestamp) -> Option<(Change, Beginning)> {
-    let failure = record.phase.failure().map(|failure| failure.kind);
-    let already_replaced = failure == Some(FailureKind::AlreadyReplaced);
+/// Takes a lease on a record whose time has come, and says how many attempts failed before;
+/// `None` when it may not be leased.
+pub fn lease(record: &Certificate, now: Timestamp) -> Option<(Change, u32)> {
     let deadline = now.plus(bounds::ORDER_LEASE);
     // An attempt that is at work elsewhere is not ended here: only a tick may do that.
     if matches!(record.phase, Phase::Ordering { .. }) {
@@ -56,7 +49,7 @@ pub fn lease(record: &Certificate, now: Timestamp) -> Option<(Change, Beginning)
     };
     let entries = vec![entry(&record.spec, now, kind, Level::Info, message)];
     let record = Certificate { phase, ..record.clone() };
-    Some((Change { record, entries }, Beginning { attempt, already_replaced }))
+    Some((Change { record, entries }, attempt))
 }
 
 /// The job's key is stored in this very transaction.
@@ -118,6 +111,7 @@ pub fn fail(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) 
         (phase, _) = phase.step(Event::OrderLost, now);
     }
     let (phase, _) = phase.step(Event::Failed { failure: failure.clone(), draw }, now);
+    let phase = hurry(phase, record.installed.as_ref(), now);
     let told = match &phase {
         Phase::Waiting { until, attempt, .. } => {
             let message = format!("attempt {attempt} failed: {failure}; next at {until}");
@@ -133,8 +127,37 @@ pub fn fail(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) 
         .into_iter()
         .map(|(kind, level, message)| entry(&record.spec, now, kind, level, message))
         .collect();
-    Change { record: Certificate { phase, ..record.clone() }, entries }
+    let mut record = Certificate { phase, ..record.clone() };
+    if failure.kind == FailureKind::AlreadyReplaced {
+        // Every further order that names it would be refused. Forgotten in the record and not in
+        // the phase, so that neither another failure nor a crash brings it back.
+        if let Some(installed) = &mut record.installed {
+            installed.ari_id = None;
+        }
+    }
+    Change { record, entries }
 }
+
+/// Shortens a wait of the ladder to an eighth of what is left of the certificate: a day between
+/// attempts is too long for one that lasts six. A moment the CA named stands, and so does the
+/// ladder once the certificate has run out: more attempts than that would exhaust the CA's
+/// patience with a name that cannot be proven.
+fn hurry(phase: Phase, installed: Option<&Installed>, now: Timestamp) -> Phase {
+    match phase {
+        Phase::Waiting { attempt, until, failure, in_flight }
+            if failure.remedy == Remedy::Retry =>
+        {
+            let left = installed.map_or(Duration::ZERO, |i| i.validity.not_after.since(now));
+            let cap = now.plus((left / 8).max(LEAST_HURRY));
+            let until = if left.is_zero() { until } else { until.min(cap) };
+            Phase::Waiting { attempt, until, failure, in_flight }
+        }
+        other => other,
+    }
+}
+
+/// However little is left: two attempts an hour stay below what a CA admits of failures.
+const LEAST_HURRY: Duration = Duration::from_secs(1800);
 
 /// The CA was asked for its renewal window; `recheck_at` is when to ask again, if ever.
 pub fn window_checked(
