@@ -196,7 +196,8 @@ async fn attempt(
     limits: Limits,
 ) -> Result<Response<Incoming>, (Failed, Option<Request<UpBody>>)> {
     let mut answer = pin!(lease.sender().try_send_request(request));
-    let mut timer = pin!(sleep_until(due(state, limits, Instant::now())));
+    let started = Instant::now();
+    let mut timer = pin!(sleep_until(due(state, limits, started)));
     loop {
         tokio::select! {
             biased;
@@ -211,7 +212,7 @@ async fn attempt(
                 });
             }
             () = timer.as_mut() => {
-                let due = due(state, limits, timer.deadline());
+                let due = due(state, limits, started);
                 if due <= Instant::now() {
                     return Err((Failed::Timeout, None));
                 }
@@ -221,10 +222,11 @@ async fn attempt(
     }
 }
 
-/// When the head of the answer is overdue, as things stand. `since` counts if there is no body.
-fn due(state: Option<&UpState>, limits: Limits, since: Instant) -> Instant {
+/// When the head of the answer is overdue, as things stand. Without a body the
+/// request ended when it was `sent`.
+fn due(state: Option<&UpState>, limits: Limits, sent: Instant) -> Instant {
     match state {
-        None => since + limits.response,
+        None => sent + limits.response,
         Some(state) if state.done.get() => state.last.get() + limits.response,
         // A client that stalls is noticed by the body itself, a moment before this.
         Some(state) => state.last.get() + limits.body + Duration::from_millis(500),

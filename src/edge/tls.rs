@@ -52,10 +52,14 @@ pub(super) fn challenge_config(
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(crate::base::tls::provider())
+    let provider = crate::base::tls::provider();
+    let key = provider.key_provider.load_private_key(key)?;
+    // Not `with_single_cert`: it refuses a certificate with a critical extension unknown to it.
+    let always = Always(Arc::new(CertifiedKey::new(vec![certificate], key)));
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(rustls::ALL_VERSIONS)?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
+        .with_cert_resolver(Arc::new(always));
     config.alpn_protocols = vec![ACME_TLS.to_vec()];
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

@@ -1,0 +1,181 @@
+//! An edge in this process, and what tests ask it with.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward::base::SystemClock;
+use keyward::cert::identifier::Identifier;
+use keyward::cert::key::KeyAlgorithm;
+use keyward::cert::ports::Signers;
+use keyward::cert::served::{Served, Snapshot};
+use keyward::cert::spec::IssuerName;
+use keyward::config;
+use keyward::edge::{Edge, EdgeOptions, listen};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::load;
+use crate::memory::MemoryCa;
+
+pub(crate) struct House {
+    pub(crate) edge: Edge,
+    pub(crate) ca: MemoryCa,
+    pub(crate) https: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) config: config::Config,
+}
+
+/// A site with the defaults of the configuration.
+pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
+    config::Site {
+        names: names.iter().map(|n| Identifier::parse(n).unwrap()).collect(),
+        origin: config::Origin::Http(origin.to_string().parse().unwrap()),
+        issuer: IssuerName::Internal,
+        key: KeyAlgorithm::P256,
+        profile: None,
+        hsts: Some(config::Hsts { max_age: 63_072_000, include_subdomains: false, preload: false }),
+        redirect: true,
+        default: false,
+        preserve_host: true,
+        line: 0,
+    }
+}
+
+pub(crate) fn limits() -> config::Edge {
+    config::Edge {
+        workers: 2,
+        handshake_timeout: Duration::from_secs(10),
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(5),
+        response_timeout: Duration::from_secs(20),
+        body_timeout: Duration::from_secs(20),
+        origin_idle: 32,
+        max_connections: 1000,
+        drain_timeout: Duration::from_secs(10),
+    }
+}
+
+pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::Config {
+    config::Config {
+        acme: config::Acme {
+            directory: "https://ca.example/dir".to_owned(),
+            contact: Vec::new(),
+            accept_terms: true,
+            challenges: Vec::new(),
+            ca_root: None,
+            profile: None,
+            eab: None,
+            renewal_info: true,
+        },
+        listen: config::Listen { https: Vec::new(), http: Vec::new() },
+        state: config::State { dir: "/nonexistent".into() },
+        admin: config::Admin { socket: "/nonexistent".into(), group: None },
+        vault: config::Vault { master_key: config::MasterKey::Auto, cache: 1 << 20 },
+        edge: limits,
+        log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
+        sites,
+        source: None,
+    }
+}
+
+pub(crate) fn snapshot(certificates: Vec<Arc<Served>>) -> Arc<Snapshot> {
+    Arc::new(Snapshot { certificates })
+}
+
+impl House {
+    /// An edge for `sites`, each with a certificate.
+    pub(crate) fn open(sites: Vec<config::Site>, limits: config::Edge) -> Self {
+        let ca = MemoryCa::new();
+        let certificates = sites
+            .iter()
+            .map(|site| {
+                let names: Vec<_> = site.names.iter().map(ToString::to_string).collect();
+                ca.issue(&names.iter().map(String::as_str).collect::<Vec<_>>())
+            })
+            .collect();
+        Self::with(ca, sites, limits, certificates)
+    }
+
+    pub(crate) fn with(
+        ca: MemoryCa,
+        sites: Vec<config::Site>,
+        limits: config::Edge,
+        certificates: Vec<Arc<Served>>,
+    ) -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let https = listen::bind(&[any], limits.workers).unwrap();
+        let http = listen::bind(&[any], limits.workers).unwrap();
+        let (https_at, http_at) = (https[0].local_addr().unwrap(), http[0].local_addr().unwrap());
+        let config = config(sites, limits.clone());
+        let options = EdgeOptions {
+            https,
+            http,
+            limits,
+            clock: Arc::new(SystemClock),
+            config: Arc::new(config.clone()),
+            snapshot: snapshot(certificates),
+        };
+        let signers: Arc<dyn Signers> = ca.signers.clone();
+        let edge = Edge::start(options, signers).unwrap();
+        Self { edge, ca, https: https_at, http: http_at, config }
+    }
+
+    /// A connection under TLS that speaks HTTP/1.1.
+    pub(crate) async fn tls(
+        &self,
+        name: &str,
+    ) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        let config = load::client_config(&self.ca.root(), &[b"http/1.1"]);
+        load::connect(&config, self.https, name).await.unwrap()
+    }
+
+    /// Sends `bytes` over TLS and gives everything that comes back until the server closes.
+    pub(crate) async fn raw(&self, name: &str, bytes: &[u8]) -> String {
+        let mut stream = self.tls(name).await;
+        stream.write_all(bytes).await.unwrap();
+        read_all(&mut stream).await
+    }
+
+    /// Runs curl against this edge; the arguments end with the URL.
+    pub(crate) fn curl(&self, name: &str, arguments: &[&str]) -> String {
+        let port = self.https.port();
+        let output = Command::new("curl")
+            .args(["-sS", "--max-time", "60", "--cacert"])
+            .arg(self.ca.root_file())
+            .args(["--resolve", &format!("{name}:{port}:127.0.0.1")])
+            .args(["--resolve", &format!("{name}:{}:127.0.0.1", self.http.port())])
+            .args(arguments)
+            .output()
+            .expect("curl is installed");
+        assert!(
+            output.status.success(),
+            "curl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    pub(crate) fn url(&self, name: &str, path: &str) -> String {
+        format!("https://{name}:{}{path}", self.https.port())
+    }
+}
+
+/// Everything until the end, which must come within ten seconds.
+pub(crate) async fn read_all(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut answer = Vec::new();
+    let reading = async {
+        let mut buffer = [0; 16 * 1024];
+        // A close without close_notify is an end too.
+        while let Ok(read) = stream.read(&mut buffer).await {
+            if read == 0 {
+                break;
+            }
+            answer.extend_from_slice(&buffer[..read]);
+        }
+    };
+    timeout(Duration::from_secs(10), reading).await.expect("the server closes");
+    String::from_utf8_lossy(&answer).into_owned()
+}

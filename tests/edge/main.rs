@@ -1,0 +1,28 @@
+//! The front door from outside: real sockets, real clients, origins of the kit.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::large_futures,
+    reason = "in a test a panic is the report, and the runtime is the test's own"
+)]
+
+#[path = "../kit/load.rs"]
+mod load;
+#[path = "../kit/memory.rs"]
+mod memory;
+#[path = "../kit/origin.rs"]
+mod origin;
+
+mod challenges;
+mod changes;
+mod clients;
+mod deadlines;
+mod framing;
+mod handshakes;
+mod house;
+mod proxying;
+mod upgrades;

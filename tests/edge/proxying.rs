@@ -1,0 +1,220 @@
+//! Requests and answers on their way through: fields, bodies, faults of origins.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::house::{House, limits, site};
+use crate::origin::Origin;
+
+fn field<'a>(seen: &'a str, name: &str) -> Vec<&'a str> {
+    let prefix = format!("{name}: ");
+    let body = seen.split_once("\r\n\r\n").unwrap().1;
+    body.lines().filter_map(|line| line.strip_prefix(&prefix)).collect()
+}
+
+#[tokio::test]
+async fn the_origin_hears_of_the_client_from_us_alone() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let answer = house
+        .raw(
+            "a.example",
+            b"GET /head?q=1 HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 6.6.6.6\r\n\
+              X-Forwarded-Proto: http\r\nX_Forwarded_For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\
+              Forwarded: for=6.6.6.6\r\nProxy: http://evil\r\nX-Forwarded-Ssl: on\r\n\
+              Connection: close, X-Private, X-Forwarded-Host\r\nX-Private: 1\r\nKeep-Alive: 5\r\n\
+              TE: trailers, deflate\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\
+              Proxy-Authorization: Basic x\r\nProxy-Connection: close\r\nVia: 1.0 before\r\n\r\n",
+        )
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(!answer.contains("6.6.6.6") && !answer.contains("evil"), "{answer}");
+    for (name, expected) in [
+        ("x-forwarded-for", vec!["127.0.0.1"]),
+        ("x-real-ip", vec!["127.0.0.1"]),
+        ("x-forwarded-proto", vec!["https"]),
+        ("x-forwarded-host", vec!["a.example"]),
+        ("forwarded", vec!["for=127.0.0.1;host=\"a.example\";proto=https"]),
+        ("host", vec!["a.example"]),
+        ("via", vec!["1.0 before", "1.1 keyward"]),
+        ("te", vec!["trailers"]),
+        ("connection", vec!["TE"]),
+    ] {
+        assert_eq!(field(&answer, name), expected, "{name}: {answer}");
+    }
+    assert_eq!(field(&answer, "x-forwarded-port"), [house.https.port().to_string().as_str()]);
+    for gone in [
+        "x-private",
+        "keep-alive",
+        "upgrade",
+        "http2-settings",
+        "proxy-authorization",
+        "proxy-connection",
+        "proxy",
+        "x_forwarded_for",
+        "x-forwarded-ssl",
+    ] {
+        assert!(field(&answer, gone).is_empty(), "{gone}: {answer}");
+    }
+    assert!(answer.contains("GET /head?q=1 HTTP/1.1\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn answers_lose_hop_by_hop_fields_and_get_ours() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let request = b"GET /hop HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    let answer = house.raw("a.example", request).await.to_lowercase();
+    for present in [
+        "strict-transport-security: max-age=63072000\r\n",
+        "via: 1.1 keyward\r\n",
+        "server: the-origin\r\n",
+        "x-public: 1\r\n",
+    ] {
+        assert!(answer.contains(present), "{present}: {answer}");
+    }
+    for gone in ["x-private", "keep-alive", "proxy-authenticate", "max-age=1\r\n"] {
+        assert!(!answer.contains(gone), "{gone}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn without_preserve_host_the_origin_sees_its_own() {
+    let origin = Origin::start();
+    let mut own = site(&["a.example"], origin.address);
+    own.preserve_host = false;
+    let house = House::open(vec![own], limits());
+    let request = b"GET /head HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    let answer = house.raw("a.example", request).await;
+    assert_eq!(field(&answer, "host"), [origin.address.to_string().as_str()]);
+    assert_eq!(field(&answer, "x-forwarded-host"), ["a.example"]);
+}
+
+#[tokio::test]
+async fn connections_to_the_origin_are_reused() {
+    let origin = Origin::start();
+    let mut one = limits();
+    one.workers = 1;
+    let house = House::open(vec![site(&["a.example"], origin.address)], one);
+    let request = b"GET /bytes/100000 HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    for _ in 0..10 {
+        assert!(house.raw("a.example", request).await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!((origin.seen(), origin.connected()), (10, 1));
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_died_costs_no_request() {
+    let origin = Origin::start();
+    let mut one = limits();
+    one.workers = 1;
+    let house = House::open(vec![site(&["a.example"], origin.address)], one);
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+    for pause in [0, 20, 28, 30, 32, 35, 60] {
+        let answer = house.raw("a.example", get("/last").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let answer = house.raw("a.example", get("/").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "after {pause} ms: {answer}");
+    }
+    assert_eq!(house.edge.stats().origin_failures, 0);
+}
+
+#[tokio::test]
+async fn an_origin_that_is_down_is_a_502_without_internals() {
+    let address = {
+        let origin = Origin::start();
+        origin.address
+    };
+    let house = House::open(vec![site(&["a.example"], address)], limits());
+    let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    let answer = house.raw("a.example", request).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(!answer.contains("127.0.0.1") && !answer.contains("refused"), "{answer}");
+    assert_eq!(house.edge.stats().origin_failures, 1);
+}
+
+#[tokio::test]
+async fn an_origin_that_hangs_up_is_a_502() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let request = b"GET /drop HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    assert!(house.raw("a.example", request).await.starts_with("HTTP/1.1 502 "));
+    assert_eq!(
+        origin.requests.load(Ordering::SeqCst),
+        1,
+        "a request that was seen is not repeated"
+    );
+}
+
+#[tokio::test]
+async fn the_welcome_page_stands_on_its_own() {
+    let mut own = site(&["a.example"], "127.0.0.1:1".parse().unwrap());
+    own.origin = keyward::config::Origin::Welcome;
+    let house = House::open(vec![own], limits());
+    let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    let answer = house.raw("a.example", request).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("keyward is at the door"));
+    assert!(!answer.contains("src=") && !answer.contains("href="), "no external requests");
+    assert!(answer.contains("strict-transport-security"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_costs_one_connection() {
+    #[derive(Debug)]
+    struct Faulty;
+    impl rustls::sign::SigningKey for Faulty {
+        fn choose_scheme(
+            &self,
+            _: &[rustls::SignatureScheme],
+        ) -> Option<Box<dyn rustls::sign::Signer>> {
+            panic!("a fault on purpose")
+        }
+        fn algorithm(&self) -> rustls::SignatureAlgorithm {
+            rustls::SignatureAlgorithm::ECDSA
+        }
+    }
+    #[derive(Debug)]
+    struct FaultySigners;
+    impl keyward::cert::ports::Signers for FaultySigners {
+        fn certified_key(
+            &self,
+            chain: &keyward::cert::chain::Chain,
+            _: &keyward::cert::key::KeyHandle,
+        ) -> Result<std::sync::Arc<rustls::sign::CertifiedKey>, String> {
+            let key = std::sync::Arc::new(Faulty);
+            Ok(std::sync::Arc::new(rustls::sign::CertifiedKey::new(chain.to_rustls(), key)))
+        }
+        fn bind_worker(&self, _: usize, _: Option<usize>) {}
+    }
+    let ca = crate::memory::MemoryCa::new();
+    let served = ca.issue(&["a.example"]);
+    let mut own = site(&["a.example"], "127.0.0.1:1".parse().unwrap());
+    own.origin = keyward::config::Origin::Welcome;
+    let https = keyward::edge::listen::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
+    let address = https[0].local_addr().unwrap();
+    let mut one = limits();
+    one.workers = 1;
+    let options = keyward::edge::EdgeOptions {
+        https,
+        http: Vec::new(),
+        limits: one.clone(),
+        clock: std::sync::Arc::new(keyward::base::SystemClock),
+        config: std::sync::Arc::new(crate::house::config(vec![own], one)),
+        snapshot: crate::house::snapshot(vec![served]),
+    };
+    let edge = keyward::edge::Edge::start(options, std::sync::Arc::new(FaultySigners)).unwrap();
+    let config = crate::load::client_config(&ca.root(), &[b"http/1.1"]);
+    for _ in 0..3 {
+        assert!(crate::load::connect(&config, address, "a.example").await.is_err());
+    }
+    for _ in 0..100 {
+        if edge.stats().connections.open == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let stats = edge.stats();
+    assert_eq!((stats.panics, stats.connections.total, stats.connections.open), (3, 3, 0));
+}

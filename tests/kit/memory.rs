@@ -1,0 +1,125 @@
+//! A CA and signers that live in memory, for tests of rooms that only need certificates.
+#![allow(dead_code, unreachable_pub, reason = "each test target uses a part of the kit")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::large_futures,
+    reason = "in a test a panic is the report, and the runtime is the test's own"
+)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use keyward::base::Clock;
+use keyward::base::SystemClock;
+use keyward::cert::chain::Chain;
+use keyward::cert::identifier::Identifier;
+use keyward::cert::key::{KeyAlgorithm, KeyHandle, KeyId, KeyUsage, SealedKey};
+use keyward::cert::ports::Signers;
+use keyward::cert::record::Installed;
+use keyward::cert::served::Served;
+use keyward::cert::spec::{IssuerName, Role, Specification};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// A CA whose keys, and those of its leaves, are in this process.
+pub struct MemoryCa {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    pub signers: Arc<MemorySigners>,
+    serials: AtomicUsize,
+}
+
+/// Signs with keys in memory.
+#[derive(Default)]
+pub struct MemorySigners {
+    keys: Mutex<HashMap<KeyId, Vec<u8>>>,
+    /// How often a certificate was made ready.
+    pub asked: AtomicUsize,
+    /// Worker threads that were bound.
+    pub bound: AtomicUsize,
+}
+
+impl std::fmt::Debug for MemorySigners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemorySigners")
+    }
+}
+
+impl Signers for MemorySigners {
+    fn certified_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let keys = self.keys.lock().unwrap();
+        let der = keys.get(&key.id).ok_or("no such key")?;
+        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.clone()));
+        let provider = keyward::base::tls::provider();
+        let signing = provider.key_provider.load_private_key(der).map_err(|e| e.to_string())?;
+        Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), signing)))
+    }
+
+    fn bind_worker(&self, _: usize, _: Option<usize>) {
+        self.bound.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl MemoryCa {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "kit root");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer, signers: Arc::default(), serials: AtomicUsize::new(1) }
+    }
+
+    /// The root as DER.
+    pub fn root(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
+    /// The root as a PEM file that stays for the life of the test process.
+    pub fn root_file(&self) -> PathBuf {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let path = dir.join(format!("root-{}-{number}.pem", std::process::id()));
+        std::fs::write(&path, self.issuer.pem()).unwrap();
+        path
+    }
+
+    /// An installed certificate for `names` with a key of its own.
+    pub fn issue(&self, names: &[&str]) -> Arc<Served> {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<Identifier> = names.iter().map(|n| Identifier::parse(n).unwrap()).collect();
+        let mut params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .unwrap();
+        let serial = self.serials.fetch_add(1, Ordering::SeqCst) as u64;
+        params.serial_number = Some(rcgen::SerialNumber::from(serial + 0x1000));
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        let now = SystemClock.now();
+        let chain = Chain::from_der(vec![leaf.der().to_vec()]).unwrap();
+        let mut installed = Installed::read(chain, now).unwrap();
+        installed.validity.not_after = now.plus(Duration::from_secs(90 * 24 * 3600));
+        let spki = key.subject_public_key_info();
+        let id = KeyId::of_spki(&spki);
+        self.signers.keys.lock().unwrap().insert(id, key.serialize_der());
+        let handle = KeyHandle {
+            id,
+            algorithm: KeyAlgorithm::P256,
+            usage: KeyUsage::Tls,
+            spki: spki.into(),
+            sealed: SealedKey(Arc::from(&b"sealed"[..])),
+        };
+        let issuer = IssuerName::Acme("https://ca.example/dir".to_owned());
+        let spec = Specification::new(names, issuer, KeyAlgorithm::P256, None, Role::Primary);
+        Arc::new(Served { id: spec.id(), spec, installed, key: handle })
+    }
+}
