@@ -2,12 +2,10 @@
 //!
 //! The only file that knows that a handshake blocks its worker while the vault signs.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
 use rustls::HandshakeKind;
 use rustls::ServerConfig;
@@ -27,6 +25,7 @@ use super::tls::ACME_TLS;
 use super::worker::Kind;
 use super::worker::Worker;
 use crate::base::bounds::ACCEPT_PAUSE;
+use crate::base::bounds::LISTEN_BACKLOG;
 
 /// Accepts from `listener` until `stop`, then takes what the kernel has queued already: closing a
 /// listener resets what is in its queue.
@@ -42,9 +41,15 @@ pub(super) async fn run(worker: Rc<Worker>, kind: Kind, listener: TcpListener, s
             Err(error) => refused(&error).await,
         }
     }
-    let waiting = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
-    while let Poll::Ready(Ok((stream, peer))) = waiting().await {
-        begin(&worker, kind, stream, peer);
+    // Asked of the kernel itself: the runtime may not have heard of the newest ones yet.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..LISTEN_BACKLOG {
+        let Ok((stream, peer)) = listener.accept() else { return };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            begin(&worker, kind, stream, peer);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! They name nothing of the inside: no origin, no address, no version.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::AnswerBody;
@@ -41,6 +41,14 @@ pub(super) fn failure(status: StatusCode) -> Response<AnswerBody> {
 /// Marks an answer as the last one of an HTTP/1 connection.
 pub(super) fn last(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Makes an answer of our own one to HEAD; an origin's is one already. HTTP/2 takes no body there.
+pub(super) fn to_head(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    if let Some(length) = response.body_mut().empty() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     response
 }
 

@@ -45,7 +45,7 @@ pub(super) enum UpFault {
     Stalled,
 }
 
-/// A body on its way to the origin.
+/// A body on its way to the origin; without trailers.
 pub(super) enum UpBody {
     Empty,
     Streaming(Box<Streaming>),
@@ -99,6 +99,9 @@ impl Body for UpBody {
         };
         body.timer = None;
         body.state.last.set(Instant::now());
+        // Trailers end here: an origin that merges them with the head would take from them what
+        // was removed there.
+        let frame = frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers()));
         body.state.done.set(frame.is_none() || body.incoming.is_end_stream());
         Poll::Ready(frame.map(|result| {
             result.map_err(|error| {
@@ -150,6 +153,14 @@ impl AnswerBody {
             give_back(&mut lease);
         }
         Self { source: Source::Origin(incoming, lease, limit, None), exchange: None }
+    }
+
+    /// Takes out the bytes of a body that is there, and says how many they were.
+    pub(super) fn empty(&mut self) -> Option<usize> {
+        match &mut self.source {
+            Source::Ready(bytes) => bytes.take().map(|bytes| bytes.len()),
+            Source::Origin(..) => None,
+        }
     }
 
     /// Keeps `exchange` open until this body has ended.

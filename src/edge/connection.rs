@@ -49,6 +49,7 @@ pub(super) struct Client {
     /// The port the client came to.
     pub(super) port: u16,
     pub(super) pulse: Pulse,
+    h2: bool,
     /// Fields made for the last host that was asked for; mostly it is the only one.
     pub(super) host_fields: RefCell<Option<Rc<HostFields>>>,
     closing: Cell<bool>,
@@ -72,6 +73,7 @@ impl Client {
         identity: Option<Identity>,
         stream: &TcpStream,
         peer: SocketAddr,
+        h2: bool,
     ) -> Rc<Self> {
         let address = peer.ip().to_canonical().to_string();
         Rc::new(Self {
@@ -82,6 +84,7 @@ impl Client {
             peer_address: peer,
             port: stream.local_addr().map_or(0, |address| address.port()),
             pulse: Pulse::default(),
+            h2,
             host_fields: RefCell::new(None),
             closing: Cell::new(false),
             active: Cell::new(0),
@@ -110,6 +113,12 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get().saturating_sub(1));
         self.0.last.set(Instant::now());
+        // A stream of HTTP/2 is a task of its own; other faults cost the connection, and are
+        // counted there.
+        if self.0.h2 && std::thread::panicking() {
+            self.0.worker.counters.panics.up();
+            tracing::error!("a request panicked and is given up");
+        }
     }
 }
 
@@ -126,32 +135,32 @@ pub(super) async fn tls(
     peer: SocketAddr,
     identity: Identity,
 ) {
-    let client = Client::new(worker, Some(identity), stream.get_ref().0, peer);
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let client = Client::new(worker, Some(identity), stream.get_ref().0, peer, h2);
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let io = TokioIo::new(Guard::new(stream, pulse, head, false));
     let answering = Rc::clone(&client);
     let service = service_fn(move |request| site::serve(Rc::clone(&answering), request));
     if h2 {
         client.pulse.look_away();
         let connection = speaks_h2().serve_connection(io, service);
-        drive(connection, |c| c.graceful_shutdown(), &client, true).await;
+        drive(connection, |c| c.graceful_shutdown(), &client).await;
     } else {
         let connection = speaks_h1().serve_connection(io, service).with_upgrades();
-        drive(connection, |c| c.graceful_shutdown(), &client, false).await;
+        drive(connection, |c| c.graceful_shutdown(), &client).await;
     }
 }
 
 /// Speaks plain HTTP until the connection ends.
 pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-    let client = Client::new(worker, None, &stream, peer);
+    let client = Client::new(worker, None, &stream, peer, false);
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, client.pulse.clone(), head, true));
     let answering = Rc::clone(&client);
     let service = service_fn(move |request| plain_http::serve(Rc::clone(&answering), request));
     let connection = speaks_h1().serve_connection(io, service);
-    drive(connection, |c| c.graceful_shutdown(), &client, false).await;
+    drive(connection, |c| c.graceful_shutdown(), &client).await;
 }
 
 fn speaks_h1() -> http1::Builder {
@@ -192,7 +201,7 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
 }
 
 /// Polls `connection` to its end, or ends it.
-async fn drive<F>(connection: F, finish: fn(Pin<&mut F>), client: &Client, h2: bool)
+async fn drive<F>(connection: F, finish: fn(Pin<&mut F>), client: &Client)
 where
     F: Future<Output = hyper::Result<()>>,
 {
@@ -223,7 +232,7 @@ where
             },
             () = drained.as_mut(), if !client.closing() => {
                 client.closing.set(true);
-                if h2 || client.active.get() > 0 {
+                if client.h2 || client.active.get() > 0 {
                     finish(connection.as_mut());
                 }
                 timer.as_mut().reset(Instant::now() + DRAIN_IDLE);
@@ -248,13 +257,14 @@ impl StallWatch {
     fn look(&mut self, client: &Client) -> Standing {
         let set = client.worker.set();
         let now = Instant::now();
+        let writes = client.pulse.writes();
         if client.active.get() == 0 {
+            (self.writes, self.since) = (writes, now);
             let limit: Duration =
                 if client.closing() { DRAIN_IDLE } else { set.limits.idle_timeout };
             let due = client.last.get() + limit;
             return if due <= now { Standing::Idle } else { Standing::Good(due) };
         }
-        let writes = client.pulse.writes();
         if writes != self.writes || client.waiting.get() > 0 {
             (self.writes, self.since) = (writes, now);
         }

@@ -126,7 +126,7 @@ async fn exchange(
     }
     parts.uri = origin_form(&parts.uri)?;
     let request = Request::from_parts(parts, body);
-    let (mut response, lease) =
+    let (mut response, mut lease) =
         send(client, &pool, authority, request, state.as_deref(), limits).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (Some(_), Some(ours)) = (upgrade, ours) else { return Err(Failed::Unasked) };
@@ -137,6 +137,7 @@ async fn exchange(
     parts.extensions.clear();
     parts.version = Version::HTTP_11;
     headers::to_client(&mut parts.headers, site);
+    lease.sending = state;
     Ok(Response::from_parts(parts, AnswerBody::origin(body, lease, limits.body)))
 }
 

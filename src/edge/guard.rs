@@ -114,6 +114,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
             }
             Poll::Ready(result) => result?,
         }
+        let messages = this.scanner.messages();
         let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
         if let Err(refusal) = this.scanner.feed(fresh) {
             tracing::debug!(reason = %refusal.what, "request refused");
@@ -122,8 +123,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
                 *byte = refusal.poison;
                 buf.set_filled(before + refusal.at + 1);
             }
-        } else if !this.scanner.in_head() {
-            this.head_due = None;
+        } else if !this.scanner.in_head() || this.scanner.messages() != messages {
+            // The next head has its own time.
+            (this.head_due, this.timer) = (None, None);
         }
         Poll::Ready(Ok(()))
     }

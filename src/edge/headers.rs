@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use http::header::{
     CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    PROXY_AUTHORIZATION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -60,7 +60,7 @@ pub(super) fn to_origin(
 ) {
     let trailers = accepts_trailers(headers);
     strip_connection(headers);
-    for name in [TE, UPGRADE, PROXY_AUTHORIZATION, HTTP2_SETTINGS, EXPECT] {
+    for name in [TE, UPGRADE, PROXY_AUTHORIZATION, HTTP2_SETTINGS, EXPECT, TRAILER] {
         headers.remove(name);
     }
     strip_forged(headers);

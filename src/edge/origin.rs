@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::body::UpBody;
+use super::body::UpState;
 use super::serving::ServingSet;
 use super::worker::Worker;
 use crate::base::bounds::H1_BUFFER;
@@ -43,6 +44,8 @@ pub(super) struct Pool {
 pub(super) struct Lease {
     sender: Sender,
     pool: Rc<Pool>,
+    /// The body that is sent on it, if there is one.
+    pub(super) sending: Option<Rc<UpState>>,
     /// Whether it has carried an exchange before, and so may have died unnoticed.
     pub(super) reused: bool,
 }
@@ -98,7 +101,7 @@ impl Pool {
                 continue;
             }
             if sender.is_ready() || sender.ready().await.is_ok() {
-                return Some(Lease { sender, pool: Rc::clone(self), reused: true });
+                return Some(Lease { sender, pool: Rc::clone(self), sending: None, reused: true });
             }
         }
     }
@@ -127,7 +130,7 @@ impl Pool {
                 tracing::debug!(reason = %error, "origin connection ended");
             }
         }));
-        Ok(Lease { sender, pool: Rc::clone(self), reused: false })
+        Ok(Lease { sender, pool: Rc::clone(self), sending: None, reused: false })
     }
 }
 
@@ -136,8 +139,12 @@ impl Lease {
         &mut self.sender
     }
 
-    /// Makes the connection free for the next exchange.
+    /// Makes the connection free for the next exchange; unless the origin answered before it had
+    /// the whole body, as it may still wait for the rest.
     pub(super) fn give_back(self) {
+        if self.sending.is_some_and(|state| !state.done.get()) {
+            return;
+        }
         let mut idle = self.pool.idle.borrow_mut();
         idle.retain(|sender| !sender.is_closed());
         if idle.len() < self.pool.most.get() && !self.sender.is_closed() {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::answer;
@@ -27,6 +27,7 @@ pub(super) async fn serve(
     client.worker.counters.requests.up();
     let h1 = request.version() != Version::HTTP_2;
     let (parts, body) = request.into_parts();
+    let head = parts.method == Method::HEAD;
     let response = match choose(&client, &parts) {
         Ok((site, asked)) => {
             let mut response = match &site.origin {
@@ -45,6 +46,7 @@ pub(super) async fn serve(
             if h1 && !harmless { answer::last(response) } else { response }
         }
     };
+    let response = if head { answer::to_head(response) } else { response };
     let leaving = h1 && client.closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
     let response = if leaving { answer::last(response) } else { response };
     Ok(response.map(|body| body.hold(exchange)))
@@ -58,7 +60,7 @@ fn choose(client: &Client, parts: &Parts) -> Result<(Arc<ServedSite>, Box<str>),
 }
 
 fn welcome(parts: &Parts) -> Response<AnswerBody> {
-    if parts.method == http::Method::GET || parts.method == http::Method::HEAD {
+    if parts.method == Method::GET || parts.method == Method::HEAD {
         answer::welcome()
     } else {
         answer::failure(StatusCode::METHOD_NOT_ALLOWED)

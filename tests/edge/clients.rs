@@ -179,3 +179,21 @@ fn malformed_authorities_of_http_2_are_refused() {
     }
     assert_eq!(origin.seen(), 0);
 }
+
+#[test]
+fn head_has_the_fields_of_get_and_no_body() {
+    let origin = Origin::start();
+    let mut own = site(&["w.example"], origin.address);
+    own.origin = keyward::config::Origin::Welcome;
+    let house = House::open(vec![site(&["a.example"], origin.address), own], limits());
+    for option in ["--http1.1", "--http2"] {
+        for (name, path) in [("a.example", "/bytes/1000"), ("w.example", "/")] {
+            let url = house.url(name, path);
+            let head = house.curl(name, &[option, "-I", &url]).to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let size =
+                house.curl(name, &[option, "-o", "/dev/null", "-w", "%{size_download}", &url]);
+            assert_eq!(length, Some(size.as_str()), "{option} {name}: {head}");
+        }
+    }
+}

@@ -146,3 +146,26 @@ async fn further_connections_wait_until_there_is_room() {
     assert!(third.read(&mut [0; 1]).await.unwrap() == 1);
     drop(two);
 }
+
+#[tokio::test]
+async fn every_head_has_its_own_time() {
+    let origin = Origin::start();
+    let mut short = limits();
+    short.header_timeout = Duration::from_millis(1000);
+    let house = House::open(vec![site(&["a.example"], origin.address)], short);
+    let mut stream = house.tls("a.example").await;
+    let get = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let (begin, end) = get.split_at(20);
+    stream.write_all(begin.as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        sleep(Duration::from_millis(600)).await;
+        // The end of one head and the beginning of the next, in one piece.
+        stream.write_all(format!("{end}{begin}").as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        let mut rest = [0; 4096];
+        let read = stream.read(&mut rest).await.unwrap();
+        assert!(rest[..read].ends_with(b"ok"), "{:?}", String::from_utf8_lossy(&rest[..read]));
+    }
+}

@@ -218,3 +218,34 @@ async fn a_fault_of_ours_costs_one_connection() {
     let stats = edge.stats();
     assert_eq!((stats.panics, stats.connections.total, stats.connections.open), (3, 3, 0));
 }
+
+#[tokio::test]
+async fn trailers_of_a_client_end_here() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let request = b"POST /head HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\
+        Trailer: X-Forwarded-For\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\
+        X-Forwarded-For: 6.6.6.6\r\n\r\n";
+    let answer = house.raw("a.example", request).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\nabc"), "{answer}");
+    assert!(!answer.contains("trailer") && !answer.contains("6.6.6.6"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_upload_spoils_nothing() {
+    let origin = Origin::start();
+    let mut one = limits();
+    one.workers = 1;
+    let house = House::open(vec![site(&["a.example"], origin.address)], one);
+    for _ in 0..5 {
+        let early = b"POST /early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 90\r\n\r\nabc";
+        let mut stream = house.tls("a.example").await;
+        tokio::io::AsyncWriteExt::write_all(&mut stream, early).await.unwrap();
+        let mut head = [0; 12];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        let next = b"GET /head HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+        let answer = house.raw("a.example", next).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("GET /head"), "{answer}");
+    }
+}

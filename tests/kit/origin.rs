@@ -208,6 +208,9 @@ async fn answer(
                 seen.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
             }
             let body = request.into_body().collect().await.map_err(std::io::Error::other)?;
+            if let Some(trailers) = body.trailers() {
+                seen.push_str(&format!("trailers: {trailers:?}\n"));
+            }
             seen.push_str(&format!("\n{}", String::from_utf8_lossy(&body.to_bytes())));
             *response.body_mut() = text(seen);
         }
