@@ -206,3 +206,22 @@ async fn a_drain_ends_at_its_deadline() {
     assert!(tokio::net::TcpStream::connect(house.https).await.is_err(), "nobody listens");
     drop(idle);
 }
+
+/// A request that is under way to an idle connection when the drain begins must not be lost.
+#[tokio::test]
+async fn an_idle_connection_may_still_ask_once_while_draining() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let mut idle = house.tls("a.example").await;
+    let request = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    idle.write_all(request).await.unwrap();
+    let mut answer = [0; 12];
+    idle.read_exact(&mut answer).await.unwrap();
+    let asking = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        idle.write_all(request).await.unwrap();
+        crate::house::read_all(&mut idle).await
+    };
+    let (rest, ()) = tokio::join!(asking, house.edge.drain(Duration::from_secs(10)));
+    assert!(rest.contains("HTTP/1.1 200 OK") && rest.contains("connection: close"), "{rest}");
+}

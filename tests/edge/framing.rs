@@ -95,6 +95,19 @@ async fn heads_that_could_be_read_in_two_ways_are_refused() {
     assert_eq!(origin.seen(), 0, "no refused request reaches the origin");
 }
 
+/// The machine alone refuses all of them but those whose fault is a matter of names.
+#[test]
+fn the_machine_refuses_them_without_help() {
+    let names =
+        ["Host", "star for GET", "authority-form", "other scheme", "userinfo in the target"];
+    for (what, bytes) in refused() {
+        let by_name = names.iter().any(|name| what.contains(name))
+            && !["no Host", "two Hosts", "two different Hosts"].contains(&what);
+        let verdict = Scanner::default().feed(bytes.as_bytes());
+        assert_eq!(verdict.is_err(), !by_name, "{what}: {verdict:?}");
+    }
+}
+
 /// Bodies whose framing breaks after the head: 400 (or nothing but the end), never a 200.
 #[tokio::test]
 async fn chunks_that_could_be_read_in_two_ways_are_refused() {

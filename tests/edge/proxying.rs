@@ -104,19 +104,44 @@ async fn connections_to_the_origin_are_reused() {
 }
 
 #[tokio::test]
-async fn a_reused_connection_that_died_costs_no_request() {
+async fn a_reused_connection_that_died_costs_no_request_that_may_be_repeated() {
+    let origin = Origin::fickle();
+    let mut one = limits();
+    one.workers = 1;
+    let house = House::open(vec![site(&["a.example"], origin.address)], one);
+    let request = |line: &str, rest: &str| {
+        format!("{line} / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{rest}")
+    };
+    let first = house.raw("a.example", request("GET", "\r\n").as_bytes()).await;
+    assert!(first.starts_with("HTTP/1.1 200"), "{first}");
+    for (line, rest, expected) in [
+        ("GET", "\r\n", "200"),
+        ("DELETE", "\r\n", "200"),
+        // These may have been acted upon.
+        ("POST", "\r\n", "502"),
+        ("GET", "\r\n", "200"),
+        ("PUT", "Content-Length: 1\r\n\r\nx", "502"),
+    ] {
+        let answer = house.raw("a.example", request(line, rest).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{line}: {answer}");
+    }
+    assert_eq!(house.edge.stats().origin_failures, 2);
+}
+
+#[tokio::test]
+async fn an_origin_that_ends_idle_connections_is_no_trouble() {
     let origin = Origin::start();
     let mut one = limits();
     one.workers = 1;
     let house = House::open(vec![site(&["a.example"], origin.address)], one);
-    let get =
-        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
     for pause in [0, 20, 28, 30, 32, 35, 60] {
-        let answer = house.raw("a.example", get("/last").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let answer = house.raw("a.example", get("/").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "after {pause} ms: {answer}");
+        for path in ["/last", "/"] {
+            let get =
+                format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+            let answer = house.raw("a.example", get.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "after {pause} ms: {answer}");
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
     }
     assert_eq!(house.edge.stats().origin_failures, 0);
 }

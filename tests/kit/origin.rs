@@ -77,6 +77,22 @@ impl Origin {
         })
     }
 
+    /// An origin that answers the first request of a connection, and hangs up at the second.
+    pub fn fickle() -> Self {
+        Self::with(|mut stream, requests| {
+            Box::pin(async move {
+                use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+                let mut buffer = [0; 16 * 1024];
+                if stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    requests.fetch_add(1, Ordering::SeqCst);
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                    let _ = stream.write_all(answer).await;
+                    let _ = stream.read(&mut buffer).await;
+                }
+            })
+        })
+    }
+
     fn with(handler: Handler) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
