@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 
 use super::open::Memory;
+use super::wire::Orders;
 use crate::admin::House;
 use crate::admin::HouseError;
 use crate::admin::Selector;
@@ -21,9 +22,7 @@ use crate::cert::record::Certificate;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::edge::EdgeStats;
-use crate::issuer::InternalCa;
 use crate::os::sandbox::Standing;
-use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::vault::VaultFigures;
@@ -42,8 +41,7 @@ pub(super) struct Residence {
     /// Why the newest change of the file was refused.
     pub(super) refused: Arc<ArcSwapOption<String>>,
     pub(super) memory: Memory,
-    pub(super) scheduler: Option<SchedulerHandle>,
-    pub(super) internal: Option<Arc<InternalCa>>,
+    pub(super) orders: Option<Orders>,
     pub(super) edge: Arc<Edge>,
     pub(super) vault: Vault,
     pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
@@ -60,6 +58,12 @@ impl Residence {
                 reason: format!("the store is not readable, so only status is known: {reason}"),
             }),
         }
+    }
+
+    fn orders(&self) -> Result<&Orders, HouseError> {
+        self.orders.as_ref().ok_or_else(|| HouseError::Unavailable {
+            reason: "nothing is signed or ordered while the store is not readable".to_owned(),
+        })
     }
 
     async fn records(&self) -> Result<Vec<Certificate>, HouseError> {
@@ -145,9 +149,7 @@ impl House for Residence {
         Box::pin(async {
             let records = self.records().await?;
             let id = find(&records, selector)?.id();
-            let scheduler = self.scheduler.as_ref().ok_or_else(|| HouseError::Unavailable {
-                reason: "nothing is ordered while the store is not readable".to_owned(),
-            })?;
+            let scheduler = &self.orders()?.scheduler;
             let refused = |reason: String| HouseError::Refused { reason };
             scheduler.renew(id).await.map_err(|error| refused(error.to_string()))?;
             let record = scheduler
@@ -183,10 +185,7 @@ impl House for Residence {
 
     fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>> {
         Box::pin(async {
-            let internal = self.internal.as_ref().ok_or_else(|| HouseError::Unavailable {
-                reason: "the internal CA lies in the store, which is not readable".to_owned(),
-            })?;
-            let root = internal.root().await;
+            let root = self.orders()?.internal.root().await;
             root.map(|chain| chain.to_pem()).map_err(|error| unavailable(&error))
         })
     }

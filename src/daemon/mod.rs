@@ -10,6 +10,7 @@ mod house;
 mod open;
 mod reload;
 mod supervise;
+mod wire;
 
 use std::path::Path;
 

@@ -148,7 +148,16 @@ fn vault_options(config: &Config, places: &Places) -> VaultOptions {
         MasterKey::File(path) => MasterKeySource::File(path.clone()),
         MasterKey::Auto => match credential("keyward.master") {
             Some(path) => MasterKeySource::Credential(path),
-            None => MasterKeySource::CreateIfMissing(places.vault.join("master.key")),
+            None => {
+                let path = places.vault.join("master.key");
+                // Once something was sealed, a vanished key is a fault to be told, not a reason
+                // to make another: the new one could open nothing.
+                if places.store.join("keyward.redb").exists() {
+                    MasterKeySource::File(path)
+                } else {
+                    MasterKeySource::CreateIfMissing(path)
+                }
+            }
         },
     };
     let workers = config.edge.workers;

@@ -1,5 +1,14 @@
 //! The whole way, end to end, on real parts: the real binary, Pebble as the CA, real origins, and
 //! clients that are not ours. One behaviour for each file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "in a test a panic is the report, and the runtime is the test's own"
+)]
 
 #[path = "../kit/daemon.rs"]
 mod daemon;

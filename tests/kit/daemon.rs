@@ -1,4 +1,5 @@
 //! A keyward of one's own: the real binary, a directory of its own, ports of its own.
+#![allow(dead_code, unreachable_pub, reason = "each test target uses a part of the kit")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -118,12 +119,14 @@ level = "debug"
 {sites}
 "#
         );
+        // Apart from the state: main may read what lies beside its configuration.
+        fs::create_dir_all(self.dir.path().join("etc")).unwrap();
         fs::write(self.config(), text).unwrap();
     }
 
     /// Path of the configuration.
     pub fn config(&self) -> PathBuf {
-        self.dir.path().join("keyward.toml")
+        self.dir.path().join("etc/keyward.toml")
     }
 
     /// Path of the state directory.

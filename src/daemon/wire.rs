@@ -1,0 +1,254 @@
+//! From what was opened to a house at work: every room gets what it needs of the others.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::authorities::Authorities;
+use super::authorities::Means;
+use super::house::ReloadRequest;
+use super::house::Residence;
+use super::open::Manner;
+use super::open::Memory;
+use super::open::Opened;
+use super::open::Places;
+use super::open::with_causes;
+use super::reload::Reloader;
+use super::reload::listener_views;
+use crate::admin;
+use crate::admin::wire;
+use crate::base::Jitter;
+use crate::base::SystemClock;
+use crate::base::Timestamp;
+use crate::base::tasks::SharedClock;
+use crate::base::tasks::TaskSet;
+use crate::base::tasks::Watch;
+use crate::cert::served::Snapshot;
+use crate::cli::Failed;
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::edge::EdgeOptions;
+use crate::issuer::InternalCa;
+use crate::issuer::InternalOptions;
+use crate::os::notify::Notifier;
+use crate::scheduler::Parts;
+use crate::scheduler::Scheduler;
+use crate::scheduler::SchedulerHandle;
+use crate::store::Store;
+use crate::vault::Vault;
+use crate::vault::VaultEvent;
+
+/// The house at work.
+pub(super) struct Running {
+    pub(super) manner: Manner,
+    pub(super) clock: SharedClock,
+    pub(super) notifier: Notifier,
+    pub(super) edge: Arc<Edge>,
+    pub(super) store: Option<Store>,
+    pub(super) orders: Option<Orders>,
+    pub(super) reloader: Reloader,
+    pub(super) configs: watch::Receiver<Arc<Config>>,
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// When the choice of certificates has to be made again.
+    pub(super) chosen_until: Option<Timestamp>,
+    pub(super) reloads: mpsc::Receiver<ReloadRequest>,
+    pub(super) vault_events: mpsc::Receiver<VaultEvent>,
+    pub(super) tasks: TaskSet,
+    pub(super) ended: Watch,
+    /// Ends the admin socket.
+    pub(super) stop: CancellationToken,
+}
+
+/// What exists only while the store can be written.
+#[derive(Clone)]
+pub(super) struct Orders {
+    pub(super) internal: Arc<InternalCa>,
+    pub(super) scheduler: SchedulerHandle,
+}
+
+/// Puts everything to work. The front door serves what the store, or its second copy, holds before
+/// anybody else is asked.
+pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
+    let Opened { config, manner, logs, notifier, doors, vault, memory } = opened;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let (tasks, ended) = TaskSet::new();
+    let vault_events =
+        vault.events().ok_or_else(|| Failed::fault("error: the vault's events are taken"))?;
+    let (store, first) = remembered(&memory).await?;
+    let (inherited, admin_door) = (doors.inherited, doors.admin);
+    let listeners = if inherited {
+        inherited_views(&doors.https, &doors.http)
+    } else {
+        listener_views(&config)
+    };
+    let (has_http, has_tls) = (!doors.http.is_empty(), !doors.https.is_empty());
+    let options = EdgeOptions {
+        https: doors.https,
+        http: doors.http,
+        limits: config.edge.clone(),
+        clock: Arc::clone(&clock),
+        config: Arc::clone(&config),
+        snapshot: Arc::clone(&first),
+    };
+    let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;
+    let edge = Arc::new(edge);
+
+    let (config_sender, configs) = watch::channel(Arc::clone(&config));
+    // Without a store nothing new is ever published.
+    let (_unchanging, mut snapshots) = watch::channel(first);
+    let mut orders = None;
+    if let Some(store) = &store {
+        let means = Means {
+            clock: Arc::clone(&clock),
+            book: Arc::new(store.clone()),
+            seal: Arc::new(vault.clone()),
+            signing: Arc::new(vault.clone()),
+            solver: edge.solver(),
+            has_http,
+            has_tls,
+        };
+        let begun = begin_orders(store, &vault, means, &tasks, &configs).await?;
+        snapshots = begun.scheduler.snapshot();
+        orders = Some(begun);
+    }
+
+    let refused = Arc::new(ArcSwapOption::empty());
+    let (applied_sender, applied) = watch::channel(clock.now());
+    let (listener_sender, listener_watch) = watch::channel(listeners);
+    let (reload_sender, reloads) = mpsc::channel(4);
+    let residence = Residence {
+        clock: Arc::clone(&clock),
+        started_at: clock.now(),
+        config: configs.clone(),
+        applied,
+        refused: Arc::clone(&refused),
+        memory,
+        orders: orders.clone(),
+        edge: Arc::clone(&edge),
+        vault,
+        listeners: listener_watch,
+        reload: reload_sender,
+        silent_head: watch::channel(0).1,
+    };
+    let stop = CancellationToken::new();
+    open_admin(residence, admin_door, &config, &tasks, &stop)?;
+    let reloader = Reloader {
+        clock: Arc::clone(&clock),
+        config: config_sender,
+        applied: applied_sender,
+        refused,
+        edge: Arc::clone(&edge),
+        logs,
+        own_doors: !inherited,
+        listeners: listener_sender,
+        store: store.clone(),
+    };
+    Ok(Running {
+        manner,
+        clock,
+        notifier,
+        edge,
+        store,
+        orders,
+        reloader,
+        configs,
+        snapshots,
+        chosen_until: None,
+        reloads,
+        vault_events,
+        tasks,
+        ended,
+        stop,
+    })
+}
+
+/// The store, if it is whole, and what was installed when the last daemon ended.
+async fn remembered(memory: &Memory) -> Result<(Option<Store>, Arc<Snapshot>), Failed> {
+    match memory {
+        Memory::Whole(store) => {
+            let snapshot = store.snapshot().await.map_err(|error| unavailable(&error))?;
+            Ok((Some(store.clone()), Arc::new(snapshot)))
+        }
+        Memory::Copy { snapshot, .. } => Ok((None, Arc::clone(snapshot))),
+    }
+}
+
+async fn begin_orders(
+    store: &Store,
+    vault: &Vault,
+    means: Means,
+    tasks: &TaskSet,
+    configs: &watch::Receiver<Arc<Config>>,
+) -> Result<Orders, Failed> {
+    let clock = Arc::clone(&means.clock);
+    let internal = Arc::new(InternalCa::new(InternalOptions {
+        clock: Arc::clone(&clock),
+        book: Arc::new(store.clone()),
+        keys: Arc::new(vault.clone()),
+        signing: Arc::new(vault.clone()),
+        machine: machine_name(),
+    }));
+    let authorities = Authorities::new(means, configs.clone(), Arc::clone(&internal));
+    let parts = Parts {
+        store: store.clone(),
+        copy_dir: Places::of(&configs.borrow()).served,
+        clock,
+        jitter: Arc::new(Jitter::from_os()),
+        authorities: Arc::new(move |name| authorities.of(name)),
+        keys: Arc::new(vault.clone()),
+        tasks: tasks.clone(),
+    };
+    let started = Scheduler::start(parts, configs.clone()).await;
+    let scheduler = started.map_err(|error| unavailable(&error))?;
+    Ok(Orders { internal, scheduler })
+}
+
+fn open_admin(
+    residence: Residence,
+    door: Option<std::os::unix::net::UnixListener>,
+    config: &Config,
+    tasks: &TaskSet,
+    stop: &CancellationToken,
+) -> Result<(), Failed> {
+    let group = config.admin.group.as_deref();
+    let bound = match door {
+        Some(listener) => admin::inherited(listener, group),
+        None => admin::bind(&config.admin.socket, group),
+    }
+    .map_err(|error| unavailable(&error))?;
+    let serving = admin::serve(bound, Arc::new(residence), tasks.clone(), stop.clone());
+    tasks.service("admin", async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the admin socket ended");
+        }
+    });
+    Ok(())
+}
+
+fn unavailable(error: &dyn std::error::Error) -> Failed {
+    Failed::unavailable(format!("error: {}", with_causes(error)))
+}
+
+/// The name of this machine, for the name of its CA.
+fn machine_name() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}
+
+/// The sockets that the service manager holds; each is there once for every worker.
+fn inherited_views(
+    https: &[std::net::TcpListener],
+    http: &[std::net::TcpListener],
+) -> Vec<wire::ListenerView> {
+    let view = |purpose: &str, listener: &std::net::TcpListener| wire::ListenerView {
+        purpose: purpose.to_owned(),
+        address: listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string()),
+        inherited: true,
+    };
+    let https = https.iter().map(|listener| view("https", listener));
+    let mut views: Vec<_> = https.chain(http.iter().map(|l| view("http", l))).collect();
+    views.dedup();
+    views
+}
