@@ -225,3 +225,28 @@ async fn an_idle_connection_may_still_ask_once_while_draining() {
     let (rest, ()) = tokio::join!(asking, house.edge.drain(Duration::from_secs(10)));
     assert!(rest.contains("HTTP/1.1 200 OK") && rest.contains("connection: close"), "{rest}");
 }
+
+/// Closing a listener resets what waits in its queue, so the queue is emptied first.
+#[tokio::test]
+async fn connections_that_wait_in_the_queue_are_served_before_the_door_closes() {
+    let origin = Origin::start();
+    let mut one = limits();
+    (one.workers, one.max_connections) = (1, 1);
+    let house = House::open(vec![site(&["a.example"], origin.address)], one);
+    let first = house.tls("a.example").await;
+    // The kernel accepts this one; the worker has no room for it.
+    let waiting = tokio::net::TcpStream::connect(house.https).await.unwrap();
+    let asking = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let name = rustls_pki_types::ServerName::try_from("a.example").unwrap();
+        let connector =
+            tokio_rustls::TlsConnector::from(client_config(&house.ca.root(), &[b"http/1.1"]));
+        let mut stream = connector.connect(name, waiting).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+        let answer = crate::house::read_all(&mut stream).await;
+        drop(first);
+        answer
+    };
+    let (answer, ()) = tokio::join!(asking, house.edge.drain(Duration::from_secs(10)));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
