@@ -258,7 +258,7 @@ async fn trailers_of_a_client_end_here() {
 
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_upload_spoils_nothing() {
-    let origin = Origin::start();
+    let origin = Origin::hasty();
     let mut one = limits();
     one.workers = 1;
     let house = House::open(vec![site(&["a.example"], origin.address)], one);
@@ -269,8 +269,8 @@ async fn an_answer_before_the_end_of_the_upload_spoils_nothing() {
         let mut head = [0; 12];
         tokio::io::AsyncReadExt::read_exact(&mut stream, &mut head).await.unwrap();
         assert_eq!(&head, b"HTTP/1.1 200");
-        let next = b"GET /head HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+        let next = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
         let answer = house.raw("a.example", next).await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("GET /head"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
     }
 }

@@ -93,6 +93,25 @@ impl Origin {
         })
     }
 
+    /// An origin that answers as soon as it sees a head; after one of a POST it waits for the body
+    /// and answers no more.
+    pub fn hasty() -> Self {
+        Self::with(|mut stream, requests| {
+            Box::pin(async move {
+                use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+                let (mut buffer, mut posted) = ([0; 16 * 1024], false);
+                while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                    if !posted && buffer[..read].windows(5).any(|w| w == b"HTTP/") {
+                        requests.fetch_add(1, Ordering::SeqCst);
+                        posted = buffer.starts_with(b"POST");
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                        let _ = stream.write_all(answer).await;
+                    }
+                }
+            })
+        })
+    }
+
     fn with(handler: Handler) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
