@@ -11,11 +11,22 @@ pub fn point(name: &str) {
     }
 }
 
+/// The same for the point `line`, colon, `name`.
+#[cfg(feature = "crash-points")]
+pub fn point_of(line: &str, name: &str) {
+    point(&format!("{line}:{name}"));
+}
+
+/// Nothing: crash points exist only under the feature `crash-points`.
+#[cfg(not(feature = "crash-points"))]
+pub const fn point_of(_line: &str, _name: &str) {}
+
 /// Nothing: crash points exist only under the feature `crash-points`.
 #[cfg(not(feature = "crash-points"))]
 pub const fn point(_name: &str) {}
 
-/// Every point there is, in the order in which an issuance passes them.
+/// Every point there is, in the order in which an issuance passes them. Those that the issuance
+/// of a bridge passes as well are called `bridge:leased` and so on there.
 pub const POINTS: &[&str] = &[
     "leased",
     "key-generated",

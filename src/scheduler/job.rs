@@ -34,6 +34,7 @@ use crate::cert::record::Installed;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
+use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
 use crate::store::StoreError;
 
@@ -78,7 +79,7 @@ pub(super) async fn run(
         Some(change)
     });
     let Some(record) = leased.await? else { return Ok(()) };
-    crash::point("leased");
+    step(record.spec.role, "leased");
     let work = attempt(shop, &record, failures, renewal_info);
     let ended = tokio::time::timeout(bounds::ORDER_LEASE, work).await.unwrap_or_else(|_elapsed| {
         Err(Failure::new(FailureKind::Lapsed, "the work did not end in time"))
@@ -156,7 +157,7 @@ async fn key(shop: &Workshop, record: &Certificate) -> Result<KeyHandle, Failure
         });
     }
     let key = shop.keys.generate(record.spec.key, KeyUsage::Tls).await?;
-    crash::point("key-generated");
+    step(record.spec.role, "key-generated");
     let stored = shop.records.change(record.id(), Some(&key), |record| {
         let change = transition::key_stored(record, key.id, shop.now());
         // A record that left `Ordering` has no place for the key.
@@ -165,7 +166,7 @@ async fn key(shop: &Workshop, record: &Certificate) -> Result<KeyHandle, Failure
     if stored.await.map_err(refused)?.is_none() {
         return Err(Failure::new(FailureKind::Lapsed, "the certificate is not wanted any more"));
     }
-    crash::point("key-stored");
+    step(record.spec.role, "key-stored");
     Ok(key)
 }
 
@@ -215,7 +216,7 @@ async fn install(
         // The site left while the CA was at work; the record says so already.
         return Ok(());
     };
-    crash::point("installed");
+    step(spec.role, "installed");
     tracing::info!(
         cert = %id,
         site = stored.spec.names().first().map(tracing::field::display),
@@ -224,10 +225,19 @@ async fn install(
         not_after = %installed.validity.not_after,
         "a certificate is installed"
     );
+    let role = spec.role;
     let publication = shop.publisher.put(Served { id, spec, installed, key });
     shop.publisher.copied(publication).await;
-    crash::point("published");
+    step(role, "published");
     Ok(())
+}
+
+/// A moment at which a test may kill the process.
+fn step(role: Role, name: &'static str) {
+    match role {
+        Role::Primary => crash::point(name),
+        Role::Bridge => crash::point_of("bridge", name),
+    }
 }
 
 /// The steps in the middle of an attempt, on behalf of the issuer.

@@ -61,5 +61,5 @@ fn a_short_life_is_renewed_by_itself_at_its_drawn_moment_and_names_what_it_repla
     });
     let began = moment(&view["installed"]["not_before"]) - not_before;
     assert!(began >= drawn - 2 && began <= drawn + 6, "drawn {drawn}, renewed at {began}");
-    assert!(scene.pebble.output().contains("replaces"), "{}", scene.pebble.output());
+    assert!(scene.pebble.output().contains(" is a replacement of "), "{}", scene.pebble.output());
 }
