@@ -1,6 +1,7 @@
 //! Tools without domain knowledge: time, draws, secrets, limits, tasks, files.
 
 pub mod bounds;
+pub mod causes;
 pub mod clock;
 pub mod crash;
 pub mod disk;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failed;
+use crate::base::causes::with_causes;
 use crate::cert::served::Snapshot;
 use crate::cli::DemoOptions;
 use crate::config::{Config, LogFormat, MasterKey};
@@ -267,16 +268,4 @@ fn cannot_listen(error: &EdgeError) -> Failed {
 
 fn no_vault(error: VaultError) -> Failed {
     Failed::unavailable(format!("error: {}", with_causes(&error)))
-}
-
-/// An error and what lies behind it, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        text.push_str(": ");
-        text.push_str(&deeper.to_string());
-        cause = deeper.source();
-    }
-    text
 }

@@ -22,6 +22,7 @@ use super::wire::Reply;
 use super::wire::Request;
 use super::wire::VERSION;
 use crate::base::bounds;
+use crate::base::causes::with_causes;
 use crate::os::affinity;
 use crate::os::descriptors;
 use crate::os::sandbox;
@@ -88,7 +89,9 @@ fn serve() -> u8 {
     let (master, created) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            refuse(Refusal::MasterKey, &with_causes(&error));
+            let mut text = with_causes(&error);
+            text.truncate(text.floor_char_boundary(bounds::VAULT_FRAME / 2));
+            refuse(Refusal::MasterKey, &text);
             return status::MASTER_KEY;
         }
     };
@@ -204,16 +207,4 @@ fn welcome(
     let reply = Reply::Welcome { pid, created, walls };
     reply.encode(id, &mut out).map_err(std::io::Error::other)?;
     descriptors::send(control.as_fd(), &out)
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.truncate(text.floor_char_boundary(bounds::VAULT_FRAME / 2));
-    text
 }
