@@ -1,6 +1,6 @@
 //! What the checks find, still without file and line.
 //!
-//! A check knows the key and what is wrong with it; [`super::load`] knows where the key stands.
+//! A check knows the key and what is wrong with it; `super::load` knows where the key stands.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! Connects the rooms: open, spawn, wire, supervise, reload, drain. Otherwise it does nothing.
 //!
-//! The order of [`open`] is the security of the house: configuration and sockets first, then the
+//! The order of `open` is the security of the house: configuration and sockets first, then the
 //! keeper of the vault, then the wall that takes the master key's place out of main's reach, and
 //! only then threads, the store, and the first byte from a stranger.
 
