@@ -102,3 +102,18 @@ fn a_reload_checks_the_very_file_that_the_service_reads() {
     let running = after("ExecStart=/usr/bin/keyward run --config ");
     assert_eq!(after("ExecReload=/usr/bin/keyward check "), running);
 }
+
+#[test]
+fn the_service_manager_waits_longer_than_a_stop_may_take() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/reference.toml");
+    let reference = std::fs::read_to_string(config).unwrap();
+    let seconds = |text: &str, key: &str| -> u64 {
+        let value = text.lines().find_map(|line| line.trim_start_matches('#').strip_prefix(key));
+        let digits = |c: char| !c.is_ascii_digit();
+        value.unwrap().trim_matches(digits).parse().unwrap()
+    };
+    let drain = seconds(&reference, "drain_timeout = ");
+    let patience = seconds(&read("keyward.service"), "TimeoutStopSec=");
+    // Beyond the drain there are the scheduler's and the admin socket's last words.
+    assert!(drain + 30 <= patience, "{drain} s of draining, {patience} s of patience");
+}

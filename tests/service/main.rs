@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod faults;
+mod install;
 mod life;
 mod place;
 mod ports;

@@ -1,7 +1,18 @@
 //! What the service is allowed to be: its user, its capabilities, its files, its master key.
 
+use std::time::Duration;
+
 use crate::rig::Machine;
 use crate::rig::WELCOME;
+use crate::rig::pause;
+use crate::rig::wait;
+
+/// Word for word what systemd/examples/credential.conf tells the operator to do.
+const CREDENTIAL: &str = "head -c 32 /dev/urandom \
+     | systemd-creds encrypt --name=keyward.master - /etc/keyward/master.cred \
+     && mkdir -p /etc/systemd/system/keyward.service.d \
+     && cp /usr/share/doc/keyward/examples/credential.conf /etc/systemd/system/keyward.service.d/ \
+     && systemctl daemon-reload";
 
 /// The value of a field of /proc/PID/status.
 fn status(machine: &Machine, pid: &str, field: &str) -> String {
@@ -77,16 +88,7 @@ fn under_the_unit_every_wall_stands_and_nothing_is_worth_a_warning() {
 #[test]
 fn an_encrypted_credential_takes_the_place_of_the_key_file() {
     let machine = Machine::installed(WELCOME);
-    // Word for word what the example tells the operator to do.
-    machine.must(&[
-        "sh",
-        "-c",
-        "head -c 32 /dev/urandom \
-         | systemd-creds encrypt --name=keyward.master - /etc/keyward/master.cred \
-         && mkdir -p /etc/systemd/system/keyward.service.d \
-         && cp /usr/share/doc/keyward/examples/credential.conf /etc/systemd/system/keyward.service.d/ \
-         && systemctl daemon-reload",
-    ]);
+    machine.must(&["sh", "-c", CREDENTIAL]);
     machine.must(&["systemctl", "enable", "--now", "keyward"]);
     assert_eq!(machine.get("https://localhost/"), Ok("200".to_owned()));
     assert!(
@@ -98,6 +100,37 @@ fn an_encrypted_credential_takes_the_place_of_the_key_file() {
     machine.must(&["systemctl", "restart", "keyward"]);
     assert_eq!(machine.get("https://localhost/"), Ok("200".to_owned()));
     assert_eq!(leaf(&machine), before, "the stored certificate is served again");
+}
+
+#[test]
+fn a_vanished_credential_costs_a_pause_and_no_key() {
+    let machine = Machine::installed(WELCOME);
+    machine.must(&["sh", "-c", CREDENTIAL]);
+    machine.must(&["systemctl", "enable", "--now", "keyward"]);
+    let before = leaf(&machine);
+
+    machine.must(&["mv", "/etc/keyward/master.cred", "/root/"]);
+    assert_ne!(machine.run(&["systemctl", "restart", "keyward"]).status, Some(0));
+    // systemd keeps trying, and what waits at the port is not refused.
+    assert_eq!(machine.property("ExecMainStatus"), "243", "EXIT_CREDENTIALS of systemd.exec(5)");
+    let waiting = machine.begin(&["curl", "-sS", "--insecure", "https://localhost/"]);
+    pause(Duration::from_secs(1));
+    assert!(
+        !machine.path("/var/lib/keyward/vault/master.key").exists(),
+        "another key was made in its place, which opens nothing"
+    );
+
+    machine.must(&["mv", "/root/master.cred", "/etc/keyward/"]);
+    wait(10, "the service to come back by itself", || machine.property("ActiveState") == "active");
+    assert!(waiting.wait_with_output().unwrap().status.success());
+    assert_eq!(leaf(&machine), before);
+
+    // The unit without its drop-in would start on another key: the daemon itself refuses that.
+    machine.must(&["rm", "/etc/systemd/system/keyward.service.d/credential.conf"]);
+    machine.must(&["systemctl", "daemon-reload"]);
+    assert_ne!(machine.run(&["systemctl", "restart", "keyward"]).status, Some(0));
+    assert!(!machine.path("/var/lib/keyward/vault/master.key").exists());
+    assert!(machine.journal().contains("master.key"), "{}", machine.journal());
 }
 
 #[test]

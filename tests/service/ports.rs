@@ -7,28 +7,65 @@ use crate::rig::WELCOME;
 use crate::rig::pause;
 use crate::rig::wait;
 
-/// Requests one after the other, each on a connection of its own; prints "exit-code status" lines
-/// until the file /root/enough appears.
-const KNOCK: &str = "while [ ! -e /root/enough ]; do \
-     curl -sS --insecure -o /dev/null -w '%{http_code}' --max-time 15 https://localhost/ \
-     2>/dev/null; echo \" $?\"; done";
-
 #[test]
 fn a_restart_refuses_no_connection_and_fails_no_request() {
     let machine = Machine::serving(WELCOME);
-    let knocking = machine.begin(&["sh", "-c", KNOCK]);
+    let knocking = machine.knock();
     for _ in 0..5 {
         let main = machine.main_pid();
         machine.must(&["systemctl", "restart", "keyward"]);
         assert_ne!(machine.main_pid(), main);
         pause(Duration::from_millis(500));
     }
-    machine.write("/root/enough", "");
-    let output = knocking.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let bad: Vec<&str> = said.lines().filter(|line| *line != "200 0").collect();
-    assert!(said.lines().count() > 10, "{said}");
-    assert_eq!(bad, Vec::<&str>::new(), "of {} requests", said.lines().count());
+    let answers = machine.enough(knocking);
+    let bad: Vec<&String> = answers.iter().filter(|answer| *answer != "200 0").collect();
+    assert!(answers.len() > 20, "{answers:?}");
+    assert_eq!(bad, Vec::<&String>::new(), "of {} requests", answers.len());
+}
+
+#[test]
+fn a_killed_main_leaves_no_connection_refused() {
+    let machine = Machine::serving(WELCOME);
+    let knocking = machine.knock();
+    let kills = 5;
+    for _ in 0..kills {
+        let main = machine.main_pid();
+        machine.must(&["kill", "-KILL", &main]);
+        wait(10, "another main", || {
+            !["0", &main].contains(&machine.main_pid().as_str())
+                && machine.property("ActiveState") == "active"
+        });
+        pause(Duration::from_millis(500));
+    }
+    let answers = machine.enough(knocking);
+    let bad: Vec<&String> = answers.iter().filter(|answer| *answer != "200 0").collect();
+    assert!(answers.len() > 20, "{answers:?}");
+    // The kernel queues what nobody accepts: not one is refused (7) or waits in vain (28).
+    let lost = |answer: &&&String| answer.ends_with(" 7") || answer.ends_with(" 28");
+    assert_eq!(bad.iter().filter(lost).count(), 0, "{bad:?} of {}", answers.len());
+    // What main had accepted breaks with it: at most the two open requests for each kill.
+    assert!(bad.len() <= 2 * kills, "{bad:?} of {} requests", answers.len());
+}
+
+#[test]
+fn reloads_under_requests_fail_none_of_them() {
+    let machine = Machine::serving(WELCOME);
+    let main = machine.main_pid();
+    let more = format!("{WELCOME}\n{}", WELCOME.replace("localhost", "shop.internal"));
+    let knocking = machine.knock();
+    for round in 0..8 {
+        let config = if round % 2 == 0 { &more } else { WELCOME };
+        machine.write("/etc/keyward/keyward.toml", config);
+        machine.must(&["systemctl", "reload", "keyward"]);
+        pause(Duration::from_millis(250));
+    }
+    let answers = machine.enough(knocking);
+    let bad: Vec<&String> = answers.iter().filter(|answer| *answer != "200 0").collect();
+    assert!(answers.len() > 20, "{answers:?}");
+    assert_eq!(bad, Vec::<&String>::new(), "of {} requests", answers.len());
+    assert_eq!(machine.main_pid(), main);
+    let said = machine.must(&["keyward", "events", "--limit", "100"]);
+    assert!(said.matches("reload").count() >= 8, "every reload is in the journal: {said}");
 }
 
 #[test]

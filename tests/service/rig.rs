@@ -22,6 +22,12 @@ issuer = "internal"
 static TURN: Mutex<()> = Mutex::new(());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
+/// Requests one after the other, each on a connection of its own, until /root/enough appears;
+/// prints the status and curl's exit code for each.
+const KNOCK: &str = "while [ ! -e /root/enough ]; do \
+     curl -sS --insecure -o /dev/null -w '%{http_code}' --max-time 15 https://localhost/ \
+     2>/dev/null; echo \" $?\"; done";
+
 /// A booted machine; it is gone without a trace when dropped.
 pub(crate) struct Machine {
     root: PathBuf,
@@ -224,6 +230,19 @@ impl Machine {
         }
     }
 
+    /// Two clients that ask for `https://localhost/` again and again, until [`Self::enough`].
+    pub(crate) fn knock(&self) -> [Child; 2] {
+        std::array::from_fn(|_| self.begin(&["sh", "-c", KNOCK]))
+    }
+
+    /// Ends them, and returns the answers as `status exit-code`.
+    pub(crate) fn enough(&self, knocking: [Child; 2]) -> Vec<String> {
+        self.write("/root/enough", "");
+        let ended = knocking.map(|client| client.wait_with_output().unwrap());
+        let texts = ended.map(|output| String::from_utf8(output.stdout).unwrap());
+        texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect()
+    }
+
     /// Messages of the service in the journal so far.
     pub(crate) fn journal(&self) -> String {
         self.must(&["journalctl", "--no-pager", "--output=cat", "--unit=keyward"])
@@ -265,6 +284,14 @@ pub(crate) fn wait(seconds: u64, what: &str, mut until: impl FnMut() -> bool) ->
         assert!(began.elapsed() < Duration::from_secs(seconds), "waited {seconds} s for {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+    began.elapsed()
+}
+
+/// How long it takes to do something.
+#[expect(clippy::disallowed_methods, reason = "the machine inside runs on the wall clock")]
+pub(crate) fn taking<T>(something: impl FnOnce() -> T) -> Duration {
+    let began = std::time::Instant::now();
+    let _done = something();
     began.elapsed()
 }
 
