@@ -53,7 +53,7 @@ mod tests {
         assert_eq!(loaded.warnings, []);
         let config = loaded.config;
         assert_eq!(config.listen.https, https);
-        assert_eq!(config.admin.socket, Path::new("/tmp/demo/admin.sock"));
+        assert_eq!(config.admin.socket, Path::new("/tmp/demo/run/admin.sock"));
         assert_eq!(config.sites.len(), 1);
         assert_eq!(config.sites[0].issuer, IssuerName::Internal);
         assert_eq!(config.sites[0].names.len(), 3);

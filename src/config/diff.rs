@@ -16,7 +16,8 @@ pub enum Reload {
 }
 
 /// Keys, or whole sections, that need a restart.
-const RESTART: &[&str] = &["state.dir", "admin.socket", "vault", "edge.workers"];
+const RESTART: &[&str] =
+    &["state.dir", "admin.socket", "admin.group", "vault", "edge.workers", "log.format"];
 
 /// Whether the key with this dotted path is taken up by a reload.
 pub fn reload_class(path: &str) -> Reload {
@@ -61,9 +62,11 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     for (key, changed) in [
         ("state.dir", old.state.dir != new.state.dir),
         ("admin.socket", old.admin.socket != new.admin.socket),
+        ("admin.group", old.admin.group != new.admin.group),
         ("vault.master_key", old.vault.master_key != new.vault.master_key),
         ("vault.cache", old.vault.cache != new.vault.cache),
         ("edge.workers", old.edge.workers != new.edge.workers),
+        ("log.format", old.log.format != new.log.format),
     ] {
         if changed {
             changes.restart.push(key);
@@ -174,11 +177,12 @@ mod tests {
             ("[acme]\nprofile = 'x'", "acme", None),
             ("[listen]\nhttp = []", "listen", None),
             ("[log]\nlevel = 'debug'", "log", None),
+            ("[log]\nformat = 'text'", "log", Some("log.format")),
             ("[edge]\nidle_timeout = '1s'", "edge", None),
             ("[edge]\nworkers = 1000", "edge", Some("edge.workers")),
             ("[state]\ndir = '/x'", "state", Some("state.dir")),
             ("[admin]\nsocket = '/x'", "admin", Some("admin.socket")),
-            ("[admin]\ngroup = 'x'", "admin", None),
+            ("[admin]\ngroup = 'x'", "admin", Some("admin.group")),
             ("[vault]\ncache = '1MiB'", "vault", Some("vault.cache")),
             ("[vault]\nmaster_key = '/proc/self/exe'", "vault", Some("vault.master_key")),
         ] {
