@@ -9,6 +9,7 @@ mod access;
 mod bind;
 mod events;
 mod house;
+mod patience;
 mod routes;
 mod select;
 mod server;

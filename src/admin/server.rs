@@ -23,6 +23,7 @@ use super::access::Access;
 use super::access::Peer;
 use super::bind::Bound;
 use super::house::House;
+use super::patience::Patient;
 use super::routes;
 use super::routes::Desk;
 use crate::base::bounds;
@@ -94,6 +95,7 @@ async fn connection(stream: UnixStream, access: Access, desk: Desk, stop: Cancel
         let router = router.clone();
         async move { Ok::<_, Infallible>(answer(router, request).await) }
     });
+    let stream = Patient::new(stream, bounds::ADMIN_WRITE_DEADLINE);
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -98,6 +98,10 @@ pub const ADMIN_HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// takes a few seconds.
 pub const ADMIN_REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
+/// For a client of the admin socket to take a part of what it is sent. Longer than the pause
+/// between two comments to a follower, so that a terminal held for a moment does not end it.
+pub const ADMIN_WRITE_DEADLINE: Duration = Duration::from_secs(60);
+
 /// A comment is sent to a follower of the journal at least this often, so that either side
 /// notices when the other is gone.
 pub const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(15);
