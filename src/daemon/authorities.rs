@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use tokio::sync::watch;
 
+use super::open::Doors;
 use crate::base::tasks::SharedClock;
 use crate::cert::challenge::Solver;
 use crate::cert::ports::Book;
@@ -25,17 +26,32 @@ pub(super) struct Means {
     pub(super) seal: Arc<dyn SecretSeal>,
     pub(super) signing: Arc<dyn RemoteSigning>,
     pub(super) solver: Arc<dyn Solver>,
-    pub(super) has_http: bool,
-    pub(super) has_tls: bool,
+    /// Which doors the service manager opened; without one it is as the file says.
+    pub(super) inherited: Option<Doorways>,
 }
 
-/// The authorities. The ACME one is made again when its part of the configuration changed; jobs
-/// under way end with the one they began with.
+/// Which kinds of listeners there are, and so which challenges can be answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Doorways {
+    pub(super) http: bool,
+    pub(super) tls: bool,
+}
+
+impl Doorways {
+    /// Those that the service manager opened, if it opened any.
+    pub(super) fn inherited(doors: &Doors) -> Option<Self> {
+        let of = Self { http: !doors.http.is_empty(), tls: !doors.https.is_empty() };
+        doors.inherited.then_some(of)
+    }
+}
+
+/// The authorities. The ACME one is made again when its part of the configuration or the doors
+/// changed; jobs under way end with the one they began with.
 pub(super) struct Authorities {
     means: Means,
     config: watch::Receiver<Arc<Config>>,
     internal: Arc<InternalCa>,
-    acme: Mutex<Option<(Acme, Arc<AcmeIssuer>)>>,
+    acme: Mutex<Option<(Acme, Doorways, Arc<AcmeIssuer>)>>,
 }
 
 impl Authorities {
@@ -53,7 +69,14 @@ impl Authorities {
             IssuerName::Internal => return Some(Arc::<InternalCa>::clone(&self.internal) as _),
             IssuerName::Acme(directory) => directory,
         };
-        let config = self.config.borrow().acme.clone();
+        let (config, listen) = {
+            let config = self.config.borrow();
+            (config.acme.clone(), config.listen.clone())
+        };
+        let doorways = self
+            .means
+            .inherited
+            .unwrap_or(Doorways { http: !listen.http.is_empty(), tls: !listen.https.is_empty() });
         if config.directory != *directory {
             return None;
         }
@@ -61,8 +84,9 @@ impl Authorities {
             Ok(known) => known,
             Err(poisoned) => poisoned.into_inner(),
         };
-        if let Some((of, issuer)) = known.as_ref()
+        if let Some((of, doors, issuer)) = known.as_ref()
             && *of == config
+            && *doors == doorways
         {
             return Some(Arc::<AcmeIssuer>::clone(issuer) as _);
         }
@@ -74,10 +98,10 @@ impl Authorities {
             secrets: Arc::clone(&means.seal),
             signing: Arc::clone(&means.signing),
             solver: Arc::clone(&means.solver),
-            has_http: means.has_http,
-            has_tls: means.has_tls,
+            has_http: doorways.http,
+            has_tls: doorways.tls,
         }));
-        *known = Some((config, Arc::clone(&issuer)));
+        *known = Some((config, doorways, Arc::clone(&issuer)));
         Some(issuer as _)
     }
 }

@@ -71,13 +71,19 @@ impl Reloader {
             });
         };
         // A file of ten thousand sites takes a moment to parse.
-        let loaded = tokio::task::spawn_blocking(move || config::load(&path, std::env::vars_os()))
+        let reading = tokio::task::spawn_blocking(move || {
+            let loaded = config::load(&path, std::env::vars_os())?;
+            let hidden = out_of_reach(&loaded.config);
+            Ok::<_, config::Problems>((loaded, hidden))
+        });
+        let (loaded, hidden) = reading
             .await
             .map_err(|error| HouseError::Unavailable { reason: error.to_string() })?
             .map_err(|problems| HouseError::Configuration { report: problems.to_string() })?;
         let new = Arc::new(loaded.config);
         let changes = config::diff(&old, &new);
         let mut notes: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        notes.extend(hidden);
         notes.extend(changes.restart.iter().map(|key| format!("{key} needs a restart to be seen")));
         if old.listen != new.listen {
             if self.own_doors {
@@ -108,6 +114,22 @@ impl Reloader {
             notes,
         })
     }
+}
+
+/// Files that the configuration names and the running daemon cannot open, although they are
+/// there: what it may read was settled when it started.
+fn out_of_reach(config: &Config) -> Vec<String> {
+    let eab = config.acme.eab.as_ref().map(|eab| &eab.hmac_key_file);
+    [("acme.ca_root", config.acme.ca_root.as_ref()), ("acme.eab.hmac_key_file", eab)]
+        .into_iter()
+        .filter_map(|(key, path)| {
+            let error = std::fs::File::open(path?).err()?;
+            Some(format!(
+                "{key}: the running daemon cannot read it ({error}): keep it beside the \
+                 configuration, or restart keyward"
+            ))
+        })
+        .collect()
 }
 
 /// The listeners that the file asks for.

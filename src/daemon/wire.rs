@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::authorities::Authorities;
+use super::authorities::Doorways;
 use super::authorities::Means;
 use super::house::ReloadRequest;
 use super::house::Residence;
@@ -78,13 +79,12 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let vault_events =
         vault.events().ok_or_else(|| Failed::fault("error: the vault's events are taken"))?;
     let (store, first) = remembered(&memory).await?;
-    let (inherited, admin_door) = (doors.inherited, doors.admin);
-    let listeners = if inherited {
-        inherited_views(&doors.https, &doors.http)
-    } else {
-        listener_views(&config)
+    let doorways = Doorways::inherited(&doors);
+    let inherited = doors.inherited;
+    let listeners = match inherited {
+        true => inherited_views(&doors.https, &doors.http),
+        false => listener_views(&config),
     };
-    let (has_http, has_tls) = (!doors.http.is_empty(), !doors.https.is_empty());
     let options = EdgeOptions {
         https: doors.https,
         http: doors.http,
@@ -107,8 +107,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
             seal: Arc::new(vault.clone()),
             signing: Arc::new(vault.clone()),
             solver: edge.solver(),
-            has_http,
-            has_tls,
+            inherited: doorways,
         };
         let begun = begin_orders(store, &vault, means, &tasks, &configs).await?;
         snapshots = begun.scheduler.snapshot();
@@ -134,7 +133,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         silent_head: watch::channel(0).1,
     };
     let stop = CancellationToken::new();
-    open_admin(residence, admin_door, &config, &tasks, &stop)?;
+    open_admin(residence, doors.admin, &config, &tasks, &stop)?;
     let reloader = Reloader {
         clock: Arc::clone(&clock),
         config: config_sender,
