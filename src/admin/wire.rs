@@ -71,6 +71,12 @@ pub struct Status {
     pub config: ConfigView,
     /// Why the house is not whole, if it is not.
     pub degraded: Option<String>,
+    /// What could be better, and how.
+    #[serde(default)]
+    pub notices: Vec<String>,
+    /// The walls around the daemon itself that stand, by name.
+    #[serde(default)]
+    pub walls: Vec<String>,
     /// How many sites are configured.
     pub sites: u64,
     /// How the certificates are.
@@ -121,6 +127,9 @@ pub struct VaultView {
     pub restarts: u64,
     /// The walls around it that stand, by name.
     pub walls: Vec<String>,
+    /// Where the master key lives.
+    #[serde(default)]
+    pub master_key: Option<String>,
     /// Its counters.
     pub figures: Figures,
 }

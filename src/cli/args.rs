@@ -76,7 +76,11 @@ pub(super) enum Command {
     /// Serve a built-in page on https://localhost; needs no configuration, no root and no network
     Demo(Demo),
     /// Show how the daemon is
-    Status,
+    Status {
+        /// Also every counter
+        #[arg(long, short)]
+        verbose: bool,
+    },
     /// List the certificates, those that need you first
     List,
     /// List the sites

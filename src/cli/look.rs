@@ -1,4 +1,4 @@
-//! The commands that only look: `status`, `list`, `sites`, `show`.
+//! The commands that only look: `list`, `sites`, `show`; `status` has a file of its own.
 
 use super::connect::Client;
 use super::connect::segment;
@@ -9,81 +9,9 @@ use super::report::DONE;
 use super::report::Report;
 use crate::admin::wire::CertificateView;
 use crate::admin::wire::Certificates;
-use crate::admin::wire::Figures;
 use crate::admin::wire::Sites;
 use crate::admin::wire::Standing;
-use crate::admin::wire::Status;
 use crate::base::Timestamp;
-
-/// `keyward status`
-pub(super) fn status(client: &Client, out: &mut Out) -> Result<u8, Report> {
-    let answer = client.get("/status")?;
-    if out.json {
-        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
-    }
-    let status: Status = answer.decode()?;
-    let mut fields = Fields::default();
-    fields.add(
-        "keyward",
-        format!(
-            "{}, pid {}, up {} since {}",
-            status.version,
-            status.pid,
-            render::span(status.uptime_seconds),
-            render::local(status.started_at, &out.zone)
-        ),
-    );
-    fields.add_if("degraded", status.degraded.as_deref());
-    let source = status.config.source.as_deref().unwrap_or("embedded defaults");
-    let applied = render::both(status.config.applied_at, out);
-    fields.add("configuration", format!("{source}, applied {applied}"));
-    fields.add_if("refused", status.config.refused.as_deref());
-    fields.add("sites", status.sites.to_string());
-    let counts = &status.certificates;
-    fields.add(
-        "certificates",
-        format!(
-            "{}: {} served, {} working, {} {} you",
-            counts.total,
-            counts.served,
-            counts.working,
-            counts.needs_you,
-            if counts.needs_you == 1 { "needs" } else { "need" },
-        ),
-    );
-    for listener in &status.listeners {
-        let from = if listener.inherited { " (from the service manager)" } else { "" };
-        fields.add("listening", format!("{} on {}{from}", listener.purpose, listener.address));
-    }
-    let pid = status
-        .vault
-        .pid
-        .map_or_else(|| "being started again".to_owned(), |pid| format!("pid {pid}"));
-    let restarts = render::count(status.vault.restarts, "restart");
-    fields.add("vault", format!("{pid}, {restarts}"));
-    let walls = if status.vault.walls.is_empty() {
-        "none".to_owned()
-    } else {
-        status.vault.walls.join(", ")
-    };
-    fields.add("vault walls", walls);
-    fields.add_if("vault figures", figures(&status.vault.figures));
-    fields.add_if("edge figures", figures(&status.edge));
-    fields.add(
-        "next",
-        status.next_wake.map_or_else(|| "nothing".to_owned(), |at| render::both(at, out)),
-    );
-    fields.print(out)?;
-    if counts.needs_you > 0 {
-        out.line("try: keyward list")?;
-    }
-    Ok(DONE)
-}
-
-fn figures(figures: &Figures) -> Option<String> {
-    let text: Vec<_> = figures.iter().map(|(name, number)| format!("{name} {number}")).collect();
-    (!text.is_empty()).then(|| text.join(", "))
-}
 
 /// `keyward list`
 pub(super) fn list(client: &Client, out: &mut Out) -> Result<u8, Report> {

@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod shell;
 mod sse;
+mod status;
 mod trust;
 
 use std::ffi::OsString;
@@ -57,7 +58,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Run { config } => run::run(daemon, config, out),
         Command::Demo(demo) => run::demo(daemon, demo, out),
         Command::Check { file } => Ok(run::check(file, args.json)),
-        Command::Status => look::status(&client()?, out),
+        Command::Status { verbose } => status::status(&client()?, *verbose, out),
         Command::List => look::list(&client()?, out),
         Command::Sites => look::sites(&client()?, out),
         Command::Show { name } => look::show(&client()?, name, out),

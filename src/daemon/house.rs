@@ -7,6 +7,8 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 
+use super::notices;
+use super::notices::Grounds;
 use super::open::Memory;
 use super::wire::Orders;
 use crate::admin::House;
@@ -44,6 +46,7 @@ pub(super) struct Residence {
     pub(super) orders: Option<Orders>,
     pub(super) edge: Arc<Edge>,
     pub(super) vault: Vault,
+    pub(super) grounds: Grounds,
     pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
     /// Followed when there is no store whose journal grows.
@@ -66,15 +69,18 @@ impl Residence {
         })
     }
 
-    async fn records(&self) -> Result<Vec<Certificate>, HouseError> {
-        self.store()?.certificates().await.map_err(|error| unavailable(&error))
+    /// Every record as the scheduler has it: the same as in the store, and there even while the
+    /// disk is not.
+    fn records(&self) -> Result<Vec<Arc<Certificate>>, HouseError> {
+        self.store()?;
+        Ok(self.orders()?.scheduler.certificates())
     }
 
     async fn describe(&self) -> Result<wire::Status, HouseError> {
         let now = self.clock.now();
         let config = Arc::clone(&self.config.borrow());
         let (records, degraded) = match &self.memory {
-            Memory::Whole(_) => (self.records().await?, None),
+            Memory::Whole(_) => (self.records()?, None),
             Memory::Copy { reason, snapshot } => {
                 let count = snapshot.certificates.len();
                 let text = format!("serving {count} certificates from the second copy: {reason}");
@@ -85,7 +91,11 @@ impl Residence {
         let vault = tokio::task::spawn_blocking(move || vault.status())
             .await
             .map_err(|error| unavailable(&error))?;
-        let degraded = degraded.or_else(|| trouble(&vault));
+        let behind = self.orders.as_ref().and_then(|orders| orders.scheduler.clock_behind());
+        let unwritable = self.store().ok().and_then(Store::trouble);
+        let hindrances = notices::hindrances(behind, unwritable.as_deref(), now);
+        let degraded: Vec<_> =
+            degraded.into_iter().chain(trouble(&vault)).chain(hindrances).collect();
         Ok(wire::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -96,13 +106,16 @@ impl Residence {
                 applied_at: (*self.applied.borrow()).into(),
                 refused: self.refused.load_full().map(|text| (*text).clone()),
             },
-            degraded,
+            degraded: (!degraded.is_empty()).then(|| degraded.join("; ")),
+            notices: self.grounds.notices(),
+            walls: self.grounds.walls(),
             sites: u64::try_from(config.sites.len()).unwrap_or(u64::MAX),
-            certificates: view::counts(&records, now),
+            certificates: view::counts(records.iter().map(Arc::as_ref), now),
             vault: wire::VaultView {
                 pid: vault.figures.is_some().then_some(vault.pid),
                 restarts: vault.restarts,
                 walls: vault.walls.iter().map(wall_in_words).collect(),
+                master_key: Some(self.grounds.master.in_words()),
                 figures: vault.figures.map(vault_figures).unwrap_or_default(),
             },
             edge: figures(&self.edge.stats()),
@@ -119,15 +132,16 @@ impl House for Residence {
 
     fn sites(&self) -> BoxFuture<'_, Result<Vec<wire::SiteView>, HouseError>> {
         Box::pin(async {
-            let (records, now) = (self.records().await?, self.clock.now());
+            let (records, now) = (self.records()?, self.clock.now());
             let config = Arc::clone(&self.config.borrow());
-            Ok(config.sites.iter().map(|site| view::site(site, &records, now)).collect())
+            let view = |site| view::site(site, records.iter().map(Arc::as_ref), now);
+            Ok(config.sites.iter().map(view).collect())
         })
     }
 
     fn certificates(&self) -> BoxFuture<'_, Result<Vec<wire::CertificateView>, HouseError>> {
         Box::pin(async {
-            let (records, now) = (self.records().await?, self.clock.now());
+            let (records, now) = (self.records()?, self.clock.now());
             Ok(records.iter().map(|record| view::certificate(record, now)).collect())
         })
     }
@@ -137,8 +151,9 @@ impl House for Residence {
         selector: &'a Selector,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
         Box::pin(async {
-            let records = self.records().await?;
-            Ok(view::certificate(find(&records, selector)?, self.clock.now()))
+            let records = self.records()?;
+            let found = find(records.iter().map(Arc::as_ref), selector)?;
+            Ok(view::certificate(found, self.clock.now()))
         })
     }
 
@@ -147,8 +162,8 @@ impl House for Residence {
         selector: &'a Selector,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
         Box::pin(async {
-            let records = self.records().await?;
-            let id = find(&records, selector)?.id();
+            let records = self.records()?;
+            let id = find(records.iter().map(Arc::as_ref), selector)?.id();
             let scheduler = &self.orders()?.scheduler;
             let refused = |reason: String| HouseError::Refused { reason };
             scheduler.renew(id).await.map_err(|error| refused(error.to_string()))?;

@@ -7,6 +7,7 @@
 mod authorities;
 mod demo;
 mod house;
+mod notices;
 mod open;
 mod reload;
 mod supervise;

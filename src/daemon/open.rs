@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failed;
+use super::notices::Grounds;
+use super::notices::MasterPlace;
 use crate::base::causes::with_causes;
 use crate::cert::served::Snapshot;
 use crate::cli::DemoOptions;
@@ -16,9 +18,10 @@ use crate::edge::EdgeError;
 use crate::edge::listen;
 use crate::os::affinity;
 use crate::os::inherit::Sockets;
+use crate::os::limits;
 use crate::os::logs::{self, Logs, Sink};
 use crate::os::notify::Notifier;
-use crate::os::wall::{self, Enforcement, WallPaths};
+use crate::os::wall::{self, Enforcement, WallPaths, WallState};
 use crate::store::{OpenError, Store, copy};
 use crate::vault::MasterKeySource;
 use crate::vault::Vault;
@@ -42,6 +45,7 @@ pub(super) struct Opened {
     pub(super) notifier: Notifier,
     pub(super) doors: Doors,
     pub(super) vault: Vault,
+    pub(super) grounds: Grounds,
     pub(super) memory: Memory,
 }
 
@@ -100,12 +104,21 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     let doors = doors(&config, &mut sockets)?;
     let notifier = Notifier::from_environment().map_err(Failed::unavailable)?;
 
-    let launched = Vault::launch(vault_options(&config, &places)).map_err(no_vault)?;
-    raise_wall(&config, &places)?;
+    let (options, master) = vault_options(&config, &places);
+    let launched = Vault::launch(options).map_err(no_vault)?;
+    let wall = raise_wall(&config, &places)?;
+    limits::survive_file_size().map_err(Failed::fault)?;
     // Threads begin here, and all of them stand behind the wall.
     let vault = launched.supervise().map_err(no_vault)?;
+    let grounds = Grounds { wall, master, demo: manner != Manner::Service };
+    if vault.status().created_master && !grounds.demo {
+        for notice in grounds.notices() {
+            tracing::warn!(notice, "a master key was made");
+        }
+    }
     let memory = remember(&places)?;
-    Ok(Opened { config: Arc::new(config), manner, logs, notifier, doors, vault, memory })
+    let config = Arc::new(config);
+    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, memory })
 }
 
 fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
@@ -144,31 +157,35 @@ fn shared(listeners: Vec<TcpListener>, workers: usize) -> Result<Vec<TcpListener
     Ok(all)
 }
 
-fn vault_options(config: &Config, places: &Places) -> VaultOptions {
-    let master = match &config.vault.master_key {
-        MasterKey::File(path) => MasterKeySource::File(path.clone()),
+fn vault_options(config: &Config, places: &Places) -> (VaultOptions, MasterPlace) {
+    let (master, place) = match &config.vault.master_key {
+        MasterKey::File(path) => {
+            (MasterKeySource::File(path.clone()), MasterPlace::Named(path.clone()))
+        }
         MasterKey::Auto => match credential("keyward.master") {
-            Some(path) => MasterKeySource::Credential(path),
+            Some(path) => (MasterKeySource::Credential(path), MasterPlace::Credential),
             None => {
                 let path = places.vault.join("master.key");
+                let place = MasterPlace::Own(path.clone());
                 // Once something was sealed, a vanished key is a fault to be told, not a reason
                 // to make another: the new one could open nothing.
                 if places.store.join("keyward.redb").exists() {
-                    MasterKeySource::File(path)
+                    (MasterKeySource::File(path), place)
                 } else {
-                    MasterKeySource::CreateIfMissing(path)
+                    (MasterKeySource::CreateIfMissing(path), place)
                 }
             }
         },
     };
     let workers = config.edge.workers;
-    VaultOptions {
+    let options = VaultOptions {
         exe: PathBuf::from("/proc/self/exe"),
         master,
         cache_bytes: config.vault.cache,
         workers,
         cores: (0..workers).map(|index| affinity::core_of_worker(index, workers)).collect(),
-    }
+    };
+    (options, place)
 }
 
 /// The file of a systemd credential, if the unit has one of that name.
@@ -178,7 +195,7 @@ fn credential(name: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-fn raise_wall(config: &Config, places: &Places) -> Result<(), Failed> {
+fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
     let mut paths = WallPaths::system();
     let parent = |path: &Path| path.parent().map(Path::to_path_buf);
     paths.read.extend(config.source.as_deref().and_then(parent));
@@ -199,7 +216,7 @@ fn raise_wall(config: &Config, places: &Places) -> Result<(), Failed> {
     for path in &state.exposed {
         tracing::warn!(path = %path.display(), "the master key's place is within main's reach");
     }
-    Ok(())
+    Ok(state)
 }
 
 /// Opens the store; where it is damaged, the second copy.

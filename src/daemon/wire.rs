@@ -73,7 +73,7 @@ pub(super) struct Orders {
 /// Puts everything to work. The front door serves what the store, or its second copy, holds before
 /// anybody else is asked.
 pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
-    let Opened { config, manner, logs, notifier, doors, vault, memory } = opened;
+    let Opened { config, manner, logs, notifier, doors, vault, grounds, memory } = opened;
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
     let vault_events =
@@ -128,6 +128,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         orders: orders.clone(),
         edge: Arc::clone(&edge),
         vault,
+        grounds,
         listeners: listener_watch,
         reload: reload_sender,
         silent_head: watch::channel(0).1,

@@ -5,6 +5,7 @@ pub mod affinity;
 pub mod descriptors;
 pub mod inherit;
 mod journal;
+pub mod limits;
 pub mod logs;
 pub mod notify;
 pub mod peer;

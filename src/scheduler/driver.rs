@@ -53,9 +53,17 @@ pub(super) async fn start(
         .map(|entry| entry.at)
         .chain(known.iter().filter_map(|record| record.installed.as_ref().map(|i| i.at)))
         .max();
-    let trusted = AtomicBool::new(false);
-    let shop = Workshop { records, publisher, budget, clock, jitter, authorities, keys, trusted };
-    let shop = Arc::new(shop);
+    let shop = Arc::new(Workshop {
+        records,
+        publisher,
+        budget,
+        clock,
+        jitter,
+        authorities,
+        keys,
+        trusted: AtomicBool::new(false),
+        behind: Mutex::new(None),
+    });
     for record in all {
         let now = shop.now();
         // A store that refuses here is no reason not to serve: the lease lapses by itself.
@@ -346,6 +354,8 @@ impl Driver {
             tracing::info!(now = %now, "the clock is right again, going on");
         }
         self.behind = behind;
+        *self.shop.behind.lock().unwrap_or_else(PoisonError::into_inner) =
+            self.newest.filter(|_| behind);
         behind
     }
 

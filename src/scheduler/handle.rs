@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
@@ -13,6 +14,7 @@ use super::driver;
 use super::job::Workshop;
 use super::transition;
 use crate::base::Jitter;
+use crate::base::Timestamp;
 use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
 use crate::cert::lifecycle::Phase;
@@ -128,6 +130,12 @@ impl SchedulerHandle {
             Err(StoreError::NotFound { id }) => Err(RenewError::NotFound(id)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The newest moment in the store, while the clock is so far behind it that nothing is
+    /// ordered.
+    pub fn clock_behind(&self) -> Option<Timestamp> {
+        *self.shop.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the scheduler look at everything again, for instance after the clock was moved.

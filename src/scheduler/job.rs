@@ -49,6 +49,8 @@ pub(super) struct Workshop {
     pub(super) keys: Arc<dyn KeySource>,
     /// Set when a person asked for a renewal: the clock is then believed.
     pub(super) trusted: AtomicBool,
+    /// The newest moment in the store, while the clock is too far behind it to be believed.
+    pub(super) behind: Mutex<Option<Timestamp>>,
 }
 
 impl Workshop {

@@ -50,6 +50,8 @@ pub(super) struct Disk {
     head: u64,
     /// Set after an error that must not be followed by further writes.
     broken: bool,
+    /// Why nothing could be written since the last write that went well.
+    trouble: Option<Arc<str>>,
     /// Dropped last: the lock outlives the database.
     _lock: open::Lock,
 }
@@ -61,8 +63,15 @@ impl Disk {
         let lock = open::lock(dir)?;
         let path = open::path(dir);
         let db = open::open(dir)?;
-        let mut disk =
-            Self { path, db: Some(db), uses: HashMap::new(), head: 0, broken: false, _lock: lock };
+        let mut disk = Self {
+            path,
+            db: Some(db),
+            uses: HashMap::new(),
+            head: 0,
+            broken: false,
+            trouble: None,
+            _lock: lock,
+        };
         let checked = guarded(|| disk.check());
         match checked {
             Ok(()) => Ok(disk),
@@ -75,6 +84,11 @@ impl Disk {
     /// Number of the newest journal entry; 0 when there is none.
     pub(super) const fn head(&self) -> u64 {
         self.head
+    }
+
+    /// Why nothing can be written, as far as the last attempt showed.
+    pub(super) const fn trouble(&self) -> Option<&Arc<str>> {
+        self.trouble.as_ref()
     }
 
     /// Runs one call. A panic of the library becomes an error; a full disk makes the next call
@@ -92,6 +106,13 @@ impl Disk {
             Err(StoreError::Full(_)) => self.db = None,
             Err(StoreError::Io(_) | StoreError::Damaged { .. }) => self.broken = true,
             _ => {}
+        }
+        if let Err(error) = &result
+            && error.is_disk()
+            && self.trouble.is_none()
+        {
+            // The first reason: what follows only says that there was one.
+            self.trouble = Some(error.failure().detail.into());
         }
         result
     }
@@ -318,6 +339,7 @@ impl Disk {
                 }
             }
             txn.commit()?;
+            self.trouble = None;
         }
         Ok(())
     }
@@ -365,6 +387,7 @@ impl Disk {
             journal.retain_in(..next.saturating_sub(kept).saturating_add(1), |_, _| false)?;
         }
         txn.commit()?;
+        self.trouble = None;
         self.head = next;
         for (key, count) in counted {
             if count == 0 {

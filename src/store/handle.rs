@@ -41,6 +41,7 @@ struct Shared {
     calls: Option<mpsc::Sender<Call>>,
     thread: Option<JoinHandle<()>>,
     head: watch::Receiver<u64>,
+    trouble: watch::Receiver<Option<Arc<str>>>,
 }
 
 impl Store {
@@ -53,9 +54,14 @@ impl Store {
         let mut disk = Disk::open(dir)?;
         let (calls, mut queue) = mpsc::channel::<Call>(bounds::STORE_QUEUE);
         let (announce, head) = watch::channel(disk.head());
+        let (complain, trouble) = watch::channel(None);
         let work = move || {
             while let Some(call) = queue.blocking_recv() {
+                let before = disk.trouble().cloned();
                 call(&mut disk);
+                if before.as_ref() != disk.trouble() {
+                    complain.send_replace(disk.trouble().cloned());
+                }
                 announce.send_if_modified(|head| std::mem::replace(head, disk.head()) != *head);
             }
         };
@@ -63,7 +69,8 @@ impl Store {
             std::thread::Builder::new().name("store".to_owned()).spawn(work).map_err(|source| {
                 OpenError::Io { action: "starting a thread for", path: dir.into(), source }
             })?;
-        Ok(Self { shared: Arc::new(Shared { calls: Some(calls), thread: Some(thread), head }) })
+        let shared = Shared { calls: Some(calls), thread: Some(thread), head, trouble };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Every certificate, in the order of their names.
@@ -163,6 +170,11 @@ impl Store {
     /// The number of the newest journal entry, as it grows.
     pub fn journal_head(&self) -> watch::Receiver<u64> {
         self.shared.head.clone()
+    }
+
+    /// Why the last write did not reach the disk, until one does.
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        self.shared.trouble.borrow().clone()
     }
 
     /// Every installed certificate with its sealed key.

@@ -38,16 +38,18 @@ fn status_as_a_person_reads_it() {
     let (status, out, err) = running.keyward(&["status"]);
     let expected = format!(
         "\
-keyward        1.2.3, pid 4711, up 2 h since {}
+keyward        1.2.3, process 4711, up 2 h since {}
 configuration  /etc/keyward/keyward.toml, applied {} (3 h ago)
 sites          2
-certificates   2: 1 served, 0 working, 1 needs you
+certificates   1 served, 1 needs you
 listening      https on [::]:443 (from the service manager)
-vault          pid 4712, 1 restart
+traffic        34 requests, 0 connections open, 0 handshakes of which 0 resumed
+walls          dumps, files (partly: an old kernel)
+vault          process 4712, 1 restart, 0 keys open, 12 signatures
 vault walls    landlock, seccomp
-vault figures  signatures 12
-edge figures   connections 5, requests 34
+master key     the file /k
 next           {} (in 29 d)
+notice         a plain file
 try: keyward list
 ",
         shown(&running, -7300),
@@ -55,6 +57,10 @@ try: keyward list
         shown(&running, 29 * 86_400 + 3600),
     );
     assert_eq!((status, out.as_str(), err.as_str()), (0, expected.as_str(), ""));
+    let (status, out, _) = running.keyward(&["status", "-v"]);
+    assert_eq!(status, 0);
+    assert!(out.contains("\nfigure         vault.signatures 12\n"), "{out}");
+    assert!(out.contains("\nfigure         door.connections 5\n"), "{out}");
 }
 
 #[test]

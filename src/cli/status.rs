@@ -1,0 +1,163 @@
+//! `keyward status`: how the daemon is, the few figures that matter in words, all of them on demand.
+
+use super::connect::Client;
+use super::out::Out;
+use super::render;
+use super::render::Fields;
+use super::report::DONE;
+use super::report::Report;
+use crate::admin::wire::Counts;
+use crate::admin::wire::Figures;
+use crate::admin::wire::ListenerView;
+use crate::admin::wire::Status;
+use crate::admin::wire::VaultView;
+
+/// `keyward status [--verbose]`
+pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.get("/status")?;
+    if out.json {
+        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
+    }
+    let status: Status = answer.decode()?;
+    let mut fields = Fields::default();
+    let since = render::local(status.started_at, &out.zone);
+    let up = render::span(status.uptime_seconds);
+    fields.add(
+        "keyward",
+        format!("{}, process {}, up {up} since {since}", status.version, status.pid),
+    );
+    fields.add_if("degraded", status.degraded.as_deref());
+    let source = status.config.source.as_deref().unwrap_or("embedded defaults");
+    let applied = render::both(status.config.applied_at, out);
+    fields.add("configuration", format!("{source}, applied {applied}"));
+    fields.add_if("refused", status.config.refused.as_deref());
+    fields.add("sites", status.sites.to_string());
+    fields.add("certificates", certificates(&status.certificates));
+    for listener in &status.listeners {
+        fields.add("listening", listening(listener));
+    }
+    fields.add("traffic", traffic(&status.edge));
+    fields.add("walls", walls(&status.walls));
+    fields.add("vault", vault(&status.vault));
+    fields.add("vault walls", walls(&status.vault.walls));
+    fields.add_if("master key", status.vault.master_key.as_deref());
+    let next = status.next_wake.map(|at| render::both(at, out));
+    fields.add("next", next.as_deref().unwrap_or("nothing"));
+    for notice in &status.notices {
+        fields.add("notice", notice);
+    }
+    if verbose {
+        for (whose, figures) in [("vault", &status.vault.figures), ("door", &status.edge)] {
+            for (name, number) in figures {
+                fields.add("figure", format!("{whose}.{name} {number}"));
+            }
+        }
+    }
+    fields.print(out)?;
+    if status.certificates.needs_you > 0 {
+        out.line("try: keyward list")?;
+    }
+    Ok(DONE)
+}
+
+/// Only what there is: `2 served, 1 needs you`.
+fn certificates(counts: &Counts) -> String {
+    let needs = if counts.needs_you == 1 { "needs you" } else { "need you" };
+    let parts: Vec<_> =
+        [(counts.served, "served"), (counts.working, "working"), (counts.needs_you, needs)]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+fn listening(listener: &ListenerView) -> String {
+    let from = if listener.inherited { " (from the service manager)" } else { "" };
+    format!("{} on {}{from}", listener.purpose, listener.address)
+}
+
+/// What passed the front door, in words; failures only when there are some.
+fn traffic(figures: &Figures) -> String {
+    let figure = |name: &str| figures.get(name).copied().unwrap_or_default();
+    let failed: u64 = figures
+        .iter()
+        .filter(|(name, _)| name.starts_with("handshakes.failed."))
+        .map(|(_, number)| *number)
+        .sum();
+    let (full, resumed) = (figure("handshakes.full"), figure("handshakes.resumed"));
+    let open = render::count(figure("connections.open"), "connection");
+    let handshakes = render::count(full.saturating_add(resumed), "handshake");
+    let mut text = format!(
+        "{}, {open} open, {handshakes} of which {resumed} resumed",
+        render::count(figure("requests"), "request"),
+    );
+    for (number, word) in [
+        (failed, "handshakes not finished"),
+        (figure("refused"), "requests refused"),
+        (figure("origin_failures"), "requests without an answer of their origin"),
+        (figure("panics"), "connections lost to a fault of keyward"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!("; {number} {word}"));
+        }
+    }
+    text
+}
+
+fn vault(vault: &VaultView) -> String {
+    let Some(pid) = vault.pid else { return "being started again".to_owned() };
+    let restarts = match vault.restarts {
+        0 => "never restarted".to_owned(),
+        many => render::count(many, "restart"),
+    };
+    let figure = |name: &str| vault.figures.get(name).copied().unwrap_or_default();
+    let open = render::count(figure("open"), "key");
+    let signatures = render::count(figure("signatures"), "signature");
+    let mut text = format!("process {pid}, {restarts}, {open} open, {signatures}");
+    let refusals = figure("refusals");
+    if refusals > 0 {
+        text.push_str(&format!("; {} refused", render::count(refusals, "order")));
+    }
+    text
+}
+
+/// Those that stand first, then those that do not, each with its reason.
+fn walls(walls: &[String]) -> String {
+    let (whole, torn): (Vec<_>, Vec<_>) = walls.iter().partition(|wall| !wall.contains('('));
+    let parts: Vec<_> = whole.into_iter().chain(torn).map(String::as_str).collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_are_nothing_are_not_told() {
+        let counts = |served, working, needs_you| {
+            certificates(&Counts { served, working, needs_you, ..Counts::default() })
+        };
+        assert_eq!(counts(0, 0, 0), "none");
+        assert_eq!(counts(3, 0, 0), "3 served");
+        assert_eq!(counts(2, 1, 1), "2 served, 1 working, 1 needs you");
+        assert_eq!(counts(0, 0, 2), "2 need you");
+    }
+
+    #[test]
+    fn failures_of_traffic_are_told_only_when_there_are_some() {
+        let mut figures: Figures =
+            [("requests", 1), ("handshakes.full", 2), ("connections.open", 1)]
+                .map(|(name, number)| (name.to_owned(), number))
+                .into();
+        let calm = "1 request, 1 connection open, 2 handshakes of which 0 resumed";
+        assert_eq!(traffic(&figures), calm);
+        figures.insert("handshakes.failed.closed".to_owned(), 3);
+        figures.insert("handshakes.failed.timeout".to_owned(), 4);
+        figures.insert("origin_failures".to_owned(), 5);
+        let told = format!(
+            "{calm}; 7 handshakes not finished; 5 requests without an answer of their origin"
+        );
+        assert_eq!(traffic(&figures), told);
+    }
+}

@@ -1,0 +1,140 @@
+//! What a person should know about the house beside its work: how well its walls stand, where the
+//! master key is, and what keeps it from ordering.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::base::Timestamp;
+use crate::os::wall::Enforcement;
+use crate::os::wall::WallState;
+
+/// Where the master key lives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum MasterPlace {
+    /// In a credential of the service manager.
+    Credential,
+    /// In a file that the operator named.
+    Named(PathBuf),
+    /// In the file that a first start makes below the state directory.
+    Own(PathBuf),
+}
+
+/// What the house stands on since its start.
+#[derive(Clone, Debug)]
+pub(super) struct Grounds {
+    /// The wall around main.
+    pub(super) wall: WallState,
+    /// Where the master key lives.
+    pub(super) master: MasterPlace,
+    /// A demonstration keeps nothing that would be worth a better place.
+    pub(super) demo: bool,
+}
+
+impl MasterPlace {
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::Credential => "the systemd credential keyward.master".to_owned(),
+            Self::Named(path) | Self::Own(path) => format!("the file {}", path.display()),
+        }
+    }
+}
+
+impl Grounds {
+    /// The walls around main, in the words of the vault's.
+    pub(super) fn walls(&self) -> Vec<String> {
+        let files = match self.wall.enforcement {
+            Enforcement::Full => "files".to_owned(),
+            Enforcement::Partial => {
+                "files (partly: this kernel knows a part of Landlock)".to_owned()
+            }
+            Enforcement::Absent => "files (missing: this kernel has no Landlock)".to_owned(),
+        };
+        vec![files, "dumps".to_owned()]
+    }
+
+    /// What could be better, each with what to do.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let mut notices: Vec<_> = self.wall.exposed.iter().map(|path| within_reach(path)).collect();
+        if let (MasterPlace::Own(path), false) = (&self.master, self.demo) {
+            notices.push(plain_file(path));
+        }
+        notices
+    }
+}
+
+fn within_reach(path: &Path) -> String {
+    format!(
+        "the master key's place {} is within reach of the process that talks to the network: \
+         use a kernel with Landlock, and keep it apart from the configuration",
+        path.display()
+    )
+}
+
+fn plain_file(path: &Path) -> String {
+    format!(
+        "the master key is a plain file, {}, so a copy of the disk or a backup opens every key: \
+         better is an encrypted systemd credential, which the example credential.conf turns it \
+         into, or a file on another medium, named by [vault] master_key",
+        path.display()
+    )
+}
+
+/// What keeps the house from ordering, in words.
+pub(super) fn hindrances(
+    clock_behind: Option<Timestamp>,
+    store: Option<&str>,
+    now: Timestamp,
+) -> Vec<String> {
+    let clock = clock_behind.map(|newest| {
+        format!(
+            "the clock says {now}, which is before {newest}, the newest moment in the store: \
+             nothing is ordered until it is right, or until keyward renew NAME vouches for it"
+        )
+    });
+    let store = store.map(|reason| {
+        format!("the state cannot be written, so nothing is ordered and serving goes on: {reason}")
+    });
+    clock.into_iter().chain(store).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grounds(master: MasterPlace, demo: bool) -> Grounds {
+        let wall =
+            WallState { enforcement: Enforcement::Full, missing: Vec::new(), exposed: Vec::new() };
+        Grounds { wall, master, demo }
+    }
+
+    #[test]
+    fn only_a_key_file_of_our_own_making_is_worth_a_word() {
+        let path = PathBuf::from("/var/lib/keyward/vault/master.key");
+        let own = MasterPlace::Own(path.clone());
+        let told = grounds(own.clone(), false).notices();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains("/master.key") && told[0].contains("credential"), "{told:?}");
+        assert!(grounds(own, true).notices().is_empty());
+        assert!(grounds(MasterPlace::Named(path), false).notices().is_empty());
+        assert!(grounds(MasterPlace::Credential, false).notices().is_empty());
+    }
+
+    #[test]
+    fn a_wall_that_does_not_stand_is_told() {
+        let mut grounds = grounds(MasterPlace::Credential, false);
+        grounds.wall.enforcement = Enforcement::Absent;
+        grounds.wall.exposed = vec![PathBuf::from("/run/credentials/keyward.service")];
+        assert_eq!(grounds.walls()[0], "files (missing: this kernel has no Landlock)");
+        assert!(grounds.notices()[0].contains("/run/credentials/keyward.service"));
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_and_a_full_disk_are_both_told() {
+        let newest = Timestamp::from_unix(1_800_000_000);
+        let now = Timestamp::from_unix(1_700_000_000);
+        let told = hindrances(Some(newest), Some("no space is left"), now);
+        assert!(told[0].contains("2023-11-14") && told[0].contains("2027-01-15"), "{told:?}");
+        assert!(told[1].contains("no space is left"), "{told:?}");
+        assert!(hindrances(None, None, newest).is_empty());
+    }
+}
