@@ -21,6 +21,7 @@ mod challenges;
 mod changes;
 mod clients;
 mod deadlines;
+mod differential;
 mod framing;
 mod handshakes;
 mod house;
