@@ -38,6 +38,8 @@ enum Failed {
     Timeout,
     #[error("origin changed the protocol unasked")]
     Unasked,
+    #[error("origin's answer could be read in two ways")]
+    Framing,
     #[error("client broke off its body")]
     Client,
     #[error("client did not go on with its body")]
@@ -50,7 +52,9 @@ impl Failed {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Connect(ConnectError::Timeout) | Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Connect(_) | Self::Answer(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
+            Self::Connect(_) | Self::Answer(_) | Self::Unasked | Self::Framing => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::Client | Self::Target => StatusCode::BAD_REQUEST,
             Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
         }
@@ -129,11 +133,23 @@ async fn exchange(
     let (mut response, mut lease) =
         send(client, &pool, authority, request, state.as_deref(), limits).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(_), Some(ours)) = (upgrade, ours) else { return Err(Failed::Unasked) };
+        let chosen = response.headers().get(UPGRADE);
+        let same = |asked: &HeaderValue| {
+            chosen.is_some_and(|chosen| chosen.as_bytes().eq_ignore_ascii_case(asked.as_bytes()))
+        };
+        let (Some(_), Some(ours)) = (upgrade.filter(same), ours) else {
+            return Err(Failed::Unasked);
+        };
         let theirs = hyper::upgrade::on(&mut response);
         return Ok(relay::switch(client, site, response, ours, theirs, limits.idle));
     }
     let (mut parts, body) = response.into_parts();
+    if !headers::sound_lengths(&parts.headers) {
+        return Err(Failed::Framing);
+    }
+    if parts.status == StatusCode::NO_CONTENT {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
     parts.extensions.clear();
     parts.version = Version::HTTP_11;
     headers::to_client(&mut parts.headers, site);
@@ -152,8 +168,9 @@ async fn send(
     state: Option<&UpState>,
     limits: Limits,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
-    if let Some(mut lease) = pool.reuse().await {
-        let again = (state.is_none() && request.method().is_idempotent()).then(|| copy(&request));
+    let repeatable = state.is_none() && request.method().is_idempotent();
+    if let Some(mut lease) = pool.reuse(!repeatable).await {
+        let again = repeatable.then(|| copy(&request));
         match attempt(&mut lease, request, state, limits).await {
             Ok(response) => return Ok((response, lease)),
             Err((Failed::Answer(error), unsent)) => {

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use http::header::{
-    CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderValue, Version};
@@ -80,8 +80,29 @@ pub(super) fn to_origin(
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
-    let via = if version == Version::HTTP_2 { "2.0 keyward" } else { "1.1 keyward" };
+    let via = match version {
+        Version::HTTP_2 => "2.0 keyward",
+        Version::HTTP_10 => "1.0 keyward",
+        _ => "1.1 keyward",
+    };
     headers.append(VIA, HeaderValue::from_static(via));
+}
+
+/// Whether the length of an origin's answer can be read in one way only (RFC 9112, section 6.3).
+/// hyper undoes `chunked` and nothing below it, so another coding would reach the client unnamed.
+pub(super) fn sound_lengths(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let (length, more) = (lengths.next(), lengths.next());
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let (coding, further) = (codings.next(), codings.next());
+    let digits =
+        |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    more.is_none()
+        && further.is_none()
+        && (length.is_none() || coding.is_none())
+        && length.is_none_or(digits)
+        && coding.is_none_or(chunked)
 }
 
 /// Makes the fields of an origin's answer those of ours to the client.
@@ -137,7 +158,7 @@ fn strip_connection(headers: &mut HeaderMap) {
 }
 
 /// Removes what only a proxy may say. Underscores count as dashes, because many an application
-/// server makes them the same.
+/// server makes them the same; for that reason a length with an underscore goes too.
 fn strip_forged(headers: &mut HeaderMap) {
     let forged: Vec<HeaderName> =
         headers.keys().filter(|name| is_forged(name.as_str())).cloned().collect();
@@ -147,7 +168,7 @@ fn strip_forged(headers: &mut HeaderMap) {
 }
 
 fn is_forged(name: &str) -> bool {
-    if !name.starts_with(['x', 'f', 'p']) {
+    if !name.starts_with(['x', 'f', 'p', 'c', 't']) {
         return false;
     }
     let same = |wanted: &str, name: &str| {
@@ -158,6 +179,7 @@ fn is_forged(name: &str) -> bool {
         || same("x-real-ip", name)
         || same("forwarded", name)
         || same("proxy", name)
+        || name.contains('_') && (same("content-length", name) || same("transfer-encoding", name))
 }
 
 /// HTTP/2 splits cookies; HTTP/1 has them in one field (RFC 9113, section 8.2.3).
@@ -242,10 +264,21 @@ mod tests {
             "x_real_ip",
             "forwarded",
             "proxy",
+            "content_length",
+            "transfer_encoding",
         ] {
             assert!(is_forged(forged), "{forged}");
         }
-        for honest in ["x-forwarded", "proxy-feature", "x-real-ipx", "from", "x-request-id"] {
+        for honest in [
+            "x-forwarded",
+            "proxy-feature",
+            "x-real-ipx",
+            "from",
+            "x-request-id",
+            "content-length",
+            "content_type",
+            "transfer-encoding",
+        ] {
             assert!(!is_forged(honest), "{honest}");
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use http::Method;
 use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use http::header::HOST;
 use http::request::Parts;
 
@@ -86,6 +87,9 @@ pub(super) fn host(parts: &Parts) -> Result<Cow<'_, str>, Refused> {
         return Err(Refused::Connect);
     }
     check_target(parts)?;
+    if parts.version == http::Version::HTTP_2 {
+        check_unwatched(parts)?;
+    }
     let mut fields = parts.headers.get_all(HOST).iter();
     let field = match fields.next() {
         Some(value) => Some(value.to_str().map_err(|_| Refused::Bad)?),
@@ -110,6 +114,20 @@ pub(super) fn host(parts: &Parts) -> Result<Cow<'_, str>, Refused> {
     };
     split(chosen).ok_or(Refused::Bad)?;
     Ok(Cow::Borrowed(chosen))
+}
+
+/// What the scanner refuses on HTTP/1 connections and the libraries let pass on HTTP/2: bytes in
+/// the target that no HTTP/1 target has, and a length that stands there twice or is no number.
+fn check_unwatched(parts: &Parts) -> Result<(), Refused> {
+    let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    let (length, more) = (lengths.next(), lengths.next());
+    let number =
+        length.is_none_or(|l| !l.is_empty() && l.as_bytes().iter().all(u8::is_ascii_digit));
+    if more.is_some() || !number || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Refused::Bad);
+    }
+    Ok(())
 }
 
 /// Only origin-form, absolute-form for HTTP, and `*` for OPTIONS.
