@@ -204,6 +204,13 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// and closed then, where a close at once would lose a request that is already under way.
 pub const DRAIN_IDLE: Duration = Duration::from_secs(2);
 
+/// A request that may not be sent twice goes out on an origin connection that was in use within
+/// this time, or on a new one: servers close idle connections after two seconds at the earliest.
+pub const ORIGIN_SURE: Duration = Duration::from_secs(1);
+
+/// Origin connections that nobody needed for this long are closed when the next one comes free.
+pub const ORIGIN_IDLE: Duration = Duration::from_secs(60);
+
 /// Pause after an accept that the kernel refused for lack of descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest field of a line in the journal, in bytes: the message and its details together stay well

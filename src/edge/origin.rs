@@ -14,6 +14,7 @@ use http::uri::Authority;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio::time::timeout;
 
 use super::body::UpBody;
@@ -22,6 +23,8 @@ use super::serving::ServingSet;
 use super::worker::Worker;
 use crate::base::bounds::H1_BUFFER;
 use crate::base::bounds::HEAD_FIELDS;
+use crate::base::bounds::ORIGIN_IDLE;
+use crate::base::bounds::ORIGIN_SURE;
 
 type Sender = http1::SendRequest<UpBody>;
 
@@ -33,10 +36,10 @@ pub(super) struct Pools {
     generation: Cell<u64>,
 }
 
-/// Idle connections to one origin.
+/// Idle connections to one origin, the one used last at the end, each with when that was.
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: RefCell<Vec<Sender>>,
+    idle: RefCell<Vec<(Sender, Instant)>>,
     most: Cell<usize>,
 }
 
@@ -79,7 +82,8 @@ impl Pools {
     pub(super) fn get(&self, set: &ServingSet, authority: &Authority) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
         if self.generation.replace(set.generation) != set.generation {
-            pools.retain(|known, _| set.has_origin(known));
+            let present = set.origins();
+            pools.retain(|known, _| present.contains(&**known));
         }
         if let Some(pool) = pools.get(authority.as_str()) {
             pool.most.set(set.limits.origin_idle);
@@ -93,12 +97,18 @@ impl Pools {
 }
 
 impl Pool {
-    /// An idle connection that is good as far as can be seen.
-    pub(super) async fn reuse(self: &Rc<Self>) -> Option<Lease> {
+    /// An idle connection that is good as far as can be seen. One that must be `sure` was in use
+    /// a moment ago: where it has been idle for longer, the origin may be closing it just now.
+    pub(super) async fn reuse(self: &Rc<Self>, sure: bool) -> Option<Lease> {
         loop {
-            let mut sender = self.idle.borrow_mut().pop()?;
+            let (mut sender, since) = self.idle.borrow_mut().pop()?;
             if sender.is_closed() {
                 continue;
+            }
+            if sure && since.elapsed() > ORIGIN_SURE {
+                // All others have been idle for longer.
+                self.idle.borrow_mut().push((sender, since));
+                return None;
             }
             if sender.is_ready() || sender.ready().await.is_ok() {
                 return Some(Lease { sender, pool: Rc::clone(self), sending: None, reused: true });
@@ -119,11 +129,13 @@ impl Pool {
         let connecting = TcpStream::connect((host, port));
         let stream = timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout)??;
         stream.set_nodelay(true)?;
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(H1_BUFFER)
-            .max_headers(HEAD_FIELDS)
-            .handshake(TokioIo::new(stream))
-            .await?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(H1_BUFFER);
+        // hyper's own default is the same number and needs no allocation for each answer.
+        if HEAD_FIELDS != 100 {
+            builder.max_headers(HEAD_FIELDS);
+        }
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         worker.counters.origin_connections.up();
         drop(tokio::task::spawn_local(async move {
             if let Err(error) = connection.with_upgrades().await {
@@ -145,10 +157,15 @@ impl Lease {
         if self.sending.is_some_and(|state| !state.done.get()) {
             return;
         }
+        let (now, most) = (Instant::now(), self.pool.most.get());
         let mut idle = self.pool.idle.borrow_mut();
-        idle.retain(|sender| !sender.is_closed());
-        if idle.len() < self.pool.most.get() && !self.sender.is_closed() {
-            idle.push(self.sender);
+        // The ones at the front have been idle for longest; looking at the first suffices mostly.
+        let old = |since: &Instant| now.duration_since(*since) > ORIGIN_IDLE;
+        if idle.len() >= most || idle.first().is_some_and(|(_, since)| old(since)) {
+            idle.retain(|(sender, since)| !old(since) && !sender.is_closed());
+        }
+        if idle.len() < most && !self.sender.is_closed() {
+            idle.push((self.sender, now));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -95,12 +96,14 @@ impl ServingSet {
     }
 
     /// The authorities of all origins.
-    pub(super) fn has_origin(&self, authority: &str) -> bool {
+    pub(super) fn origins(&self) -> HashSet<&str> {
         let all = self.names.values().chain(self.wildcards.values());
-        all.chain(self.addresses.values()).any(|entry| match &entry.site.origin {
-            config::Origin::Http(own) => own.as_str() == authority,
-            config::Origin::Welcome => false,
-        })
+        all.chain(self.addresses.values())
+            .filter_map(|entry| match &entry.site.origin {
+                config::Origin::Http(authority) => Some(authority.as_str()),
+                config::Origin::Welcome => None,
+            })
+            .collect()
     }
 }
 
