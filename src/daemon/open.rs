@@ -204,6 +204,9 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
     paths.write.extend([places.store.clone(), places.served.clone()]);
     paths.write.extend(parent(&config.admin.socket));
     paths.closed.push(places.vault.clone());
+    if let MasterKey::File(path) = &config.vault.master_key {
+        paths.closed.push(path.clone());
+    }
     paths.closed.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
     let state = wall::wall(&paths).map_err(Failed::fault)?;
     match state.enforcement {

@@ -134,6 +134,37 @@ fn a_vanished_credential_costs_a_pause_and_no_key() {
 }
 
 #[test]
+fn a_key_file_where_main_can_read_it_is_worth_a_warning() {
+    // Main may read /etc, and the wall cannot carve a file out of it.
+    let machine = Machine::installed("");
+    for (place, exposed) in [("/etc/keyward", true), ("/srv/keyward", false)] {
+        let file = format!("{place}/key");
+        machine.must(&[
+            "sh",
+            "-c",
+            &format!("mkdir -p {place} && head -c 32 /dev/urandom >{file}"),
+        ]);
+        machine.must(&["chown", "keyward:", &file]);
+        machine.must(&["chmod", "400", &file]);
+        let config = format!("[vault]\nmaster_key = \"{file}\"\n{WELCOME}");
+        machine.write("/etc/keyward/keyward.toml", &config);
+        machine.must(&["rm", "-rf", "/var/lib/keyward"]);
+        machine.must(&["systemctl", "restart", "keyward"]);
+        assert_eq!(machine.get("https://localhost/"), Ok("200".to_owned()));
+        let warnings = machine.must(&[
+            "journalctl",
+            "--no-pager",
+            "--output=cat",
+            "--unit=keyward",
+            "--priority=warning",
+            &format!("KEYWARD_PATH={file}"),
+        ]);
+        assert_eq!(warnings.contains("within main's reach"), exposed, "{file}: {warnings}");
+        machine.must(&["systemctl", "stop", "keyward.service"]);
+    }
+}
+
+#[test]
 fn a_certificate_outlives_a_reboot_of_the_service() {
     let machine = Machine::serving(WELCOME);
     let before = leaf(&machine);
