@@ -25,11 +25,13 @@ use super::plan::Step;
 use super::plan::Work;
 use super::publish::Publisher;
 use super::records::Records;
+use super::supersede;
 use super::transition;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 use crate::cert::journal::Entry;
+use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
 use crate::config::Config;
@@ -233,7 +235,27 @@ impl Driver {
                 return false;
             }
         }
+        // Looked at anew: a certificate that has just returned is no retired one.
+        let records = self.shop.records.all();
+        for id in supersede::superseded(&config, &records, now) {
+            if self.shop.publisher.shows(id) {
+                self.shop.publisher.withdraw(id);
+            }
+        }
         again
+    }
+
+    /// Publishes what is installed for a certificate, if it is not published.
+    async fn show(&self, id: CertificateId) -> Result<(), StoreError> {
+        let Some(record) = self.shop.records.get(id) else { return Ok(()) };
+        let Some(installed) = record.installed.clone() else { return Ok(()) };
+        if self.shop.publisher.shows(id) {
+            return Ok(());
+        }
+        let Some(key) = self.shop.records.store().key(installed.key).await? else { return Ok(()) };
+        let spec = record.spec.clone();
+        self.shop.publisher.put(Served { id, spec, installed, key });
+        Ok(())
     }
 
     async fn carry_out(
@@ -248,6 +270,7 @@ impl Driver {
             Step::Return(id) => {
                 let draw = self.shop.jitter.draw();
                 records.change(id, None, |r| Some(transition::returned(r, draw, now))).await?;
+                self.show(id).await?;
             }
             Step::Remove(id, keep_until) => {
                 self.crew.dismiss(id);

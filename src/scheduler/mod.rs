@@ -11,6 +11,7 @@ mod job;
 pub mod plan;
 mod publish;
 mod records;
+mod supersede;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

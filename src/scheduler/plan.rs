@@ -100,7 +100,7 @@ pub fn desired(
 }
 
 /// The wildcard that covers `name`, if one can.
-fn wildcard_for(name: &Identifier) -> Option<Identifier> {
+pub(super) fn wildcard_for(name: &Identifier) -> Option<Identifier> {
     let parent = name.as_dns()?.parent()?;
     Identifier::parse(&format!("*.{parent}")).ok()
 }

@@ -46,6 +46,11 @@ impl Publisher {
         })
     }
 
+    /// Whether this certificate is published.
+    pub(super) fn shows(&self, id: CertificateId) -> bool {
+        self.snapshot.borrow().certificates.iter().any(|one| one.id == id)
+    }
+
     /// Takes one certificate away.
     pub(super) fn withdraw(&self, id: CertificateId) -> u64 {
         self.modify(|certificates| certificates.retain(|one| one.id != id))
