@@ -19,14 +19,25 @@ mod origin;
 #[path = "../kit/pebble.rs"]
 mod pebble;
 
+mod account;
+mod authority;
+mod clock;
 mod crash;
 mod damage;
 mod demo;
+mod disk;
+mod events;
 mod internal;
 mod issue;
+mod listeners;
+mod profile;
 mod reload;
 mod renew;
 mod restart;
 mod scene;
 mod secrets;
+mod sites;
+mod start;
+mod status;
 mod vault;
+mod window;

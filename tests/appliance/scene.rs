@@ -50,7 +50,8 @@ impl Scene {
         self.configure_with("", sites);
     }
 
-    fn configure_with(&self, more: &str, sites: &str) {
+    /// The same with more lines for `[acme]`.
+    pub(crate) fn configure_with(&self, more: &str, sites: &str) {
         let acme = format!(
             "directory = \"{}\"\nca_root = \"{}\"\ncontact = [\"mailto:ops@example.org\"]\n\
              accept_terms = true\n{more}",

@@ -124,6 +124,13 @@ level = "debug"
         fs::write(self.config(), text).unwrap();
     }
 
+    /// Puts `to` in the place of `from`, which stands in the configuration.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from), "{from:?} is not in {text}");
+        fs::write(self.config(), text.replace(from, to)).unwrap();
+    }
+
     /// Path of the configuration.
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("etc/keyward.toml")
