@@ -30,6 +30,10 @@ const PULSE: Duration = Duration::from_secs(5);
 /// How long connections to the admin socket may still take at the end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
+/// What the service manager is asked to wait for beyond the drain: the scheduler's open orders,
+/// [`LAST_WORDS`], and the end of the threads.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Between two looks at the workers where no watchdog waits for them.
 const NO_WATCHDOG: Duration = Duration::from_secs(600);
 
@@ -123,6 +127,8 @@ impl Running {
         self.note(EntryKind::Stopping, Level::Info, "keyward ends".to_owned()).await;
         self.stop.cancel();
         let limit = self.configs.borrow().edge.drain_timeout;
+        // The file may allow for more than the unit's TimeoutStopSec.
+        tell(self.notifier.extend_timeout(limit.saturating_add(PATIENCE)));
         let scheduler = async {
             if let Some(orders) = &self.orders {
                 orders.scheduler.stop().await;

@@ -70,14 +70,14 @@ fn a_broken_file_fails_the_reload_and_changes_nothing() {
     assert_eq!(machine.get("https://localhost/"), Ok("200".to_owned()));
 }
 
-/// The origin of [`WITH_ORIGIN`]: `/slow` takes three seconds, `/stuck` an hour. It makes a file
+/// The origin of [`WITH_ORIGIN`]: `/slow` takes three seconds, `/slower` eight, `/stuck` an hour. It makes a file
 /// when a request has reached it.
 const ORIGIN: &str = r#"
 import http.server, time
 class Origin(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         open('/root/reached-' + self.path[1:], 'w').close()
-        time.sleep({'/slow': 3, '/stuck': 3600}.get(self.path, 0))
+        time.sleep({'/slow': 3, '/slower': 8, '/stuck': 3600}.get(self.path, 0))
         self.send_response(200)
         self.send_header('Content-Length', '2')
         self.end_headers()
@@ -85,20 +85,19 @@ class Origin(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(('127.0.0.1', 8080), Origin).serve_forever()
 "#;
 
-/// A site with a real origin. What is open gets six seconds to end.
+/// A site with a real origin.
 const WITH_ORIGIN: &str = r#"
-[edge]
-drain_timeout = "6s"
-
 [[site]]
 names = ["localhost"]
 origin = "http://127.0.0.1:8080"
 issuer = "internal"
 "#;
 
-/// A machine with one request open at the origin.
-fn with_open_request(path: &str) -> (Machine, Child) {
-    let machine = Machine::installed(WITH_ORIGIN);
+/// A machine with one request open at the origin; what is open gets `drain` to end.
+fn with_open_request(path: &str, drain: &str, drop_in: &str) -> (Machine, Child) {
+    let edge = format!("[edge]\ndrain_timeout = \"{drain}\"\n");
+    let machine = Machine::installed(&format!("{edge}{WITH_ORIGIN}"));
+    machine.drop_in("test", drop_in);
     machine.write("/root/origin.py", ORIGIN);
     machine.must(&["systemd-run", "--unit=origin", "python3", "/root/origin.py"]);
     machine.must(&["systemctl", "enable", "--now", "keyward"]);
@@ -112,7 +111,7 @@ fn with_open_request(path: &str) -> (Machine, Child) {
 
 #[test]
 fn a_stop_lets_the_open_request_finish() {
-    let (machine, open) = with_open_request("slow");
+    let (machine, open) = with_open_request("slow", "30s", "");
     machine.must(&["systemctl", "stop", "keyward.service"]);
     let answer = open.wait_with_output().unwrap();
     assert!(answer.status.success(), "the open request was cut off: {answer:?}");
@@ -122,8 +121,18 @@ fn a_stop_lets_the_open_request_finish() {
 }
 
 #[test]
+fn neither_the_patience_of_the_unit_nor_its_watchdog_cuts_a_longer_drain_short() {
+    let impatient = "[Service]\nTimeoutStopSec=2\nWatchdogSec=2\n";
+    let (machine, open) = with_open_request("slower", "20s", impatient);
+    machine.must(&["systemctl", "stop", "keyward.service"]);
+    let answer = open.wait_with_output().unwrap();
+    assert!(answer.status.success(), "the open request was cut off: {answer:?}");
+    assert_eq!(machine.property("Result"), "success");
+}
+
+#[test]
 fn a_stop_waits_for_a_stuck_request_only_as_long_as_the_file_says() {
-    let (machine, open) = with_open_request("stuck");
+    let (machine, open) = with_open_request("stuck", "6s", "");
     let took = taking(|| machine.must(&["systemctl", "stop", "keyward.service"]));
     // Six seconds of the file, long before the ninety after which systemd would kill.
     assert!(Duration::from_secs(5) < took && took < Duration::from_secs(15), "{took:?}");
