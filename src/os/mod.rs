@@ -1,5 +1,5 @@
-//! What only the operating system can tell or do: inherited descriptors, the service manager, peers of a
-//! socket, processor affinity, the sandbox. The only room with `unsafe`.
+//! What only the operating system can tell or do: inherited descriptors, the service manager, the
+//! journal, processor affinity, the sandbox. The only room with `unsafe`.
 
 pub mod affinity;
 pub mod descriptors;
@@ -8,7 +8,6 @@ mod journal;
 pub mod limits;
 pub mod logs;
 pub mod notify;
-pub mod peer;
 pub mod sandbox;
 pub mod wall;
 pub mod wiped;

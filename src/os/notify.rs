@@ -79,15 +79,6 @@ impl Notifier {
         self.send(&[NotifyState::Stopping, NotifyState::Status(&status)])
     }
 
-    /// One line for `systemctl status`.
-    ///
-    /// # Errors
-    /// When the message cannot be sent.
-    pub fn status(&self, status: &str) -> io::Result<()> {
-        let status = one_line(status);
-        self.send(&[NotifyState::Status(&status)])
-    }
-
     /// The house is alive. To be sent at least every [`watchdog_interval`].
     ///
     /// # Errors
@@ -103,14 +94,6 @@ impl Notifier {
     pub fn extend_timeout(&self, more: Duration) -> io::Result<()> {
         let micros = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
         self.send(&[NotifyState::ExtendTimeoutUsec(micros)])
-    }
-
-    /// Process `pid` is the main process from now on.
-    ///
-    /// # Errors
-    /// When the message cannot be sent.
-    pub fn main_pid(&self, pid: u32) -> io::Result<()> {
-        self.send(&[NotifyState::MainPid(pid)])
     }
 
     fn send(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
@@ -154,8 +137,6 @@ mod tests {
         assert_eq!(hear(&manager), "STOPPING=1\nSTATUS=draining\n");
         notifier.alive().unwrap();
         assert_eq!(hear(&manager), "WATCHDOG=1\n");
-        notifier.main_pid(42).unwrap();
-        assert_eq!(hear(&manager), "MAINPID=42\n");
         notifier.extend_timeout(Duration::from_secs(2)).unwrap();
         assert_eq!(hear(&manager), "EXTEND_TIMEOUT_USEC=2000000\n");
     }
@@ -176,8 +157,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
-        Notifier::to(path.as_os_str()).unwrap().status("a\nMAINPID=1").unwrap();
-        assert_eq!(hear(&manager), "STATUS=a MAINPID=1\n");
+        Notifier::to(path.as_os_str()).unwrap().stopping("a\nMAINPID=1").unwrap();
+        assert_eq!(hear(&manager), "STOPPING=1\nSTATUS=a MAINPID=1\n");
     }
 
     #[test]
