@@ -6,14 +6,26 @@ use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_keyward");
 
-/// A port that nobody listens on right now.
+/// A port that nobody listens on, never handed out twice by this process, and below those that the
+/// kernel gives to whoever asks for any (from 32768): an origin or a client that comes in between
+/// cannot get it by chance. Each process begins elsewhere.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1000 {
+        let count = HANDED_OUT.fetch_add(1, Ordering::Relaxed);
+        let offset = std::process::id().wrapping_mul(97).wrapping_add(count) % 20_000;
+        let port = 10_000 + u16::try_from(offset).unwrap();
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("a thousand ports in a row are taken");
 }
 
 /// A daemon with its directory. Dropping it ends the process it started.
