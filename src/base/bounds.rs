@@ -181,6 +181,10 @@ pub const H2_PENDING_RESETS: usize = 64;
 /// Streams of a connection that we may have reset for the client's mistakes before it is ended.
 pub const H2_LOCAL_RESETS: usize = 128;
 
+/// Requests that an HTTP/2 client may take back beyond those it lets be answered: each costs the
+/// origin a connection (CVE-2023-44487, sent slowly). A browser that scrolls takes back some dozen.
+pub const H2_TAKEN_BACK: i64 = 256;
+
 /// Bytes of each direction of an upgraded connection that may be under way.
 pub const RELAY_BUFFER: usize = 64 * 1024;
 

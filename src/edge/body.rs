@@ -164,7 +164,11 @@ impl AnswerBody {
     }
 
     /// Keeps `exchange` open until this body has ended.
-    pub(super) fn hold(mut self, exchange: Exchange) -> Self {
+    pub(super) fn hold(mut self, mut exchange: Exchange) -> Self {
+        exchange.offer();
+        if self.is_end_stream() {
+            exchange.finish();
+        }
         self.exchange = Some(exchange);
         self
     }
@@ -178,15 +182,23 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.get_mut().source {
-            Source::Ready(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+        let this = self.get_mut();
+        let exchange = &mut this.exchange;
+        match &mut this.source {
+            Source::Ready(bytes) => {
+                exchange.as_mut().map(Exchange::finish);
+                Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b))))
+            }
             Source::Origin(incoming, lease, limit, timer) => {
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+                    exchange.as_ref().map(Exchange::wait);
                     ready!(poll_limit(timer, *limit, cx));
                     return Poll::Ready(Some(Err(BodyError::Stalled)));
                 };
                 *timer = None;
+                exchange.as_ref().map(Exchange::offer);
                 if frame.is_none() || incoming.is_end_stream() {
+                    exchange.as_mut().map(Exchange::finish);
                     give_back(lease);
                 }
                 Poll::Ready(frame.map(|result| result.map_err(BodyError::Broken)))

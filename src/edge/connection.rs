@@ -6,9 +6,11 @@
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::future::Future;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -19,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::server::TlsStream;
 
+use super::flow::Flow;
+use super::flow::Streams;
 use super::guard::Guard;
 use super::guard::Pulse;
 use super::headers::HostFields;
@@ -34,6 +38,7 @@ use crate::base::bounds::H2_PENDING_RESETS;
 use crate::base::bounds::H2_SEND_BUFFER;
 use crate::base::bounds::H2_STREAM_WINDOW;
 use crate::base::bounds::H2_STREAMS;
+use crate::base::bounds::H2_TAKEN_BACK;
 use crate::base::bounds::HEAD_BYTES;
 use crate::base::bounds::HEAD_FIELDS;
 
@@ -53,6 +58,12 @@ pub(super) struct Client {
     /// Fields made for the last host that was asked for; mostly it is the only one.
     pub(super) host_fields: RefCell<Option<Rc<HostFields>>>,
     closing: Cell<bool>,
+    /// Of the stream that is about to begin, on HTTP/2.
+    pub(super) starting: RefCell<Option<Rc<Flow>>>,
+    /// Of the streams that are open.
+    flows: RefCell<Vec<Rc<Flow>>>,
+    /// Requests that were answered to the end, less those that the client took back.
+    credit: Cell<i64>,
     active: Cell<usize>,
     /// Of the active ones, those that wait for an origin and have deadlines of their own.
     waiting: Cell<usize>,
@@ -61,7 +72,12 @@ pub(super) struct Client {
 
 /// A request while it is being answered.
 #[derive(Debug)]
-pub(super) struct Exchange(Rc<Client>);
+pub(super) struct Exchange {
+    client: Rc<Client>,
+    /// On HTTP/2.
+    flow: Option<Rc<Flow>>,
+    finished: bool,
+}
 
 /// A request while it waits for the head of an answer.
 #[derive(Debug)]
@@ -87,6 +103,9 @@ impl Client {
             h2,
             host_fields: RefCell::new(None),
             closing: Cell::new(false),
+            starting: RefCell::new(None),
+            flows: RefCell::new(Vec::new()),
+            credit: Cell::new(0),
             active: Cell::new(0),
             waiting: Cell::new(0),
             last: Cell::new(Instant::now()),
@@ -100,7 +119,14 @@ impl Client {
 
     pub(super) fn begin(self: &Rc<Self>) -> Exchange {
         self.active.set(self.active.get() + 1);
-        Exchange(Rc::clone(self))
+        let flow = self.starting.take();
+        self.flows.borrow_mut().extend(flow.clone());
+        Exchange { client: Rc::clone(self), flow, finished: false }
+    }
+
+    /// Whether the client takes back far more requests than it lets be answered.
+    fn fickle(&self) -> bool {
+        self.credit.get() < -H2_TAKEN_BACK
     }
 
     pub(super) fn wait(&self) -> Waiting<'_> {
@@ -109,14 +135,46 @@ impl Client {
     }
 }
 
+impl Exchange {
+    /// A part of the answer is there for the client to take.
+    pub(super) fn offer(&self) {
+        if let Some(flow) = &self.flow {
+            flow.offer();
+        }
+    }
+
+    /// The next part of the answer is not there yet.
+    pub(super) fn wait(&self) {
+        if let Some(flow) = &self.flow {
+            flow.wait();
+        }
+    }
+
+    /// The client has been given the whole answer.
+    pub(super) const fn finish(&mut self) {
+        self.finished = true;
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.0.active.set(self.0.active.get().saturating_sub(1));
-        self.0.last.set(Instant::now());
+        let client = &self.client;
+        client.active.set(client.active.get().saturating_sub(1));
+        client.last.set(Instant::now());
+        if let Some(flow) = &self.flow {
+            client.flows.borrow_mut().retain(|open| !Rc::ptr_eq(open, flow));
+            let credit = client.credit.get();
+            // Good conduct counts for a while, not for ever.
+            client.credit.set(if self.finished {
+                (credit + 1).min(H2_TAKEN_BACK)
+            } else {
+                credit - 1
+            });
+        }
         // A stream of HTTP/2 is a task of its own; other faults cost the connection, and are
         // counted there.
-        if self.0.h2 && std::thread::panicking() {
-            self.0.worker.counters.panics.up();
+        if client.h2 && std::thread::panicking() {
+            client.worker.counters.panics.up();
             tracing::error!("a request panicked and is given up");
         }
     }
@@ -144,7 +202,7 @@ pub(super) async fn tls(
     let service = service_fn(move |request| site::serve(Rc::clone(&answering), request));
     if h2 {
         client.pulse.look_away();
-        let connection = speaks_h2().serve_connection(io, service);
+        let connection = speaks_h2(&client).serve_connection(io, service);
         drive(connection, |c| c.graceful_shutdown(), &client).await;
     } else {
         let connection = speaks_h1().serve_connection(io, service).with_upgrades();
@@ -177,8 +235,8 @@ fn speaks_h1() -> http1::Builder {
     builder
 }
 
-fn speaks_h2() -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local);
+fn speaks_h2(client: &Rc<Client>) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams(Rc::clone(client)));
     builder
         .max_concurrent_streams(H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW)
@@ -190,16 +248,6 @@ fn speaks_h2() -> http2::Builder<Local> {
     builder
 }
 
-/// Runs hyper's tasks on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct Local;
-
-impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        drop(tokio::task::spawn_local(future));
-    }
-}
-
 /// Polls `connection` to its end, or ends it.
 async fn drive<F>(connection: F, finish: fn(Pin<&mut F>), client: &Client)
 where
@@ -209,7 +257,11 @@ where
     let mut draining = client.worker.draining.clone();
     let mut drained = pin!(async move { drop(draining.wait_for(|draining| *draining).await) });
     let mut watch = StallWatch { writes: 0, since: Instant::now() };
-    let mut timer = pin!(sleep_until(Instant::now() + client.worker.set().limits.idle_timeout));
+    let first = {
+        let set = client.worker.set();
+        set.limits.idle_timeout.min(set.limits.body_timeout)
+    };
+    let mut timer = pin!(sleep_until(Instant::now() + first));
     let mut finishing = false;
     loop {
         tokio::select! {
@@ -218,6 +270,10 @@ where
                 if let Err(error) = result {
                     tracing::debug!(reason = %error, "connection ended");
                 }
+                return;
+            }
+            () = poll_fn(|_| if client.fickle() { Poll::Ready(()) } else { Poll::Pending }) => {
+                tracing::debug!("a client takes back its requests, its connection is closed");
                 return;
             }
             () = timer.as_mut() => match watch.look(client) {
@@ -263,12 +319,20 @@ impl StallWatch {
             let limit: Duration =
                 if client.closing() { DRAIN_IDLE } else { set.limits.idle_timeout };
             let due = client.last.get() + limit;
-            return if due <= now { Standing::Idle } else { Standing::Good(due) };
+            // A request may begin meanwhile, and its deadline is not to wait for this one.
+            let soon = due.min(now + set.limits.body_timeout);
+            return if due <= now { Standing::Idle } else { Standing::Good(soon) };
         }
         if writes != self.writes || client.waiting.get() > 0 {
             (self.writes, self.since) = (writes, now);
         }
-        let due = self.since + set.limits.body_timeout;
-        if due <= now { Standing::Stalled } else { Standing::Good(due) }
+        let limit = set.limits.body_timeout;
+        let due = self.since + limit;
+        if due <= now {
+            return Standing::Stalled;
+        }
+        let flows = client.flows.borrow();
+        flows.iter().for_each(|flow| flow.check(now, limit));
+        Standing::Good(if flows.is_empty() { due } else { due.min(now + limit / 4) })
     }
 }

@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod challenge;
 mod connection;
+mod flow;
 mod forward;
 mod framing;
 mod guard;

@@ -129,3 +129,46 @@ fn certificate(house: &House, arguments: &[&str]) -> String {
     reader.stdin.take().unwrap().write_all(shown.as_bytes()).unwrap();
     String::from_utf8_lossy(&reader.wait_with_output().unwrap().stdout).into_owned()
 }
+
+/// Only the very path, only to be read.
+#[tokio::test]
+async fn a_token_is_found_under_its_path_alone() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let challenge = Challenge::Http01 {
+        name: Identifier::parse("a.example").unwrap(),
+        token: "tok_en-1".to_owned(),
+        key_authorization: "tok_en-1.thumb".to_owned(),
+    };
+    let presented = house.edge.solver().present(challenge).await.unwrap();
+    let base = "/.well-known/acme-challenge/";
+    let get = |path: &str| get("a.example", path);
+    let found = plain(&house, &get(&format!("{base}tok_en-1?from=ca"))).await;
+    assert!(found.starts_with("HTTP/1.1 200 ") && found.ends_with("tok_en-1.thumb"), "{found}");
+    for path in [
+        format!("/{base}tok_en-1"),
+        format!("{base}tok_en-1/"),
+        format!("{base}/tok_en-1"),
+        format!("{base}./tok_en-1"),
+        format!("{base}../acme-challenge/tok_en-1"),
+        format!("/x/..{base}tok_en-1"),
+        format!("{base}%74ok_en-1"),
+        format!("{base}TOK_EN-1"),
+        format!("{base}tok_en-1%00"),
+        format!("{base}{}", "t".repeat(20_000)),
+        base.to_owned(),
+        "/.well-known/ACME-challenge/tok_en-1".to_owned(),
+    ] {
+        let answer = plain(&house, &get(&path)).await;
+        assert!(answer.starts_with("HTTP/1.1 308 ") && !answer.contains("thumb"), "{answer}");
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT"] {
+        let request = get(&format!("{base}tok_en-1")).replacen("GET", method, 1);
+        let answer = plain(&house, &request).await;
+        assert!(!answer.starts_with("HTTP/1.1 200 ") && !answer.contains("thumb"), "{answer}");
+    }
+    let head = plain(&house, &get(&format!("{base}tok_en-1")).replacen("GET", "HEAD", 1)).await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    assert_eq!(origin.seen(), 0);
+    drop(presented);
+}

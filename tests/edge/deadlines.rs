@@ -115,7 +115,6 @@ async fn a_client_that_takes_nothing_is_cut() {
     let origin = Origin::start();
     let mut short = limits();
     short.body_timeout = SHORT;
-    short.idle_timeout = SHORT;
     let house = House::open(vec![site(&["a.example"], origin.address)], short);
     let mut stream = house.tls("a.example").await;
     stream.write_all(b"GET /bytes/50000000 HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();

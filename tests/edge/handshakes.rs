@@ -113,3 +113,81 @@ fn the_hybrid_group_is_preferred_by_those_who_have_it() {
     assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
 }
+
+/// What A+ asks for: TLS 1.2 with forward secrecy and AEAD or TLS 1.3, and nothing else.
+#[test]
+fn old_protocols_and_suites_are_refused() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let weak = |suite| format!("{suite}:@SECLEVEL=0");
+    for (version, suite) in [
+        ("-tls1", "ALL"),
+        ("-tls1_1", "ALL"),
+        ("-tls1_2", "AES128-GCM-SHA256"),
+        ("-tls1_2", "ECDHE-ECDSA-AES128-SHA256"),
+        ("-tls1_2", "ECDHE-ECDSA-AES256-SHA"),
+        ("-tls1_2", "DHE-RSA-AES128-GCM-SHA256"),
+    ] {
+        let options = ["-servername", "a.example", version, "-cipher", &weak(suite)];
+        let answer = s_client(&house, &options);
+        assert!(answer.contains("alert"), "{version} {suite}: {answer}");
+        assert!(!answer.contains("BEGIN CERTIFICATE"), "{version} {suite}: {answer}");
+    }
+    for suite in [
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+    ] {
+        let answer = s_client(&house, &["-servername", "a.example", "-tls1_2", "-cipher", suite]);
+        assert!(answer.contains(&format!("Cipher is {suite}")), "{suite}: {answer}");
+        assert!(answer.contains("Secure Renegotiation IS supported"), "{answer}");
+    }
+}
+
+#[test]
+fn no_protocol_in_common_is_an_alert() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let answer = s_client(&house, &["-servername", "a.example", "-alpn", "spdy/1"]);
+    assert!(answer.contains("alert number 120"), "{answer}");
+    // Who asks for a challenge and more is no CA.
+    let answer = s_client(&house, &["-servername", "a.example", "-alpn", "acme-tls/1,http/1.1"]);
+    assert!(answer.contains("ALPN protocol: http/1.1"), "{answer}");
+    assert_eq!(house.edge.stats().handshakes.failed.protocol, 1);
+}
+
+/// A final dot is no part of a server name (RFC 6066, section 3), nor is an address a name: the
+/// one is refused or read without it, the other is as if there were none.
+#[test]
+fn server_names_that_are_none_lead_to_no_other_site() {
+    let origin = Origin::start();
+    let sites = vec![site(&["a.example"], origin.address), site(&["127.0.0.1"], origin.address)];
+    let house = House::open(sites, limits());
+    let dotted = s_client(&house, &["-servername", "a.example."]);
+    assert!(dotted.contains("BEGIN CERTIFICATE") || dotted.contains("alert"), "{dotted}");
+    let leaf = house.ca.root_file();
+    let root = leaf.to_str().unwrap();
+    let check = ["-CAfile", root, "-verify_return_error", "-verify_ip", "127.0.0.1"];
+    let address = s_client(&house, &[&["-servername", "127.0.0.1"][..], &check].concat());
+    assert!(address.contains("Verify return code: 0"), "{address}");
+    let other = s_client(&house, &[&["-servername", "192.0.2.1"][..], &check].concat());
+    assert!(other.contains("Verify return code: 0"), "{other}");
+}
+
+/// Tickets are sealed with one key for all sites, but say whose they are.
+#[test]
+fn a_ticket_of_one_site_opens_no_other() {
+    let origin = Origin::start();
+    let sites = vec![site(&["a.example"], origin.address), site(&["b.example"], origin.address)];
+    let house = House::open(sites, limits());
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("session-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    let out = ["-servername", "a.example", "-tls1_2", "-sess_out", path];
+    assert!(s_client(&house, &out).contains("New, TLSv1.2"));
+    let own = s_client(&house, &["-servername", "a.example", "-tls1_2", "-sess_in", path]);
+    assert!(own.contains("Reused, TLSv1.2"), "{own}");
+    let other = s_client(&house, &["-servername", "b.example", "-tls1_2", "-sess_in", path]);
+    std::fs::remove_file(&file).unwrap();
+    assert!(other.contains("New, TLSv1.2") && !other.contains("Reused"), "{other}");
+}

@@ -22,6 +22,7 @@ mod changes;
 mod clients;
 mod deadlines;
 mod differential;
+mod floods;
 mod frames;
 mod framing;
 mod handshakes;
