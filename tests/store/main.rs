@@ -4,7 +4,6 @@
 
 use std::io::BufRead as _;
 use std::io::BufReader;
-use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -37,15 +36,12 @@ use keyward::cert::validity::RenewalWindow;
 use keyward::store::OpenError;
 use keyward::store::Store;
 use keyward::store::StoreError;
-use keyward::store::copy;
-use keyward::store::copy::CopyError;
+
+mod damage;
 
 /// Names the work of a child process, which is this very test binary.
 const CHILD: &str = "KEYWARD_TEST_STORE_CHILD";
 const CHILD_DIR: &str = "KEYWARD_TEST_STORE_DIR";
-
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1.redb");
-const REMAKE: &str = "KEYWARD_REMAKE_FIXTURES";
 
 fn spec(name: &str) -> Specification {
     let names = vec![Identifier::parse(name).unwrap()];
@@ -304,70 +300,6 @@ async fn a_shelf_returns_what_was_put_there() {
     assert_eq!(store.get(Shelf::Accounts, "other").await.unwrap(), None);
 }
 
-/// A directory with a closed store of several records, and the file's bytes.
-async fn filled() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    for number in 0..20 {
-        let key = key(number);
-        put(&store, holding(&format!("n{number}.example"), &key), &key).await;
-    }
-    drop(store);
-    let path = dir.path().join("keyward.redb");
-    let bytes = std::fs::read(&path).unwrap();
-    (dir, path, bytes)
-}
-
-#[tokio::test]
-async fn a_damaged_file_is_refused_and_left_as_it_is() {
-    let (dir, path, whole) = filled().await;
-    let positions = |needle: &[u8]| -> Vec<usize> {
-        let found = whole.windows(needle.len()).enumerate();
-        found.filter(|(_, window)| *window == needle).map(|(at, _)| at).collect()
-    };
-    let mut damages: Vec<(&str, Vec<u8>)> = vec![
-        ("empty", Vec::new()),
-        ("another file", b"this is not a database at all".repeat(400)),
-        ("cut in half", whole[..whole.len() / 2].to_vec()),
-        ("a zeroed header", [vec![0; 512], whole[512..].to_vec()].concat()),
-    ];
-    // A flipped bit in every place where a record of one site lies.
-    let mut flipped = whole.clone();
-    let places = positions(b"n7.example");
-    assert!(!places.is_empty());
-    places.iter().for_each(|at| flipped[*at + 1] ^= 1);
-    damages.push(("a flipped bit in a record", flipped));
-    for (what, bytes) in damages {
-        std::fs::write(&path, &bytes).unwrap();
-        let error = Store::open(dir.path()).expect_err(what);
-        assert!(matches!(error, OpenError::Damaged { .. }), "{what}: {error:?}");
-        assert!(error.to_string().contains("keyward.redb"), "{error}");
-        let after = std::fs::read(&path).unwrap();
-        assert!(after == bytes, "{what}: the damaged file was changed");
-    }
-    std::fs::write(&path, &whole).unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    assert_eq!(store.certificates().await.unwrap().len(), 20);
-}
-
-#[tokio::test]
-async fn a_file_of_a_newer_version_is_refused_with_both_versions() {
-    use redb::ReadableDatabase as _;
-    const META: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
-    let (dir, path, _) = filled().await;
-    let db = redb::Database::open(&path).unwrap();
-    let txn = db.begin_write().unwrap();
-    txn.open_table(META).unwrap().insert("schema", 77).unwrap();
-    txn.commit().unwrap();
-    drop(db);
-    let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 77, known: 1, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has schema 77, and this version knows up to 1"));
-    let db = redb::Database::open(&path).unwrap();
-    let table = db.begin_read().unwrap().open_table(META).unwrap();
-    assert_eq!(table.get("schema").unwrap().unwrap().value(), 77);
-}
-
 /// Writes until a limit on the size of files is met, and tells what was acknowledged.
 async fn fill(dir: &Path) {
     use nix::sys::resource::Resource;
@@ -418,89 +350,4 @@ async fn a_full_disk_is_an_error_and_loses_nothing() {
         assert_eq!(found, Some(vec![9; 60_000]), "value {number}");
     }
     assert_eq!(store.get(Shelf::Accounts, "again").await.unwrap(), Some(vec![1]));
-}
-
-#[tokio::test]
-async fn a_damaged_second_copy_is_noticed_and_the_one_before_is_used() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("store")).unwrap();
-    let at = dir.path().join("served");
-    assert_eq!(copy::read(&at).unwrap(), None);
-    let (one, two) = (key(1), key(2));
-    put(&store, holding("a.example", &one), &one).await;
-    let first = store.snapshot().await.unwrap();
-    copy::write(&at, &first).unwrap();
-    assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&first));
-    put(&store, holding("b.example", &two), &two).await;
-    let second = store.snapshot().await.unwrap();
-    copy::write(&at, &second).unwrap();
-    assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&second));
-    let newest = at.join("served.bin");
-    let mode = std::fs::metadata(&newest).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-
-    // One flipped bit anywhere is enough.
-    let whole = std::fs::read(&newest).unwrap();
-    for at_byte in (0..whole.len()).step_by(97).chain([0, 7, 8, 15, 16, 47, 48, whole.len() - 1]) {
-        let mut damaged = whole.clone();
-        damaged[at_byte] ^= 1;
-        std::fs::write(&newest, &damaged).unwrap();
-        assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&first), "octet {at_byte}");
-    }
-    std::fs::write(&newest, &whole[..whole.len() - 1]).unwrap();
-    assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&first));
-    // A damaged one does not push the whole one out.
-    copy::write(&at, &second).unwrap();
-    std::fs::remove_file(&newest).unwrap();
-    assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&first));
-    // With both damaged that is said, and never taken for "nothing was installed".
-    std::fs::write(&newest, b"junk").unwrap();
-    let previous = std::fs::OpenOptions::new().write(true).open(at.join("served.bin.1")).unwrap();
-    previous.write_all_at(&[0xff], 60).unwrap();
-    let error = copy::read(&at).unwrap_err();
-    assert!(matches!(error, CopyError::Damaged { .. }), "{error}");
-}
-
-/// The keys of the records in the fixture.
-fn fixture_keys() -> (KeyHandle, KeyHandle) {
-    (key(1001), key(1002))
-}
-
-#[tokio::test]
-async fn a_file_of_schema_1_opens_with_everything_in_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let (installed, in_flight) = fixture_keys();
-    if std::env::var_os(REMAKE).is_some() {
-        let store = Store::open(dir.path()).unwrap();
-        put(&store, holding("installed.example", &installed), &installed).await;
-        put(&store, ordering("ordered.example", &in_flight), &in_flight).await;
-        store.put(Shelf::Accounts, "https://ca.example/dir", b"account".to_vec()).await.unwrap();
-        store.put(Shelf::InternalCa, "root", b"root".to_vec()).await.unwrap();
-        drop(store);
-        let mut db = redb::Database::open(dir.path().join("keyward.redb")).unwrap();
-        db.compact().unwrap();
-        drop(db);
-        std::fs::copy(dir.path().join("keyward.redb"), FIXTURE).unwrap();
-    }
-    std::fs::copy(FIXTURE, dir.path().join("keyward.redb")).unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    let served = store.snapshot().await.unwrap();
-    assert_eq!(served.certificates.len(), 1);
-    let one = &served.certificates[0];
-    assert_eq!(one.spec, spec("installed.example"));
-    assert_eq!(one.key, installed);
-    let leaf = one.installed.chain.leaf().unwrap();
-    assert_eq!(leaf.names, spec("installed.example").names());
-    assert_eq!(leaf.serial, one.installed.serial);
-    let wanted = ordering("ordered.example", &in_flight);
-    assert_eq!(store.certificate(wanted.id()).await.unwrap(), Some(wanted));
-    assert_eq!(store.key(in_flight.id).await.unwrap(), Some(in_flight));
-    let journal = store.journal(0, 10).await.unwrap();
-    assert_eq!(journal.len(), 2);
-    assert_eq!(journal[1], Entry { seq: 2, ..entry("added") });
-    let account = store.get(Shelf::Accounts, "https://ca.example/dir").await.unwrap();
-    assert_eq!(account.as_deref(), Some(&b"account"[..]));
-    let root = store.get(Shelf::InternalCa, "root").await.unwrap();
-    assert_eq!(root.as_deref(), Some(&b"root"[..]));
-    store.check_writable().await.unwrap();
 }

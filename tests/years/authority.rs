@@ -1,0 +1,190 @@
+//! The CA with its limits and its faults, and an attempt's steps against it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward::base::Timestamp;
+use keyward::base::bounds;
+use keyward::cert::chain::Chain;
+use keyward::cert::failure::Failure;
+use keyward::cert::failure::FailureKind;
+use keyward::cert::failure::Remedy;
+use keyward::cert::key::KeyId;
+use keyward::cert::ports::RenewalAdvice;
+use keyward::cert::record::Certificate;
+use keyward::cert::record::Installed;
+use keyward::cert::spec::IssuerName;
+use keyward::cert::spec::Role;
+use keyward::cert::validity::RenewalWindow;
+use keyward::cert::validity::Validity;
+use keyward::scheduler::transition;
+
+use crate::Attempt;
+use crate::DAY;
+use crate::Stage;
+use crate::Stepped;
+use crate::World;
+use crate::is_transient;
+use crate::take;
+
+impl World {
+    pub(crate) fn key(&mut self, record: &Certificate, attempt: &mut Attempt) -> Stepped {
+        if record.phase.in_flight().is_none() {
+            let mut key = [0; 32];
+            self.rng.fill(&mut key);
+            self.keys.insert(KeyId(key));
+            self.store(transition::key_stored(record, KeyId(key), self.now()));
+        }
+        if record.spec.issuer != IssuerName::Internal {
+            attempt.replaces = record.installed.as_ref().and_then(|i| i.ari_id.clone());
+        }
+        Ok(Some(Stage::Order))
+    }
+
+    pub(crate) fn order(&mut self, record: &Certificate, attempt: &mut Attempt) -> Stepped {
+        let in_flight = record.phase.in_flight().unwrap();
+        if record.spec.issuer == IssuerName::Internal {
+            return Ok(Some(Stage::Answer));
+        }
+        self.reachable()?;
+        if let Some(url) = &in_flight.order {
+            match self.ca.orders.get(url) {
+                Some(key) if self.rng.u8(..10) > 0 => {
+                    assert_eq!(*key, in_flight.key, "an order is resumed with another key");
+                    return Ok(Some(Stage::Answer));
+                }
+                _ => self.store(transition::order_lost(record, self.now())),
+            }
+        }
+        let exempt = attempt.replaces.is_some();
+        attempt.permit = Some(self.budget.permit(&record.spec, exempt, self.now())?);
+        if attempt.replaces.as_ref().is_some_and(|old| self.ca.replaced.contains(old)) {
+            return Err(Failure::new(FailureKind::AlreadyReplaced, "replaced already"));
+        }
+        drop(attempt.permit.take());
+        self.open_order(record, exempt);
+        if let Some(old) = &attempt.replaces {
+            self.ca.replaced.insert(old.clone());
+        }
+        Ok(Some(Stage::Answer))
+    }
+
+    pub(crate) fn open_order(&mut self, record: &Certificate, exempt: bool) {
+        self.orders += 1;
+        let url = format!("https://ca/order/{}", self.orders);
+        if !exempt && !self.weather.clock_steps {
+            // The limits once more, counted by the CA in its own way.
+            let now = self.true_time;
+            let account = self.ca.account.get_or_insert((300.0, now));
+            assert!(take(account, 300.0, 3 * 3600, now), "invariant 9: orders of the account");
+            let set = self.ca.sets.entry(record.spec.names().to_vec()).or_insert((5.0, now));
+            assert!(take(set, 5.0, 7 * DAY, now), "invariant 9: orders for the same names");
+        }
+        let record = Arc::clone(self.records.get(&record.id()).unwrap());
+        self.ca.orders.insert(url.clone(), record.phase.in_flight().unwrap().key);
+        self.store(transition::order_opened(&record, &url, self.now()));
+    }
+
+    pub(crate) fn answer(&mut self, record: &Certificate) -> Stepped {
+        let in_flight = record.phase.in_flight().unwrap().clone();
+        if record.spec.issuer != IssuerName::Internal {
+            self.reachable()?;
+            self.fault()?;
+        }
+        self.ca.serial += 1;
+        let days = match (&record.spec.issuer, record.spec.profile.as_deref()) {
+            (IssuerName::Internal, _) => 7,
+            (_, Some("shortlived")) => 6,
+            _ => 90,
+        };
+        let (now, truly) = (self.now(), Timestamp::from_unix(self.true_time));
+        // The CA of this machine believes its clock; a public one has its own.
+        let from = if record.spec.issuer == IssuerName::Internal { now } else { truly };
+        let not_before = from.minus(Duration::from_secs(3600));
+        let not_after = from.plus(Duration::from_secs(days * DAY));
+        let chain: Chain = serde_json::from_str("[[48]]").unwrap();
+        let installed = Installed {
+            chain,
+            key: in_flight.key,
+            validity: Validity { not_before, not_after },
+            serial: format!("{:x}", self.ca.serial),
+            ari_id: Some(format!("ari-{}", self.ca.serial)),
+            at: now,
+        };
+        let advice = match record.spec.issuer {
+            IssuerName::Internal => None,
+            IssuerName::Acme(_) => Some(self.advice(&installed.validity)),
+        };
+        let draw = self.rng.u32(..);
+        let change = transition::install(record, installed, advice, draw, now).unwrap();
+        self.store(change);
+        self.installs += 1;
+        if record.spec.role == Role::Primary && !is_transient(&record.spec) {
+            self.covered.insert(record.id());
+        }
+        Ok(None)
+    }
+
+    /// Mostly the window everybody gives; sometimes an early one; sometimes one that is past.
+    pub(crate) fn advice(&mut self, validity: &Validity) -> RenewalAdvice {
+        let life = validity.life();
+        let share = match self.rng.u8(..100) {
+            0 => 0,
+            1..=5 => 30,
+            // As Let's Encrypt does: half of a life of six days, two thirds of a longer one.
+            _ if life < Duration::from_secs(10 * DAY) => 50,
+            _ => 66,
+        };
+        let start = validity.not_before.plus(life * share / 100);
+        let window = RenewalWindow::new(start, start.plus(life / 50));
+        let hours = self.rng.u64(24..96);
+        RenewalAdvice { window, recheck_at: self.now().plus(Duration::from_secs(hours * 3600)) }
+    }
+
+    pub(crate) fn check(&mut self, record: &Certificate) {
+        let Some(installed) = record.installed.clone() else { return };
+        let now = self.now();
+        let (advice, recheck_at) = match (&record.spec.issuer, self.reachable()) {
+            (IssuerName::Internal, _) => (None, None),
+            (_, Err(_)) => (None, Some(now.plus(bounds::CHECK_RETRY))),
+            (_, Ok(())) => {
+                let advice = self.advice(&installed.validity);
+                let quiet = RenewalAdvice { window: None, ..advice };
+                let advice = if self.rng.u8(..20) == 0 { advice } else { quiet };
+                (Some(advice), Some(advice.recheck_at))
+            }
+        };
+        let draw = self.rng.u32(..);
+        if let Some(change) = transition::window_checked(record, advice, recheck_at, draw, now) {
+            self.store(change);
+        }
+    }
+
+    pub(crate) fn reachable(&self) -> Result<(), Failure> {
+        if self.ca.down.contains(&(self.true_time / DAY)) {
+            return Err(Failure::new(FailureKind::Unreachable, "no route to the CA"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fault(&mut self) -> Result<(), Failure> {
+        use FailureKind as Kind;
+        let kind = match self.rng.u8(..100) {
+            0..=2 => Kind::CaFault,
+            3..=4 => Kind::ChallengeFailed,
+            5..=6 => Kind::Dns,
+            7..=8 => Kind::Connection,
+            9..=10 => Kind::BadCertificate,
+            11..=12 => Kind::OrderLost,
+            13..=14 => Kind::Vault,
+            15 => Kind::Rejected,
+            16..=17 => {
+                let after = self.now().plus(Duration::from_secs(3600));
+                let failure = Failure::new(Kind::RateLimited, "slow down");
+                return Err(failure.with_remedy(Remedy::RetryAfter(after)));
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::new(kind, "as the seed will have it"))
+    }
+}
