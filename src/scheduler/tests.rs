@@ -247,16 +247,8 @@ async fn invariant_10_a_halted_certificate_moves_only_when_somebody_acts() {
 
 #[tokio::test]
 async fn invariant_11_a_presented_challenge_is_withdrawn_when_the_house_stops_or_the_site_goes() {
-    let house = House::new(one_site(), Act::Hang).await;
+    let house = presenting().await;
     let presented = Arc::clone(&house.ca.presented);
-    for _ in 0..1_000 {
-        if presented.lock().unwrap().0 == 1 && house.primary().is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    house.until(|r| r.phase.in_flight().is_some_and(|f| f.order.is_some())).await;
-    assert_eq!(presented.lock().unwrap().0, 1);
     house.config.send_replace(Arc::new(config(vec![])));
     house.settled("retiring").await;
     for _ in 0..200 {
@@ -267,6 +259,31 @@ async fn invariant_11_a_presented_challenge_is_withdrawn_when_the_house_stops_or
     }
     let (now, ever) = *presented.lock().unwrap();
     assert!(now == 0 && ever > 0, "{now} of {ever} still presented");
+
+    // A stop waits for the attempt, drops it after its grace, and returns when it is gone.
+    let house = presenting().await;
+    let asked = house.ca.asked.lock().unwrap().len();
+    let limit = crate::base::bounds::JOB_GRACE + Duration::from_secs(5);
+    tokio::time::timeout(limit, house.handle.stop()).await.unwrap();
+    assert_eq!(house.ca.presented.lock().unwrap().0, 0, "withdrawn before the stop returns");
+    // What was dropped is still in flight, and nothing begins any more.
+    assert!(house.primary().unwrap().phase.in_flight().is_some_and(|f| f.order.is_some()));
+    house.pass(DAY).await;
+    assert_eq!(house.ca.asked.lock().unwrap().len(), asked);
+}
+
+/// A house whose CA waits for ever for a challenge that is presented.
+async fn presenting() -> House {
+    let house = House::new(one_site(), Act::Hang).await;
+    house.until(|r| r.phase.in_flight().is_some_and(|f| f.order.is_some())).await;
+    for _ in 0..1_000 {
+        if house.ca.presented.lock().unwrap().0 == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(house.ca.presented.lock().unwrap().0, 1);
+    house
 }
 
 #[tokio::test]
