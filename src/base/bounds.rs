@@ -59,6 +59,18 @@ pub const NONCE_TRIES: u32 = 30;
 /// Characters of a CA's text that are kept in a failure.
 pub const FAILURE_TEXT: usize = 400;
 
+/// Pages of an account's list of orders that are read in search of an order whose URL was lost.
+pub const ORDER_LIST_PAGES: usize = 64;
+
+/// Orders of that list that are looked at: half of them from either end.
+pub const ORDER_LIST_READ: usize = 24;
+
+/// Longest URL of an order or a page that is taken from a list.
+pub const ORDER_URL: usize = 2048;
+
+/// The whole search; without a find, a new order is opened.
+pub const ORDER_SEARCH: Duration = Duration::from_secs(60);
+
 /// How long a CA's directory is believed; any failure ends it sooner.
 pub const DIRECTORY_LIFE: Duration = Duration::from_secs(3600);
 

@@ -29,6 +29,11 @@ pub struct Job {
     pub key: KeyHandle,
     /// URL of an order for this very key that an earlier attempt opened.
     pub order: Option<String>,
+    /// Whether an earlier attempt began with this key: without an order here, the CA may still
+    /// have opened one, whose URL was lost in a crash or with a connection.
+    pub resumed: bool,
+    /// URLs of orders that other records have in flight; only filled to go with `resumed`.
+    pub taken: Vec<String>,
     /// Renewal identifier of the certificate it replaces (RFC 9773, section 5).
     pub replaces: Option<String>,
     /// Failures in a row before this attempt; varies the choice of challenge.
@@ -59,6 +64,12 @@ pub trait Progress: Send + Sync {
     fn order_opened<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
     /// The stored order is of no use any more.
     fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>>;
+    /// The CA refused these proofs and the stored order with them; the attempt goes on by other
+    /// challenges and a fresh order. Counted where the CA counts failures.
+    fn challenge_failed<'a>(
+        &'a self,
+        failures: &'a [Failure],
+    ) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
 /// Who signs certificates: an ACME CA or the internal one.

@@ -124,7 +124,17 @@ async fn attempt(
     if order.is_none() {
         steps.take_permit()?;
     }
-    let job = Job { spec: spec.clone(), key: key.clone(), order, replaces, attempt: failures };
+    let resumed = record.phase.in_flight().is_some();
+    let taken = if resumed && order.is_none() { others_orders(shop, id) } else { Vec::new() };
+    let job = Job {
+        spec: spec.clone(),
+        key: key.clone(),
+        order,
+        resumed,
+        taken,
+        replaces,
+        attempt: failures,
+    };
     let obtained = obtain(authority.as_ref(), job, &steps).await;
     steps.give_back();
     let Issued { chain, renewal } = obtained?;
@@ -132,6 +142,13 @@ async fn attempt(
         .map_err(|error| Failure::new(FailureKind::BadCertificate, error.to_string()))?;
     verify(spec, &key, &installed, shop.now())?;
     install(shop, record, key, installed, renewal.filter(|_| renewal_info)).await
+}
+
+/// The orders that records other than `id` have in flight.
+fn others_orders(shop: &Workshop, id: CertificateId) -> Vec<String> {
+    let records = shop.records.all();
+    let others = records.iter().filter(|record| record.id() != id);
+    others.filter_map(|record| record.phase.in_flight()?.order.clone()).collect()
 }
 
 /// The future of the authority, boxed, so that ours stays small.
@@ -301,6 +318,29 @@ impl Progress for Steps<'_> {
                 .shop
                 .records
                 .change(self.id, None, |record| Some(transition::order_lost(record, now)));
+            stored.await.map_err(|error| {
+                self.shop.records.note(&error);
+                error.failure()
+            })?;
+            // What follows is a new order.
+            self.take_permit()
+        })
+    }
+
+    fn challenge_failed<'a>(
+        &'a self,
+        failures: &'a [Failure],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let now = self.shop.now();
+            self.shop.with_budget(|budget| {
+                for failure in failures {
+                    budget.failed(self.spec, failure, now);
+                }
+            });
+            let stored = self.shop.records.change(self.id, None, |record| {
+                Some(transition::challenge_failed(record, failures, now))
+            });
             stored.await.map_err(|error| {
                 self.shop.records.note(&error);
                 error.failure()

@@ -125,6 +125,8 @@ pub(crate) enum Act {
     WrongKey,
     /// Issues for a name that is not the job's.
     WrongName,
+    /// Refuses this proof, and issues by another challenge and another order.
+    Refute(Failure),
     /// Panics after the order was opened.
     Panic,
 }
@@ -212,6 +214,11 @@ impl CertificateAuthority for FakeCa {
             match act {
                 Act::Issue => Ok(Issued { chain: self.issue(names, &pair), renewal }),
                 Act::Fail(failure) => Err(failure),
+                Act::Refute(failure) => {
+                    progress.challenge_failed(&[failure]).await?;
+                    progress.order_opened("https://ca.example/order/other").await?;
+                    Ok(Issued { chain: self.issue(names, &pair), renewal })
+                }
                 Act::Hang => std::future::pending().await,
                 Act::WrongKey => {
                     let other = rcgen::KeyPair::generate().unwrap();

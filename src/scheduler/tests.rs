@@ -303,6 +303,37 @@ async fn a_stopped_house_resumes_the_same_order_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn a_key_without_an_order_goes_to_the_ca_with_the_orders_of_others() {
+    let house = House::new(config(vec![]), Act::Issue).await;
+    *house.ca.behaviour.lock().unwrap() = Arc::new(|job| match job.spec.names()[0].to_string() {
+        _ if job.spec.role == Role::Bridge => Act::Issue,
+        name if name == "a.example" => Act::Hang,
+        _ => Act::WrongKey,
+    });
+    house.config.send_replace(Arc::new(one_site()));
+    let other = house.until(|r| r.phase.in_flight().is_some_and(|f| f.order.is_some())).await;
+    let both = config(vec![site(&["a.example"], acme()), site(&["b.example"], acme())]);
+    house.config.send_replace(Arc::new(both));
+    house.look().await;
+    house.pass(Duration::from_secs(250)).await;
+    let mut jobs: Vec<_> = house.ca.asked.lock().unwrap().iter().map(|a| a.job.clone()).collect();
+    jobs.retain(|job| job.spec.role == Role::Primary && !job.spec.covers(&other.spec.names()[0]));
+    let [first, second] = <[_; 2]>::try_from(jobs).unwrap();
+    assert_eq!((first.resumed, first.taken), (false, vec![]));
+    assert_eq!((second.resumed, second.order, second.key.id), (true, None, first.key.id));
+    assert_eq!(second.taken, [other.phase.in_flight().unwrap().order.clone().unwrap()]);
+}
+
+#[tokio::test]
+async fn a_proof_refused_within_an_attempt_is_told_and_a_new_order_follows() {
+    let refuted = Act::Refute(Failure::new(FailureKind::Connection, "refused"));
+    let house = House::new(one_site(), refuted).await;
+    house.settled("holding").await;
+    assert_eq!(house.told(EntryKind::Failed).await, 1);
+    assert_eq!(house.told(EntryKind::OrderOpened).await, 3, "one is the bridge's");
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_not_what_was_asked_for_is_not_installed() {
     for act in [Act::WrongKey, Act::WrongName] {
         let house = House::new(one_site(), act).await;

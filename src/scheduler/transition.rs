@@ -71,6 +71,22 @@ pub fn order_lost(record: &Certificate, now: Timestamp) -> Change {
     quiet(record, Event::OrderLost, now)
 }
 
+/// The order failed with these proofs; the attempt goes on by other challenges. The entry is one
+/// of a failure, so that a budget that is rebuilt from the journal counts it.
+pub fn challenge_failed(record: &Certificate, failures: &[Failure], now: Timestamp) -> Change {
+    let mut change = order_lost(record, now);
+    if let Some((first, others)) = failures.split_first() {
+        let more = match others.len() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let message = format!("{first}{more}; going on with another challenge");
+        let (kind, level) = (EntryKind::Failed, Level::Warning);
+        change.entries.push(entry(&record.spec, now, kind, level, message));
+    }
+    change
+}
+
 /// The certificate arrived: chain, key, phase and journal change together (invariant 4).
 ///
 /// `None` when the record is not being ordered any more: the site left, or the lease lapsed.

@@ -151,6 +151,10 @@ impl SecretSeal for Vault {
 pub(crate) struct Steps {
     pub(crate) opened: Mutex<Vec<String>>,
     pub(crate) lost: AtomicUsize,
+    /// Failures after which the attempt went on, by another challenge.
+    pub(crate) refused: Mutex<Vec<Failure>>,
+    /// Admits no further order within the attempt.
+    pub(crate) limit: Mutex<Option<Failure>>,
     /// Told when an order was stored; the issuer then waits for ever if `hold` is set.
     pub(crate) stored: Notify,
     pub(crate) hold: bool,
@@ -178,5 +182,14 @@ impl Progress for Steps {
     fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>> {
         self.lost.fetch_add(1, Ordering::SeqCst);
         Box::pin(async { Ok(()) })
+    }
+
+    fn challenge_failed<'a>(
+        &'a self,
+        failures: &'a [Failure],
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        self.refused.lock().unwrap().extend_from_slice(failures);
+        let limit = self.limit.lock().unwrap().clone();
+        Box::pin(async { limit.map_or(Ok(()), Err) })
     }
 }

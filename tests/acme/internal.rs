@@ -55,7 +55,15 @@ impl House {
         let key = self.vault.make(key, KeyUsage::Tls);
         let spec =
             Specification::new(names, IssuerName::Internal, key.algorithm, None, Role::Bridge);
-        Job { spec, key, order: None, replaces: None, attempt: 0 }
+        Job {
+            spec,
+            key,
+            order: None,
+            resumed: false,
+            taken: Vec::new(),
+            replaces: None,
+            attempt: 0,
+        }
     }
 
     async fn obtain(&self, ca: &InternalCa, job: &Job) -> Issued {

@@ -4,12 +4,13 @@
 use std::sync::atomic::Ordering;
 
 use keyward::cert::challenge::ChallengeType;
+use keyward::cert::challenge::PresentError;
+use keyward::cert::failure::Failure;
 use keyward::cert::failure::FailureKind;
 use keyward::cert::failure::Remedy;
 use keyward::cert::identifier::Identifier;
 use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::key::KeyUsage;
-use keyward::cert::ports::Job;
 use keyward::cert::ports::SecretSeal as _;
 
 use crate::doubles::Steps;
@@ -64,25 +65,85 @@ async fn an_address_gets_a_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_failed_challenge_the_next_attempt_takes_the_other() {
+async fn after_a_failed_challenge_the_same_attempt_takes_the_other_for_every_name() {
     let rig = Rig::new();
     rig.solver.answers().tls_is_broken.store(true, Ordering::SeqCst);
-    let issuer = rig.issuer();
     let steps = Steps::default();
-    let job = rig.job(&["shop.example"]);
-    let failure = obtain_by(&issuer, &job, &steps).await.unwrap_err();
-    assert_eq!(failure.challenge, Some(ChallengeType::TlsAlpn01));
-    assert_eq!(failure.subject, Some(Identifier::parse("shop.example").unwrap()));
-    assert!(matches!(failure.kind, FailureKind::Connection | FailureKind::ChallengeFailed));
-    assert_eq!(failure.remedy, Remedy::Retry);
-    assert_eq!(steps.lost.load(Ordering::SeqCst), 1, "the invalid order is given up");
-    assert!(rig.solver.answers().is_empty());
-
-    let again = Job { attempt: 1, ..job };
-    let issued = obtain_by(&issuer, &again, &steps).await.unwrap();
-    assert_good(&rig, &again, &issued);
+    let names = ["a.example", "b.example", "c.example", "d.example"];
+    let job = rig.job(&names);
+    let issued = obtain(&rig, &job, &steps).await.unwrap();
+    assert_good(&rig, &job, &issued);
+    let refused = steps.refused.lock().unwrap().clone();
+    let first = refused.first().expect("the failure is told");
+    assert_eq!(first.challenge, Some(ChallengeType::TlsAlpn01));
+    assert!(job.spec.names().contains(first.subject.as_ref().unwrap()), "{first}");
+    assert!(matches!(first.kind, FailureKind::Connection | FailureKind::ChallengeFailed));
+    assert_eq!(steps.opened.lock().unwrap().len(), 2);
     let presented = rig.solver.answers().presented.lock().unwrap().clone();
-    assert_eq!(presented, [ChallengeType::TlsAlpn01, ChallengeType::Http01]);
+    let (before, after) = presented.split_at(names.len());
+    assert!(before.iter().all(|kind| *kind == ChallengeType::TlsAlpn01), "{presented:?}");
+    assert_eq!(after, [ChallengeType::Http01; 4]);
+    assert!(rig.solver.answers().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_both_challenges_fail_the_attempt_ends_after_two_orders_with_both_reasons() {
+    let rig = Rig::new();
+    rig.solver.answers().tls_is_broken.store(true, Ordering::SeqCst);
+    rig.solver.answers().http_is_broken.store(true, Ordering::SeqCst);
+    let steps = Steps::default();
+    let failure = obtain(&rig, &rig.job(&["shop.example"]), &steps).await.unwrap_err();
+    assert_eq!((failure.kind, failure.remedy), (FailureKind::ChallengeFailed, Remedy::Retry));
+    assert_eq!(failure.challenge, Some(ChallengeType::Http01));
+    assert!(failure.detail.contains("; before that, shop.example: "), "{failure}");
+    assert!(failure.detail.ends_with("(tls-alpn-01)"), "{failure}");
+    assert_eq!(rig.pebble.orders(), 2);
+    assert_eq!(steps.refused.lock().unwrap().len(), 1);
+    assert_eq!(steps.lost.load(Ordering::SeqCst), 1, "the invalid order is given up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_second_order_is_opened_where_none_is_permitted_or_no_other_challenge_is_left() {
+    let mut rig = Rig::new();
+    rig.solver.answers().tls_is_broken.store(true, Ordering::SeqCst);
+    let used_up = Failure::new(FailureKind::RateLimited, "used up");
+    let steps = Steps { limit: Some(used_up.clone()).into(), ..Steps::default() };
+    let failure = obtain(&rig, &rig.job(&["shop.example"]), &steps).await.unwrap_err();
+    assert_eq!((failure, rig.pebble.orders()), (used_up, 1));
+
+    rig.config.challenges = vec![ChallengeType::TlsAlpn01];
+    let steps = Steps::default();
+    let failure = obtain(&rig, &rig.job(&["shop.example"]), &steps).await.unwrap_err();
+    assert_eq!(failure.challenge, Some(ChallengeType::TlsAlpn01));
+    assert!(steps.refused.lock().unwrap().is_empty());
+    assert_eq!(rig.pebble.orders(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_challenge_that_cannot_be_presented_gives_way_within_the_same_order() {
+    let mut rig = Rig::new();
+    let no_listener = PresentError::NoListener(ChallengeType::TlsAlpn01);
+    let name = Identifier::parse("shop.example").unwrap();
+    let no_certificate = PresentError::Certificate { name, reason: "no entropy".to_owned() };
+    for (number, refusal) in [no_listener.clone(), no_certificate.clone()].into_iter().enumerate() {
+        *rig.solver.answers().tls_refusal.lock().unwrap() = Some(refusal);
+        let job = rig.job(&["shop.example", "www.shop.example"]);
+        let issued = obtain(&rig, &job, &Steps::default()).await.unwrap();
+        assert_good(&rig, &job, &issued);
+        assert_eq!(rig.pebble.orders(), number + 1);
+    }
+    // Alone: the first is a matter of settings, the second passes, and the order is kept.
+    rig.config.challenges = vec![ChallengeType::TlsAlpn01];
+    for (refusal, kind, remedy) in [
+        (no_listener, FailureKind::NoChallenge, Remedy::Intervene),
+        (no_certificate, FailureKind::Lapsed, Remedy::Retry),
+    ] {
+        *rig.solver.answers().tls_refusal.lock().unwrap() = Some(refusal);
+        let steps = Steps::default();
+        let failure = obtain(&rig, &rig.job(&["shop.example"]), &steps).await.unwrap_err();
+        assert_eq!((failure.kind, failure.remedy), (kind, remedy), "{failure}");
+        assert_eq!(steps.lost.load(Ordering::SeqCst), 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

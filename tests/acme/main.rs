@@ -12,6 +12,7 @@
 mod pebble;
 
 mod account;
+mod between;
 mod doubles;
 mod internal;
 mod issue;
@@ -20,4 +21,5 @@ mod renewal;
 mod resume;
 mod rig;
 mod rude;
+mod search;
 mod solver;

@@ -83,7 +83,15 @@ impl Rig {
         let issuer = IssuerName::Acme(self.config.directory.clone());
         let profile = self.config.profile.clone();
         let spec = Specification::new(names, issuer, key.algorithm, profile, Role::Primary);
-        Job { spec, key, order: None, replaces: None, attempt: 0 }
+        Job {
+            spec,
+            key,
+            order: None,
+            resumed: false,
+            taken: Vec::new(),
+            replaces: None,
+            attempt: 0,
+        }
     }
 }
 

@@ -93,7 +93,15 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
     let name = IssuerName::Acme(config.directory);
     let spec = Specification::new(names, name, KeyAlgorithm::P256, None, Role::Primary);
     let key = vault.make(KeyAlgorithm::P256, KeyUsage::Tls);
-    let job = Job { spec, key, order: None, replaces: None, attempt: 0 };
+    let job = Job {
+        spec,
+        key,
+        order: None,
+        resumed: false,
+        taken: Vec::new(),
+        replaces: None,
+        attempt: 0,
+    };
     let failure = obtain_by(&issuer, &job, &Steps::default()).await.unwrap_err();
     let heads = heads.lock().unwrap().clone();
     (failure, heads)

@@ -42,6 +42,8 @@ pub(crate) struct Answers {
     /// Presented, but answered wrongly.
     pub(crate) http_is_broken: AtomicBool,
     pub(crate) tls_is_broken: AtomicBool,
+    /// Refuses to present TLS-ALPN-01 in this way.
+    pub(crate) tls_refusal: Mutex<Option<PresentError>>,
     /// Told when a challenge was presented; the issuer then waits for ever if `hold` is set.
     pub(crate) told: Notify,
     pub(crate) hold: AtomicBool,
@@ -169,6 +171,10 @@ impl Solver for TestSolver {
     fn present(&self, challenge: Challenge) -> BoxFuture<'_, Result<Presented, PresentError>> {
         Box::pin(async move {
             let answers = &self.answers;
+            let refusal = answers.tls_refusal.lock().unwrap().clone();
+            if let (Challenge::TlsAlpn01 { .. }, Some(refusal)) = (&challenge, refusal) {
+                return Err(refusal);
+            }
             let kind = match &challenge {
                 Challenge::Http01 { token, key_authorization, .. } => {
                     answers.http.lock().unwrap().insert(token.clone(), key_authorization.clone());

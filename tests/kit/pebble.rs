@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) bindings: Vec<(String, String)>,
     /// Seconds in `Retry-After` for authorizations and orders.
     pub(crate) retry_after: (u32, u32),
+    /// Orders on one page of an account's list.
+    pub(crate) orders_per_page: u32,
 }
 
 impl Settings {
@@ -61,6 +63,7 @@ impl Settings {
             blocked: Vec::new(),
             bindings: Vec::new(),
             retry_after: (1, 1),
+            orders_per_page: 3,
         }
     }
 }
@@ -149,7 +152,7 @@ impl Pebble {
             ("PEBBLE_VA_NOSLEEP", "1".to_owned()),
             ("PEBBLE_WFE_NONCEREJECT", self.settings.nonce_reject.to_string()),
             ("PEBBLE_AUTHZREUSE", self.settings.authz_reuse.to_string()),
-            ("PEBBLE_WFE_ORDERS_PER_PAGE", "1000".to_owned()),
+            ("PEBBLE_WFE_ORDERS_PER_PAGE", self.settings.orders_per_page.to_string()),
         ]);
         self.run(dns);
         self.run(acme);
@@ -295,6 +298,20 @@ impl Pebble {
     }
 
     fn talk(&self, port: u16, request: &str, headers: &str, body: &[u8]) -> Option<String> {
+        let head = format!(
+            "{request} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: kit\r\n{headers}\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.send(port, &[head.as_bytes(), body].concat())
+    }
+
+    /// Sends a whole request to the ACME port as it is; it has to be one of HTTP/1.0.
+    pub(crate) fn forward(&self, request: &[u8]) -> Option<String> {
+        self.send(self.ports.directory, request)
+    }
+
+    fn send(&self, port: u16, request: &[u8]) -> Option<String> {
         let mut roots = rustls::RootCertStore::empty();
         for root in keyward::cert::chain::Chain::from_pem(&std::fs::read(self.ca_root()).ok()?)
             .expect("the kit's own root")
@@ -312,13 +329,7 @@ impl Pebble {
         let socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
         socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         let mut stream = rustls::StreamOwned::new(tls, socket);
-        let head = format!(
-            "{request} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: kit\r\n{headers}\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(body).ok()?;
+        stream.write_all(request).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)

@@ -78,7 +78,16 @@ impl Entry {
         directory: &Arc<Directory>,
         hint: &Hint,
     ) -> Result<Account, Failure> {
-        builder(client, directory, hint)
+        self.open_through(builder(client, directory, hint), directory).await
+    }
+
+    /// The same, over a client that the caller has chosen.
+    pub(super) async fn open_through(
+        &self,
+        builder: AccountBuilder,
+        directory: &Directory,
+    ) -> Result<Account, Failure> {
+        builder
             .from_parts(
                 self.url.clone(),
                 PrivatePkcs8KeyDer::from(self.key.expose().as_slice()),
@@ -88,13 +97,19 @@ impl Entry {
             .map_err(|error| damaged(&error.to_string()))
     }
 
+    /// URL of the account.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The CA opened an order for it.
     pub(super) fn prove(&self) {
         self.proven.store(true, Ordering::Relaxed);
     }
 
-    /// Whether another account may fare better when the CA refuses this one.
-    pub(super) fn may_be_replaced(&self) -> bool {
+    /// Whether the CA ever opened an order for it, as far as is known. If not, another account
+    /// would fare no better, and there are no orders of an earlier attempt.
+    pub(super) fn is_proven(&self) -> bool {
         self.proven.load(Ordering::Relaxed)
     }
 }

@@ -7,6 +7,7 @@
 //! | `account` | who we are at the CA, kept over restarts |
 //! | `order` | one order from opening to certificate |
 //! | `prove` | the challenges of an order |
+//! | `search` | the order whose URL was lost |
 //! | `ari` | when the CA would like a renewal (RFC 9773) |
 //! | `classify` | what a refusal means |
 
@@ -62,6 +63,7 @@ mod directory;
 mod order;
 mod prove;
 mod retry_after;
+mod search;
 
 use account::AccountDesk;
 use account::Entry;
@@ -164,7 +166,7 @@ impl AcmeIssuer {
             let drive = self.drive(&entry, client, &directory, &job, &challenges, progress).await?;
             match drive.run().await {
                 Ok(chain) => break chain,
-                Err(Trouble::Account(_)) if !replaced && entry.may_be_replaced() => {
+                Err(Trouble::Account(_)) if !replaced && entry.is_proven() => {
                     // The CA does not know us any more: once, become somebody new.
                     replaced = true;
                     self.accounts.forget(&entry);
@@ -187,7 +189,7 @@ impl AcmeIssuer {
     async fn drive<'a>(
         &'a self,
         entry: &'a Entry,
-        client: &CaClient,
+        client: &'a CaClient,
         directory: &'a Arc<Directory>,
         job: &'a Job,
         challenges: &'a [ChallengeType],
@@ -200,6 +202,7 @@ impl AcmeIssuer {
             entry,
             account,
             hint,
+            client,
             directory,
             job,
             challenges,

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::Account;
-use instant_acme::AuthorizationStatus;
 use instant_acme::CertificateIdentifier;
-use instant_acme::ChallengeStatus;
 use instant_acme::NewOrder;
 use instant_acme::Order;
 use instant_acme::OrderStatus;
@@ -18,17 +16,17 @@ use tokio::time::Instant;
 use super::AcmeOptions;
 use super::account::Entry;
 use super::classify;
-use super::classify::During;
+use super::client::CaClient;
 use super::client::Hint;
 use super::client::take_hint;
 use super::directory::Directory;
-use super::prove;
-use super::prove::Offer;
+use super::prove::Tried;
+use super::search;
+use super::search::Reader;
 use crate::base::bounds;
 use crate::base::crash;
 use crate::cert::chain::Chain;
 use crate::cert::challenge::ChallengeType;
-use crate::cert::challenge::Presented;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::failure::Remedy;
@@ -38,6 +36,7 @@ use crate::cert::ports::Progress;
 use crate::issuer::csr;
 
 mod check;
+mod proofs;
 
 /// First pause between two questions about an order; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -57,7 +56,8 @@ pub(super) struct Drive<'a> {
     pub(super) account: Account,
     /// What the CA last said about when to ask again.
     pub(super) hint: Hint,
-    pub(super) directory: &'a Directory,
+    pub(super) client: &'a CaClient,
+    pub(super) directory: &'a Arc<Directory>,
     pub(super) job: &'a Job,
     /// Challenges that are configured and have a listener, best first.
     pub(super) challenges: &'a [ChallengeType],
@@ -96,23 +96,66 @@ impl From<Failure> for Trouble {
 }
 
 impl Drive<'_> {
-    /// Goes on with the stored order, or opens one, and follows it to its end.
+    /// Goes on with an order of an earlier attempt, or opens one, and follows it to its end. When
+    /// a proof fails that another challenge may give, one more order is opened.
     pub(super) async fn run(&self) -> Result<Chain, Trouble> {
-        if let Some(url) = &self.job.order {
-            let gone = match self.resume(url).await {
-                Ok(mut order) => match self.follow(&mut order).await {
-                    Err(Trouble::Gone(failure)) => failure,
-                    other => return self.settle(other).await,
-                },
-                Err(Trouble::Gone(failure)) => failure,
-                Err(other) => return Err(other),
-            };
-            tracing::debug!(reason = %gone, "the stored order is of no use, opening another");
-            self.progress.order_lost().await?;
-        }
-        let mut order = self.open().await?;
-        let end = self.follow(&mut order).await;
+        let mut tried = Tried::default();
+        let end = match self.earlier_order().await? {
+            Some(url) => match self.go_on(&url, &mut tried).await {
+                Err(Trouble::Gone(reason)) => {
+                    tracing::debug!(%reason, "the stored order is of no use, opening another");
+                    self.progress.order_lost().await?;
+                    self.begin(&mut tried).await
+                }
+                other => other,
+            },
+            None => self.begin(&mut tried).await,
+        };
+        let end = match end {
+            Err(Trouble::Spent(first)) if first.challenge.is_some() && tried.has_another_way() => {
+                self.progress.challenge_failed(tried.failures()).await?;
+                match self.begin(&mut tried).await {
+                    Err(Trouble::Spent(mut last)) => {
+                        let detail = format!("{}; before that, {first}", last.detail);
+                        last.detail = classify::clean(&detail);
+                        Err(Trouble::Spent(last))
+                    }
+                    other => other,
+                }
+            }
+            other => other,
+        };
         self.settle(end).await
+    }
+
+    /// The stored order, or the one whose URL was lost, which is then stored.
+    async fn earlier_order(&self) -> Result<Option<String>, Failure> {
+        if self.job.order.is_some() || !self.job.resumed || !self.entry.is_proven() {
+            return Ok(self.job.order.clone());
+        }
+        let reader = Reader::open(self.entry, self.client, self.directory).await?;
+        let wanted = search::Wanted { job: self.job, profile: self.profile() };
+        let found = reader.find(&wanted).await;
+        if let Some(url) = &found {
+            tracing::info!("the CA still has the order that an earlier attempt opened");
+            self.progress.order_opened(url).await?;
+        }
+        Ok(found)
+    }
+
+    async fn go_on(&self, url: &str, tried: &mut Tried) -> Result<Chain, Trouble> {
+        let mut order = self.resume(url).await?;
+        self.follow(&mut order, tried).await
+    }
+
+    async fn begin(&self, tried: &mut Tried) -> Result<Chain, Trouble> {
+        let mut order = self.open().await?;
+        self.follow(&mut order, tried).await
+    }
+
+    /// The profile to ask for.
+    fn profile(&self) -> Option<&str> {
+        self.job.spec.profile.as_deref().or(self.options.config.profile.as_deref())
     }
 
     /// Tells the progress about an order that came to its end.
@@ -155,8 +198,9 @@ impl Drive<'_> {
 
     /// Opens a fresh order and has its URL stored before anything else happens.
     async fn open(&self) -> Result<Order, Trouble> {
-        let profile = self.job.spec.profile.as_ref().or(self.options.config.profile.as_ref());
-        if let Some(profile) = profile.filter(|name| !self.directory.profiles.contains(name)) {
+        let profile = self.profile();
+        let is_unknown = |name: &&str| !self.directory.profiles.iter().any(|known| known == name);
+        if let Some(profile) = profile.filter(is_unknown) {
             let offered = self.directory.profiles.join(", ");
             let offered = if offered.is_empty() { "none" } else { &offered };
             let detail = format!("the CA has no profile {profile:?}; it offers: {offered}");
@@ -220,18 +264,18 @@ impl Drive<'_> {
         }
     }
 
-    async fn follow(&self, order: &mut Order) -> Result<Chain, Trouble> {
+    async fn follow(&self, order: &mut Order, tried: &mut Tried) -> Result<Chain, Trouble> {
         let mut worked = false;
         for _ in 0..STEPS {
             match order.state().status {
-                OrderStatus::Pending => self.prove(order).await?,
+                OrderStatus::Pending => self.prove(order, tried).await?,
                 OrderStatus::Ready => self.finalise(order).await?,
                 OrderStatus::Processing => {
                     self.wait(order, OrderStatus::Processing, bounds::CA_SIGNING).await?;
                 }
                 OrderStatus::Valid => return self.collect(order).await,
                 OrderStatus::Invalid => {
-                    let failure = self.why_invalid(order).await;
+                    let failure = self.why_invalid(order, tried).await;
                     return Err(if worked {
                         Trouble::Spent(failure)
                     } else {
@@ -242,57 +286,6 @@ impl Drive<'_> {
             worked = true;
         }
         Err(Failure::new(FailureKind::CaFault, "the order changes its status without end").into())
-    }
-
-    /// Presents a challenge for each name that is not proven yet, and waits for the CA's checks.
-    async fn prove(&self, order: &mut Order) -> Result<(), Trouble> {
-        self.read_authorizations(order).await?;
-        let mut presented: Vec<Presented> = Vec::new();
-        let mut named = Vec::new();
-        let mut authorizations = order.authorizations();
-        // Read above: this loop asks the CA nothing but to check.
-        while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|error| self.trouble(&error))?;
-            let name = from_acme(&authorization.identifier())?;
-            named.push(name.clone());
-            if authorization.status != AuthorizationStatus::Pending {
-                // Valid already, or the order is invalid, which is seen below.
-                continue;
-            }
-            let offers: Vec<Offer> = authorization.challenges.iter().filter_map(offer).collect();
-            let offer = prove::choose(&name, self.challenges, &offers, self.job.attempt)?;
-            let kind = offer.challenge;
-            let Some(mut challenge) = authorization.challenge(acme_type(kind)) else {
-                return Err(prove::no_challenge(&name, self.challenges).into());
-            };
-            let task = prove::task(kind, &name, &challenge.token, &challenge.key_authorization())?;
-            let guard = self.options.solver.present(task).await.map_err(|error| {
-                Failure::new(FailureKind::NoChallenge, error.to_string())
-                    .about(name.clone())
-                    .while_trying(kind)
-            })?;
-            presented.push(guard);
-            crash::point("challenge-presented");
-            if !offer.begun {
-                insist!(challenge.set_ready().await).map_err(|error| self.trouble(&error))?;
-            }
-        }
-        named.sort();
-        if named != self.job.spec.names() {
-            let detail = "the order is for other names than the ones wanted";
-            return Err(Trouble::Gone(Failure::new(FailureKind::OrderLost, detail)));
-        }
-        self.wait(order, OrderStatus::Pending, bounds::CA_VALIDATION).await?;
-        if order.state().status != OrderStatus::Invalid {
-            crash::point("challenge-valid");
-        }
-        drop(presented);
-        Ok(())
-    }
-
-    /// Reads every authorization that was not read yet.
-    async fn read_authorizations(&self, order: &mut Order) -> Result<(), Trouble> {
-        insist!(read_all(order, false).await).map_err(|error| self.trouble(&error))
     }
 
     async fn finalise(&self, order: &mut Order) -> Result<(), Trouble> {
@@ -354,30 +347,6 @@ impl Drive<'_> {
         }
     }
 
-    /// Why the order is invalid, from the authorization that failed or the order itself.
-    async fn why_invalid(&self, order: &mut Order) -> Failure {
-        if insist!(read_all(order, true).await).is_ok() {
-            let mut authorizations = order.authorizations();
-            while let Some(Ok(authorization)) = authorizations.next().await {
-                let tried = authorization
-                    .challenges
-                    .iter()
-                    .find_map(|c| Some((offer(c).map(|offer| offer.challenge), c.error.as_ref()?)));
-                let Some((kind, problem)) = tried else { continue };
-                let mut failure = classify::problem(problem, During::Challenge);
-                failure.challenge = kind;
-                if let Ok(name) = from_acme(&authorization.identifier()) {
-                    failure.subject = Some(name);
-                }
-                return failure;
-            }
-        }
-        match &order.state().error {
-            Some(problem) => classify::problem(problem, During::Challenge),
-            None => Failure::new(FailureKind::OrderLost, "the order is invalid or expired"),
-        }
-    }
-
     async fn collect(&self, order: &mut Order) -> Result<Chain, Trouble> {
         let pem = insist!(order.certificate().await).map_err(|error| self.trouble(&error))?;
         let pem = pem.ok_or_else(|| {
@@ -388,47 +357,9 @@ impl Drive<'_> {
     }
 }
 
-/// Reads the authorizations of `order`: all of them, or those that were not read yet.
-///
-/// May be repeated after an error: what was read stays read.
-async fn read_all(order: &mut Order, again: bool) -> Result<(), instant_acme::Error> {
-    let mut authorizations = order.authorizations();
-    while let Some(authorization) = authorizations.next().await {
-        let mut authorization = authorization?;
-        if again {
-            authorization.refresh().await?;
-        }
-    }
-    Ok(())
-}
-
 fn to_acme(name: &Identifier) -> instant_acme::Identifier {
     match name {
         Identifier::Ip(address) => instant_acme::Identifier::Ip(*address),
         other => instant_acme::Identifier::Dns(other.to_string()),
     }
-}
-
-fn from_acme(name: &instant_acme::AuthorizedIdentifier<'_>) -> Result<Identifier, Failure> {
-    Identifier::parse(&name.to_string()).map_err(|error| {
-        let detail = format!("the CA asks for the proof of no name of ours: {error}");
-        Failure::new(FailureKind::CaFault, classify::clean(&detail))
-    })
-}
-
-const fn acme_type(challenge: ChallengeType) -> instant_acme::ChallengeType {
-    match challenge {
-        ChallengeType::Http01 => instant_acme::ChallengeType::Http01,
-        ChallengeType::TlsAlpn01 => instant_acme::ChallengeType::TlsAlpn01,
-    }
-}
-
-fn offer(challenge: &instant_acme::Challenge) -> Option<Offer> {
-    let kind = match challenge.r#type {
-        instant_acme::ChallengeType::Http01 => ChallengeType::Http01,
-        instant_acme::ChallengeType::TlsAlpn01 => ChallengeType::TlsAlpn01,
-        _ => return None,
-    };
-    let begun = challenge.status == ChallengeStatus::Processing;
-    Some(Offer { challenge: kind, begun })
 }
