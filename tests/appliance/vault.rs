@@ -67,3 +67,29 @@ fn a_killed_vault_costs_no_open_connection_and_handshakes_succeed_within_a_secon
     let status = scene.keyward.cli(&["status", "--json"]).json();
     assert_eq!(status["vault"]["restarts"], 5, "{status:#}");
 }
+
+#[test]
+fn a_vault_that_cannot_start_again_is_told_by_status_until_it_can() {
+    let scene = Scene::issued("failing.example");
+    let key = scene.keyward.state().join("vault/master.key");
+    let aside = scene.keyward.dir.path().join("aside");
+    std::fs::rename(&key, &aside).unwrap();
+    let status = scene.keyward.cli(&["status", "--json"]).json();
+    let pid = i32::try_from(status["vault"]["pid"].as_i64().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    let degraded = |wanted: bool| {
+        crate::daemon::eventually("status follows", Duration::from_secs(20), || {
+            let status = scene.keyward.cli(&["status", "--json"]).json();
+            (status["degraded"].is_string() == wanted).then_some(status)
+        })
+    };
+    let status = degraded(true);
+    assert!(status["degraded"].as_str().unwrap().starts_with("no vault serves: "), "{status:#}");
+    assert_eq!(status["vault"]["pid"], serde_json::Value::Null, "{status:#}");
+    assert!(scene.keyward.cli(&["status"]).ok().contains("being started again"));
+    std::fs::rename(&aside, &key).unwrap();
+    degraded(false);
+    let root = scene.root();
+    assert_eq!(scene.keyward.curl(&root, "failing.example", "/", &[]).ok(), "ok");
+}
