@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,7 +14,6 @@ use crate::base::Timestamp;
 use crate::base::tasks::SharedClock;
 use crate::cert::chain::Chain;
 use crate::cert::challenge::BoxFuture;
-use crate::cert::challenge::ChallengeType;
 use crate::cert::failure::Failure;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
@@ -38,38 +37,11 @@ use crate::store::Store;
 
 /// A configuration with these sites.
 pub(crate) fn config(sites: Vec<Site>) -> Config {
-    let second = Duration::from_secs(1);
-    Config {
-        acme: config::Acme {
-            directory: "https://ca.example/dir".to_owned(),
-            contact: Vec::new(),
-            accept_terms: true,
-            challenges: vec![ChallengeType::Http01],
-            ca_root: None,
-            profile: None,
-            eab: None,
-            renewal_info: true,
-        },
-        listen: config::Listen { https: Vec::new(), http: Vec::new() },
-        state: config::State { dir: PathBuf::new() },
-        admin: config::Admin { socket: PathBuf::new(), group: None },
-        vault: config::Vault { master_key: config::MasterKey::Auto, cache: 0 },
-        edge: config::Edge {
-            workers: 1,
-            handshake_timeout: second,
-            header_timeout: second,
-            idle_timeout: second,
-            connect_timeout: second,
-            response_timeout: second,
-            body_timeout: second,
-            origin_idle: 0,
-            max_connections: 1,
-            drain_timeout: second,
-        },
-        log: config::Log { level: String::new(), format: config::LogFormat::Text },
-        sites,
-        source: None,
-    }
+    let acme = "[acme]\ndirectory = 'https://ca.example/dir'\naccept_terms = true\n";
+    let environment = std::iter::empty::<(String, String)>();
+    let mut config = config::parse(acme, Path::new("test"), environment).unwrap().config;
+    config.sites = sites;
+    config
 }
 
 /// A site with these names.

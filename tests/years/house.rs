@@ -1,9 +1,7 @@
 //! The configuration of the simulated house.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::Path;
 
-use keyward::cert::challenge::ChallengeType;
 use keyward::cert::identifier::Identifier;
 use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::spec::IssuerName;
@@ -33,41 +31,14 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
 }
 
 pub(crate) fn configuration() -> Config {
-    let second = Duration::from_secs(1);
-    Config {
-        acme: config::Acme {
-            directory: DIRECTORY.to_owned(),
-            contact: Vec::new(),
-            accept_terms: true,
-            challenges: vec![ChallengeType::Http01],
-            ca_root: None,
-            profile: None,
-            eab: None,
-            renewal_info: true,
-        },
-        listen: config::Listen { https: Vec::new(), http: Vec::new() },
-        state: config::State { dir: PathBuf::new() },
-        admin: config::Admin { socket: PathBuf::new(), group: None },
-        vault: config::Vault { master_key: config::MasterKey::Auto, cache: 0 },
-        edge: config::Edge {
-            workers: 1,
-            handshake_timeout: second,
-            header_timeout: second,
-            idle_timeout: second,
-            connect_timeout: second,
-            response_timeout: second,
-            body_timeout: second,
-            origin_idle: 0,
-            max_connections: 1,
-            drain_timeout: second,
-        },
-        log: config::Log { level: String::new(), format: config::LogFormat::Text },
-        sites: vec![
-            site("classic.example", acme(), None),
-            site("short.example", acme(), Some("shortlived")),
-            site("comes-and-goes.example", acme(), None),
-            site("nas.internal", IssuerName::Internal, None),
-        ],
-        source: None,
-    }
+    let text = format!("[acme]\ndirectory = '{DIRECTORY}'\naccept_terms = true\n");
+    let environment = std::iter::empty::<(String, String)>();
+    let mut config = config::parse(&text, Path::new("test"), environment).unwrap().config;
+    config.sites = vec![
+        site("classic.example", acme(), None),
+        site("short.example", acme(), Some("shortlived")),
+        site("comes-and-goes.example", acme(), None),
+        site("nas.internal", IssuerName::Internal, None),
+    ];
+    config
 }
