@@ -2,13 +2,17 @@
 
 use std::error::Error;
 
-/// The error's text, then each cause after a colon, in one line.
-pub fn with_causes(error: &dyn Error) -> String {
+/// The error's text, then each cause after a colon, in one line; a cause that was quoted already
+/// is not said again.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause {
-        text.push_str(": ");
-        text.push_str(&deeper.to_string());
+        let said = deeper.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         cause = deeper.source();
     }
     text
@@ -26,5 +30,7 @@ mod tests {
     fn every_cause_is_told_once() {
         let error = Closed(std::io::Error::other("no key"));
         assert_eq!(with_causes(&error), "the house is closed: no key");
+        let quoting = std::io::Error::other(error);
+        assert_eq!(with_causes(&quoting), "the house is closed: no key");
     }
 }

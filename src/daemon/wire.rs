@@ -228,7 +228,7 @@ fn open_admin(
     Ok(())
 }
 
-fn unavailable(error: &dyn std::error::Error) -> Failed {
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failed {
     Failed::unavailable(format!("error: {}", with_causes(error)))
 }
 

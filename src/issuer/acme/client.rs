@@ -37,6 +37,7 @@ use rustls::RootCertStore;
 use super::directory::Directory;
 use super::retry_after::RetryAfter;
 use crate::base::bounds;
+use crate::base::causes::with_causes;
 use crate::base::tls;
 use crate::cert::chain::Chain;
 use crate::cert::failure::Failure;
@@ -136,13 +137,16 @@ impl CaClient {
     async fn exchange(&self, mut request: Request<BodyWrapper<Bytes>>) -> Result<Answer, CaError> {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let exchange = async {
-            let response =
-                self.http.request(request).await.map_err(|e| CaError::Transport(causes(&e)))?;
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|e| CaError::Transport(with_causes(&e)))?;
             let (parts, body) = response.into_parts();
             match Limited::new(body, bounds::CA_ANSWER).collect().await {
                 Ok(body) => Ok((parts, body.to_bytes())),
                 Err(error) if error.is::<LengthLimitError>() => Err(CaError::TooLarge),
-                Err(error) => Err(CaError::Transport(causes(error.as_ref()))),
+                Err(error) => Err(CaError::Transport(with_causes(error.as_ref()))),
             }
         };
         tokio::time::timeout(bounds::CA_EXCHANGE, exchange).await.unwrap_or(Err(CaError::Deadline))
@@ -188,21 +192,6 @@ fn roots_of_system() -> Result<RootCertStore, Failure> {
         return Err(Failure::new(FailureKind::Unreachable, detail));
     }
     Ok(roots)
-}
-
-/// An error and its causes in one line: hyper's own words name the outermost layer only.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// What the CA said about polling in its newest answer.
