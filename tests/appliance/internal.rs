@@ -20,6 +20,11 @@ fn an_internal_name_is_signed_by_the_machines_own_ca() {
     keyward.start();
     let root = keyward.dir.path().join("root.pem");
     std::fs::write(&root, keyward.cli(&["trust", "--print"]).ok()).unwrap();
+    // The admin socket answers a moment before the first certificate is there.
+    eventually("it is served", Duration::from_secs(10), || {
+        let said = keyward.curl(&root, "nas.internal", "/", &[]);
+        said.status.success().then_some(())
+    });
     for name in ["nas.internal", "disk.nas.internal", "127.0.0.1"] {
         let said = keyward.curl(&root, name, "/", &[]);
         assert_eq!(said.ok(), "ok", "{name}");
