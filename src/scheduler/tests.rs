@@ -35,6 +35,7 @@ use crate::store::Store;
 use crate::store::copy;
 
 mod disk;
+mod faults;
 
 const CA: &str = "https://ca.example/dir";
 const DAY: Duration = Duration::from_secs(86_400);
@@ -123,6 +124,14 @@ impl House {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The CA acts like this on the site's own certificate; the bridge is always made.
+    fn behave_primary(&self, act: Act) {
+        *self.ca.behaviour.lock().unwrap() = Arc::new(move |job| match job.spec.role {
+            Role::Primary => act.clone(),
+            Role::Bridge => Act::Issue,
+        });
     }
 
     fn behave(&self, act: Act) {
