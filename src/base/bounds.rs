@@ -98,8 +98,6 @@ pub const JOB_GRACE: Duration = Duration::from_secs(5);
 /// How long a bridge is kept once the certificate it stood in for is installed.
 pub const BRIDGE_RETIREMENT: Duration = Duration::from_secs(3600);
 
-/// Requests from outside (renew, wake) waiting for the scheduler.
-pub const SCHEDULER_QUEUE: usize = 64;
 /// Connections to the admin socket that follow the journal; the rest stay free for questions.
 pub const ADMIN_FOLLOWERS: usize = 32;
 
