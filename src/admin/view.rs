@@ -230,6 +230,7 @@ const fn role(role: Role) -> &'static str {
     match role {
         Role::Primary => "primary",
         Role::Bridge => "bridge",
+        Role::Imported => "imported",
     }
 }
 

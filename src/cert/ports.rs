@@ -13,8 +13,10 @@ use rustls::sign::CertifiedKey;
 use super::chain::Chain;
 use super::challenge::BoxFuture;
 use super::failure::Failure;
+use super::identifier::Identifier;
 use super::key::{KeyAlgorithm, KeyHandle, KeyUsage};
 use super::record::Installed;
+use super::served::Served;
 use super::spec::Specification;
 use super::validity::RenewalWindow;
 use crate::base::Secret;
@@ -156,6 +158,19 @@ pub trait Signers: Send + Sync + fmt::Debug {
     /// Called once on each worker thread before it serves, so that it gets its own way to the
     /// vault. `index` counts the workers from 0; worker and vault thread share core `core`.
     fn bind_worker(&self, index: usize, core: Option<usize>);
+}
+
+/// Where installed certificates are found by name: the copy of what is served.
+///
+/// Asked by the edge's workers for names they do not have at hand, so it reads one or two records
+/// and nothing else, however many there are; it may block for some microseconds.
+pub trait Catalog: Send + Sync + fmt::Debug {
+    /// Every certificate that is to be shown, with its sealed key, that covers `host`: by that
+    /// very name, and by the wildcard one label up. In no order; none for a name that has none.
+    ///
+    /// # Errors
+    /// In plain words, when what is stored under the name cannot be read.
+    fn candidates(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, String>;
 }
 
 /// A place for small durable values: the store.

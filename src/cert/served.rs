@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identifier::Identifier;
 use super::key::KeyHandle;
+use super::ports::Catalog;
 use super::record::Installed;
 use super::spec::{CertificateId, Specification};
 use crate::base::Timestamp;
@@ -32,7 +33,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The best certificate for `host`: one that is valid before one that is not, a primary one
+    /// The best certificate for `host`: one that is valid before one that is not, a any other
     /// before a bridge, an exact name before a wildcard, and then the one that lasts longest.
     ///
     /// An expired certificate is still better than none: clients then see what is wrong.
@@ -44,12 +45,19 @@ impl Snapshot {
     }
 }
 
+impl Catalog for Snapshot {
+    fn candidates(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, String> {
+        let all = self.certificates.iter();
+        Ok(all.filter(|served| served.spec.covers(host)).map(Arc::clone).collect())
+    }
+}
+
 impl Served {
     /// Orders certificates by how good they are for `host` at `now`.
     pub fn rank(&self, host: &Identifier, now: Timestamp) -> impl Ord + use<> {
         (
             self.installed.validity.contains(now),
-            self.spec.role == super::spec::Role::Primary,
+            self.spec.role != super::spec::Role::Bridge,
             self.spec.issuer != super::spec::IssuerName::Internal,
             self.spec.names().contains(host),
             self.installed.validity.not_after,

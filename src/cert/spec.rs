@@ -18,13 +18,16 @@ pub enum IssuerName {
     Acme(String),
     /// The CA of this machine.
     Internal,
+    /// Somebody else, somewhere else: the certificate was brought here.
+    Imported,
 }
 
 impl fmt::Display for IssuerName {
-    /// `internal`, or the host of the CA's directory.
+    /// `internal`, `imported`, or the host of the CA's directory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Internal => f.write_str("internal"),
+            Self::Imported => f.write_str("imported"),
             Self::Acme(directory) => {
                 let rest = directory.split_once("://").map_or(directory.as_str(), |(_, r)| r);
                 f.write_str(rest.split('/').next().unwrap_or(rest))
@@ -41,6 +44,8 @@ pub enum Role {
     Primary,
     /// It keeps the port answering until the primary one is there.
     Bridge,
+    /// It was brought here; no site of the file asks for it, and none need name it.
+    Imported,
 }
 
 /// Names, issuer, key and profile. Names are sorted and without repetition.
@@ -91,10 +96,12 @@ impl Specification {
         let role = match self.role {
             Role::Primary => "primary",
             Role::Bridge => "bridge",
+            Role::Imported => "imported",
         };
         let issuer = match &self.issuer {
             IssuerName::Acme(directory) => directory.as_str(),
             IssuerName::Internal => "internal",
+            IssuerName::Imported => "imported",
         };
         let mut text = format!("v1\n{role}\n{issuer}\n{}\n", self.key);
         text.push_str(self.profile.as_deref().unwrap_or("-"));

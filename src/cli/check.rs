@@ -107,6 +107,7 @@ fn write_site(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<
 fn certificate(config: &Config, site: &Site) -> String {
     let mut text = match &site.issuer {
         IssuerName::Internal => "from the internal CA".to_owned(),
+        IssuerName::Imported => "brought from elsewhere".to_owned(),
         IssuerName::Acme(_) => {
             let challenges: Vec<String> =
                 config.acme.challenges.iter().map(ToString::to_string).collect();
@@ -231,7 +232,7 @@ fn json_sites(config: &Config) -> Vec<JsonSite> {
         names: site.names.iter().map(ToString::to_string).collect(),
         issuer: site.issuer.to_string(),
         challenges: match site.issuer {
-            IssuerName::Internal => Vec::new(),
+            IssuerName::Internal | IssuerName::Imported => Vec::new(),
             IssuerName::Acme(_) => config.acme.challenges.iter().map(ToString::to_string).collect(),
         },
         origin: match &site.origin {

@@ -254,7 +254,7 @@ async fn install(
 /// A moment at which a test may kill the process.
 fn step(role: Role, name: &'static str) {
     match role {
-        Role::Primary => crash::point(name),
+        Role::Primary | Role::Imported => crash::point(name),
         Role::Bridge => crash::point_of("bridge", name),
     }
 }

@@ -57,7 +57,7 @@ pub type Busy = BTreeMap<CertificateId, Work>;
 pub fn primary(config: &Config, site: &Site) -> Specification {
     let profile = match site.issuer {
         IssuerName::Acme(_) => site.profile.clone().or_else(|| config.acme.profile.clone()),
-        IssuerName::Internal => None,
+        IssuerName::Internal | IssuerName::Imported => None,
     };
     let (names, issuer) = (site.names.clone(), site.issuer.clone());
     Specification::new(names, issuer, site.key, profile, Role::Primary)
@@ -131,7 +131,10 @@ pub fn plan(
         let retiring = matches!(record.phase, Phase::Retiring { .. });
         match (wanted.contains(&id), retiring) {
             (true, true) => steps.push(Step::Return(id)),
-            (false, false) => steps.push(Step::Remove(id, now.plus(keep(record)))),
+            // The file says nothing about what was brought from elsewhere.
+            (false, false) if record.spec.role != Role::Imported => {
+                steps.push(Step::Remove(id, now.plus(keep(record))))
+            }
             _ if busy.contains_key(&id) => {}
             _ if record.phase.wake_at(now).is_some_and(|wake| wake <= now) => {
                 let (phase, effects) = record.phase.clone().step(Event::Tick, now);
@@ -190,13 +193,13 @@ fn choose(mut due: Vec<&Arc<Certificate>>, busy: &Busy) -> Vec<Step> {
 pub fn work_of(record: &Certificate) -> Work {
     match record.spec.issuer {
         IssuerName::Internal => Work::InternalOrder,
-        IssuerName::Acme(_) => Work::Order,
+        IssuerName::Acme(_) | IssuerName::Imported => Work::Order,
     }
 }
 
 const fn keep(record: &Certificate) -> std::time::Duration {
     match record.spec.role {
-        Role::Primary => bounds::RETIREMENT,
+        Role::Primary | Role::Imported => bounds::RETIREMENT,
         Role::Bridge => bounds::BRIDGE_RETIREMENT,
     }
 }

@@ -240,6 +240,7 @@ pub fn added(spec: Specification, now: Timestamp) -> Change {
     let message = match spec.role {
         Role::Primary => format!("wanted, from {}", spec.issuer),
         Role::Bridge => "wanted, to answer until the site has a certificate".to_owned(),
+        Role::Imported => "brought from elsewhere".to_owned(),
     };
     let entries = vec![entry(&spec, now, EntryKind::Added, Level::Info, message)];
     Change { record: Certificate::wanted(spec), entries }
