@@ -74,7 +74,7 @@ impl House {
             clock: Arc::clone(&clock) as _,
             behaviour: Mutex::new(Arc::new(move |job| match job.spec.role {
                 Role::Primary => act.clone(),
-                Role::Bridge => Act::Issue,
+                Role::Bridge | Role::Imported => Act::Issue,
             })),
             asked: Mutex::default(),
             presented: Arc::default(),
@@ -130,7 +130,7 @@ impl House {
     fn behave_primary(&self, act: Act) {
         *self.ca.behaviour.lock().unwrap() = Arc::new(move |job| match job.spec.role {
             Role::Primary => act.clone(),
-            Role::Bridge => Act::Issue,
+            Role::Bridge | Role::Imported => Act::Issue,
         });
     }
 

@@ -112,7 +112,7 @@ impl World {
             at: now,
         };
         let advice = match record.spec.issuer {
-            IssuerName::Internal => None,
+            IssuerName::Internal | IssuerName::Imported => None,
             IssuerName::Acme(_) => Some(self.advice(&installed.validity)),
         };
         let draw = self.rng.u32(..);
