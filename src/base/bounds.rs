@@ -230,3 +230,12 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest field of a line in the journal, in bytes: the message and its details together stay well
 /// below the kernel's limit for one datagram (about 200 KiB).
 pub const JOURNAL_FIELD: usize = 16 * 1024;
+
+/// The longest RSA key that is taken in: ring signs with no longer one.
+pub const RSA_BITS_MOST: usize = 4096;
+
+/// Certificates in a file that is brought: leaf, some intermediates, and a few too many.
+pub const IMPORT_CHAIN: usize = 16;
+
+/// Largest file with a chain or a key that is brought.
+pub const IMPORT_FILE: u64 = 256 * 1024;

@@ -54,7 +54,7 @@ pub enum KeyAlgorithm {
     P256,
     /// ECDSA on NIST P-384.
     P384,
-    /// RSA with a modulus of 2048 bits.
+    /// RSA with a modulus of 2048 bits; one that was brought here may have up to 4096.
     Rsa2048,
 }
 
@@ -89,6 +89,15 @@ pub enum KeyUsage {
     Tls,
     /// Certificates of the internal CA.
     InternalCa,
+    /// As [`Self::Tls`], and the key itself may be handed on to another service.
+    ExportableTls,
+}
+
+impl KeyUsage {
+    /// Whether it signs the handshakes of a site.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::ExportableTls)
+    }
 }
 
 /// Everything that may be known about a key outside the vault.

@@ -15,7 +15,6 @@ use super::tables::KEYS;
 use crate::cert::journal::Entry;
 use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyId;
-use crate::cert::key::KeyUsage;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 
@@ -50,7 +49,7 @@ pub(super) fn inspect(txn: &ReadTransaction) -> Result<Found, StoreError> {
     for row in keys.iter()? {
         let (id, value) = row?;
         let key = key_handle(*id.value(), value.value())?;
-        if key.usage == KeyUsage::Tls && !found.uses.contains_key(&key.id) {
+        if key.usage.is_tls() && !found.uses.contains_key(&key.id) {
             found.orphans.push(key.id);
         }
     }

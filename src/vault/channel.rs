@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -23,6 +24,12 @@ pub(super) trait Transport: Send + std::fmt::Debug {
     /// # Errors
     /// `WouldBlock` after the deadline; anything else means that the vault is gone.
     fn send(&mut self, frame: &[u8]) -> io::Result<()>;
+
+    /// Sends one frame whole, with descriptors.
+    ///
+    /// # Errors
+    /// As [`Transport::send`]; a way that carries no descriptors refuses.
+    fn send_with(&mut self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()>;
 
     /// Receives one frame; its length as sent, 0 when the vault is gone.
     ///
@@ -49,6 +56,10 @@ impl SeqPacket {
 impl Transport for SeqPacket {
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         descriptors::send(self.0.as_fd(), frame)
+    }
+
+    fn send_with(&mut self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        descriptors::send_with(self.0.as_fd(), frame, descriptors)
     }
 
     fn receive(&mut self, frame: &mut [u8]) -> io::Result<usize> {
@@ -85,10 +96,34 @@ impl Channel {
     /// [`VaultError::Gone`] when the vault hung up, [`VaultError::Late`] after the deadline; the
     /// late answer is passed over by the next question.
     pub(super) fn ask(&mut self, request: &Request<'_>) -> Result<Reply<'_>, VaultError> {
-        self.newest = self.newest.saturating_add(1);
-        let asked = self.newest;
-        request.encode(asked, &mut self.out)?;
+        let asked = self.number(request)?;
         self.transport.send(&self.out).map_err(|error| broken(&error))?;
+        self.answer(asked)
+    }
+
+    /// Asks with descriptors along, and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Channel::ask`].
+    pub(super) fn hand_over(
+        &mut self,
+        request: &Request<'_>,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Reply<'_>, VaultError> {
+        let asked = self.number(request)?;
+        let sent = self.transport.send_with(&self.out, descriptors);
+        sent.map_err(|error| broken(&error))?;
+        self.answer(asked)
+    }
+
+    /// Writes the next question into its buffer.
+    fn number(&mut self, request: &Request<'_>) -> Result<u64, VaultError> {
+        self.newest = self.newest.saturating_add(1);
+        request.encode(self.newest, &mut self.out)?;
+        Ok(self.newest)
+    }
+
+    fn answer(&mut self, asked: u64) -> Result<Reply<'_>, VaultError> {
         for _ in 0..STALE_ANSWERS {
             let len = match self.transport.receive(&mut self.reply) {
                 Ok(0) => return Err(VaultError::Gone),

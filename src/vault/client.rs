@@ -339,7 +339,7 @@ impl Vault {
         });
     }
 
-    fn control(&self) -> MutexGuard<'_, Line> {
+    pub(super) fn control(&self) -> MutexGuard<'_, Line> {
         lock(&self.0.control)
     }
 }

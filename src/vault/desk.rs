@@ -1,6 +1,8 @@
 //! One channel of the vault: takes a request, checks it, answers it.
 
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -8,6 +10,7 @@ use std::sync::atomic::Ordering;
 use ring::rand::SystemRandom;
 use zeroize::Zeroize;
 
+use super::import_box::Label;
 use super::keyring::Keyring;
 use super::keyring::Last;
 use super::keys;
@@ -16,6 +19,7 @@ use super::scheme::Scheme;
 use super::seal::Content;
 use super::seal::Sealer;
 use super::server::status;
+use super::transfer;
 use super::wire::Refusal;
 use super::wire::Reply;
 use super::wire::Request;
@@ -60,6 +64,9 @@ impl Role {
             | Request::Forget { .. }
             | Request::SealSecret { .. }
             | Request::OpenSecret { .. }
+            | Request::ImportKey
+            | Request::Import { .. }
+            | Request::Export { .. }
             | Request::Ping => matches!(self, Self::Control),
         }
     }
@@ -81,6 +88,13 @@ impl Room {
             .map_err(|_| keys::CryptoRefused)
             .map(drop)
     }
+}
+
+/// What came along with a frame.
+enum Along {
+    Nothing,
+    One(OwnedFd),
+    TooMuch,
 }
 
 /// Serves one channel.
@@ -114,12 +128,12 @@ impl<'r> Desk<'r> {
     pub(super) fn serve(&mut self, socket: BorrowedFd<'_>) {
         let mut frame = vec![0; bounds::VAULT_FRAME + 1];
         loop {
-            let len = match descriptors::receive(socket, &mut frame) {
-                Ok(0) | Err(_) => return,
-                Ok(len) => len,
+            let (len, along) = match self.receive(socket, &mut frame) {
+                Ok((0, _)) | Err(_) => return,
+                Ok(received) => received,
             };
             let Some(bytes) = frame.get_mut(..len) else { sandbox::exit_now(status::PROTOCOL) };
-            if self.answer(bytes).is_err() {
+            if self.answer(bytes, along).is_err() {
                 sandbox::exit_now(status::PROTOCOL);
             }
             // Secrets pass through here; a signing worker's frames hold none.
@@ -135,13 +149,38 @@ impl<'r> Desk<'r> {
         }
     }
 
-    fn answer(&mut self, frame: &[u8]) -> Result<(), WireError> {
+    /// One frame; on the control channel with what came along.
+    fn receive(&self, socket: BorrowedFd<'_>, frame: &mut [u8]) -> io::Result<(usize, Along)> {
+        if self.role != Role::Control {
+            return descriptors::receive(socket, frame).map(|len| (len, Along::Nothing));
+        }
+        let received = descriptors::receive_with(socket, frame)?;
+        let mut along = received.descriptors.into_iter();
+        let along = match (along.next(), along.next()) {
+            (None, _) => Along::Nothing,
+            (Some(one), None) => Along::One(one),
+            (Some(_), Some(_)) => Along::TooMuch,
+        };
+        Ok((received.len, along))
+    }
+
+    fn answer(&mut self, frame: &[u8], along: Along) -> Result<(), WireError> {
         let (id, request) = Request::decode(frame)?;
         if id <= self.newest || !self.role.admits(&request) {
             return Err(WireError::BadField("request"));
         }
         self.newest = id;
-        match self.decide(id, &request) {
+        let decided = match (&request, along) {
+            (Request::Export { sealed }, Along::One(target)) => {
+                transfer::hand_out(&self.room.sealer, sealed, target)
+                    .and_then(|()| self.reply(id, &Reply::Done))
+            }
+            (Request::Export { .. }, _) | (_, Along::One(_) | Along::TooMuch) => {
+                return Err(WireError::BadField("descriptor"));
+            }
+            (request, Along::Nothing) => self.decide(id, request),
+        };
+        match decided {
             Ok(()) => Ok(()),
             Err((code, text)) => {
                 self.room.refusals.fetch_add(1, Ordering::Relaxed);
@@ -157,6 +196,18 @@ impl<'r> Desk<'r> {
         match request {
             // Not admitted by any role.
             Request::Hello { .. } => Err((Refusal::Purpose, "a second hello".to_owned())),
+            // Answered where its descriptor is.
+            Request::Export { .. } => Err((Refusal::Purpose, "nothing to write to".to_owned())),
+            Request::ImportKey => {
+                let public = transfer::import_key(&room.sealer)?;
+                self.reply(id, &Reply::Bytes(&public))
+            }
+            Request::Import { algorithm, usage, key, encapsulated, sealed } => {
+                let label = Label { algorithm: *algorithm, usage: *usage, key: *key };
+                let taken = transfer::take_in(&room.sealer, label, encapsulated, sealed)?;
+                room.keyring.insert(taken.key, &mut self.last);
+                self.reply(id, &Reply::Generated { spki: &taken.spki, sealed: &taken.sealed })
+            }
             Request::Generate { algorithm, usage } => {
                 let pkcs8 = keys::generate(*algorithm).map_err(crypto)?;
                 let (key, spki) =

@@ -147,13 +147,16 @@ impl OpenKey {
     }
 
     /// Octets of memory it takes, rounded up, with what the cache adds for its own tables: ring
-    /// keeps a P-256 key in 240 octets and an RSA key in 240 and 1840 more on the heap; aws-lc-rs
+    /// keeps a P-256 key in 240 octets and an RSA-2048 key in 240 and 1840 more on the heap; aws-lc-rs
     /// keeps an elliptic-curve key in some 610.
-    pub const fn weight(&self) -> u64 {
-        match self.pair {
+    pub fn weight(&self) -> u64 {
+        match &self.pair {
             Pair::P256(_) => 448,
             Pair::P384(_) => 1024,
-            Pair::Rsa(_) => 2304,
+            Pair::Rsa(pair) => {
+                let octets = u64::try_from(pair.public().modulus_len()).unwrap_or(u64::MAX);
+                octets.saturating_mul(8).saturating_add(256)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! channel of the next one. As long as nothing dies, a signature takes no lock here.
 
 use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Condvar;
@@ -176,6 +177,25 @@ impl Line {
             }
         }
         Err(VaultError::Gone)
+    }
+
+    /// [`Self::ask`] with descriptors along, and never twice: what was written cannot be taken
+    /// back.
+    pub(super) fn hand_over<T>(
+        &mut self,
+        request: &Request<'_>,
+        descriptors: &[BorrowedFd<'_>],
+        read: impl Fn(Reply<'_>) -> Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        match self.renewed()?.hand_over(request, descriptors) {
+            Ok(reply) => read(reply),
+            Err(error) => {
+                if matches!(error, VaultError::Gone) {
+                    self.channel = None;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Wipes what passed through.

@@ -5,8 +5,8 @@
 //! sockets. The keeper ([`serve_keeper`]) stands between them only to start a vault and to start
 //! another when one ends, because what main starts would inherit main's walls.
 //!
-//! The half that runs in the vault's process (`server`, `desk`, `keys`, `keyring`, `seal`,
-//! `master`, `walls`, `purpose`) uses no runtime, no configuration and no store.
+//! The half that runs in the vault's process (`server`, `desk`, `transfer`, `keys`, `keyring`,
+//! `seal`, `import_box`, `master`, `walls`, `purpose`) uses no runtime, no configuration and no store.
 
 mod channel;
 mod client;
@@ -14,18 +14,22 @@ mod codec;
 mod desk;
 mod error;
 mod greet;
+pub mod import_box;
 mod issuing;
 mod keeper;
+pub mod key_file;
 pub mod keyring;
 pub mod keys;
 mod link;
 pub mod master;
+mod porter;
 pub mod purpose;
 pub mod scheme;
 pub mod seal;
 mod server;
 mod signer;
 mod supervisor;
+mod transfer;
 pub mod walls;
 pub mod wire;
 

@@ -84,7 +84,7 @@ impl Purpose {
         message: &[u8],
     ) -> Result<(), NotThis> {
         let called = match usage {
-            KeyUsage::Tls => self != Self::InternalCaTbs,
+            KeyUsage::Tls | KeyUsage::ExportableTls => self != Self::InternalCaTbs,
             KeyUsage::InternalCa => !self.is_handshake(),
         };
         if !called {

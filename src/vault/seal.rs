@@ -202,6 +202,14 @@ impl Sealer {
         Ok((content, body))
     }
 
+    /// Fills `out` with a secret of its own for `label`: the same as long as the master key is.
+    ///
+    /// # Errors
+    /// [`SealError::Crypto`] only.
+    pub(super) fn derive_secret(&self, label: &[u8], out: &mut [u8]) -> Result<(), SealError> {
+        derive(&self.master, &[label], out)
+    }
+
     fn record_key(&self, epoch: u32, salt: &[u8]) -> Result<Wiped<aead::LessSafeKey>, SealError> {
         let mut kek = Zeroizing::new([0; 32]);
         derive(&self.master, &[b"kek", &epoch.to_le_bytes()], &mut *kek)?;

@@ -77,7 +77,7 @@ impl Signers for Vault {
         if leaf.key != key.id {
             return Err(format!("the certificate is for key {}, not for key {}", leaf.key, key.id));
         }
-        if key.usage != KeyUsage::Tls {
+        if !key.usage.is_tls() {
             return Err(format!("key {} does not sign handshakes", key.id));
         }
         let key = VaultKey { vault: self.clone(), key: Arc::new(key.clone()) };
@@ -135,7 +135,7 @@ impl PublicKeyData for CsrSigner {
 impl rcgen::SigningKey for CsrSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         let purpose = match self.key.usage {
-            KeyUsage::Tls => Purpose::Csr,
+            KeyUsage::Tls | KeyUsage::ExportableTls => Purpose::Csr,
             KeyUsage::InternalCa => Purpose::InternalCaTbs,
         };
         let scheme = match self.key.algorithm {

@@ -6,7 +6,7 @@
 //!
 //! A frame is a tag, the request's number (little-endian, as all integers), and the fields in
 //! order. Byte strings carry their length in two octets. Deliberately absent: a request that
-//! returns a private key.
+//! returns a private key: one that may leave is written into a descriptor of its receiver.
 
 use super::codec::Reader;
 use super::codec::Writer;
@@ -92,6 +92,26 @@ pub enum Request<'a> {
     },
     /// Are you there, and how much have you done?
     Ping,
+    /// To which public key are boxes with keys to be sealed?
+    ImportKey,
+    /// Take a private key out of a box and return it sealed.
+    Import {
+        /// Its kind.
+        algorithm: KeyAlgorithm,
+        /// Its calling, bound into box and seal.
+        usage: KeyUsage,
+        /// Its name, bound into the box.
+        key: KeyId,
+        /// The sender's half of the exchange.
+        encapsulated: &'a [u8],
+        /// The private key, encrypted.
+        sealed: &'a [u8],
+    },
+    /// Write an exportable key into the descriptor that travels along.
+    Export {
+        /// The sealed key.
+        sealed: &'a [u8],
+    },
 }
 
 /// What the vault may answer.
@@ -151,7 +171,7 @@ const REFUSALS: [Refusal; 5] =
     [Refusal::MasterKey, Refusal::Seal, Refusal::Purpose, Refusal::Crypto, Refusal::Wall];
 const ALGORITHMS: [KeyAlgorithm; 3] =
     [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Rsa2048];
-const USAGES: [KeyUsage; 2] = [KeyUsage::Tls, KeyUsage::InternalCa];
+const USAGES: [KeyUsage; 3] = [KeyUsage::Tls, KeyUsage::InternalCa, KeyUsage::ExportableTls];
 
 /// The octet that stands for `algorithm` in frames and seals.
 pub const fn algorithm_octet(algorithm: KeyAlgorithm) -> u8 {
@@ -172,6 +192,7 @@ pub const fn usage_octet(usage: KeyUsage) -> u8 {
     match usage {
         KeyUsage::Tls => 0,
         KeyUsage::InternalCa => 1,
+        KeyUsage::ExportableTls => 2,
     }
 }
 
@@ -226,6 +247,19 @@ impl<'a> Request<'a> {
                 out.bytes(sealed);
             }
             Self::Ping => out.head(8, id),
+            Self::ImportKey => out.head(30, id),
+            Self::Import { algorithm, usage, key, encapsulated, sealed } => {
+                out.head(31, id);
+                out.u8(algorithm_octet(*algorithm));
+                out.u8(usage_octet(*usage));
+                out.array(&key.0);
+                out.bytes(encapsulated);
+                out.bytes(sealed);
+            }
+            Self::Export { sealed } => {
+                out.head(32, id);
+                out.bytes(sealed);
+            }
         }
         out.finish()
     }
@@ -261,6 +295,15 @@ impl<'a> Request<'a> {
             6 => Self::SealSecret { label: input.bytes()?, secret: input.bytes()? },
             7 => Self::OpenSecret { label: input.bytes()?, sealed: input.bytes()? },
             8 => Self::Ping,
+            30 => Self::ImportKey,
+            31 => Self::Import {
+                algorithm: algorithm_of(input.u8()?).ok_or(WireError::BadField("algorithm"))?,
+                usage: usage_of(input.u8()?).ok_or(WireError::BadField("usage"))?,
+                key: KeyId(input.array()?),
+                encapsulated: input.bytes()?,
+                sealed: input.bytes()?,
+            },
+            32 => Self::Export { sealed: input.bytes()? },
             unknown => return Err(WireError::UnknownTag(unknown)),
         };
         input.finish()?;
@@ -382,6 +425,15 @@ mod tests {
             Request::SealSecret { label: b"label", secret: bytes },
             Request::OpenSecret { label: bytes, sealed: b"sealed" },
             Request::Ping,
+            Request::ImportKey,
+            Request::Import {
+                algorithm: KeyAlgorithm::P256,
+                usage: KeyUsage::ExportableTls,
+                key,
+                encapsulated: b"half",
+                sealed: bytes,
+            },
+            Request::Export { sealed: bytes },
         ]
     }
 

@@ -1,0 +1,196 @@
+//! Keys that come in by a box and go out by a descriptor, on the vault's side.
+//!
+//! What goes out is written by this process into what its receiver opened. So a private key that
+//! may leave still passes nobody on its way.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use zeroize::Zeroizing;
+
+use super::import_box;
+use super::import_box::Label;
+use super::keys::OpenKey;
+use super::seal::Content;
+use super::seal::Sealer;
+use super::wire::Refusal;
+use crate::cert::key::KeyUsage;
+
+/// Why not.
+type Refused = (Refusal, String);
+
+/// A key that was taken in.
+pub(super) struct Taken {
+    pub(super) key: Arc<OpenKey>,
+    pub(super) spki: Vec<u8>,
+    pub(super) sealed: Vec<u8>,
+}
+
+/// The public key that boxes are to be sealed to.
+pub(super) fn import_key(sealer: &Sealer) -> Result<[u8; import_box::KEY], Refused> {
+    import_box::public(&*private(sealer)?).map_err(|error| (Refusal::Crypto, error.to_string()))
+}
+
+/// Takes a key out of its box: it must be the one that the box was said to hold.
+pub(super) fn take_in(
+    sealer: &Sealer,
+    label: Label,
+    encapsulated: &[u8],
+    sealed: &[u8],
+) -> Result<Taken, Refused> {
+    if !label.usage.is_tls() {
+        return Err((Refusal::Purpose, "only keys for handshakes are taken in".to_owned()));
+    }
+    let opened = import_box::open(&*private(sealer)?, label, encapsulated, sealed);
+    let pkcs8 = opened.map_err(|error| (Refusal::Seal, error.to_string()))?;
+    let (key, spki) = OpenKey::from_pkcs8(label.algorithm, label.usage, &pkcs8)
+        .map_err(|error| (Refusal::Crypto, format!("the key in the box is of no use: {error}")))?;
+    if key.id != label.key {
+        return Err((Refusal::Seal, "the box holds another key than it says".to_owned()));
+    }
+    let content = Content::Key { usage: label.usage, algorithm: label.algorithm, id: label.key };
+    let sealed =
+        sealer.seal(content, &pkcs8).map_err(|error| (Refusal::Seal, error.to_string()))?;
+    Ok(Taken { key: Arc::new(key), spki, sealed })
+}
+
+/// Writes an exportable key as PEM into `target`, and closes it.
+pub(super) fn hand_out(sealer: &Sealer, sealed: &[u8], target: OwnedFd) -> Result<(), Refused> {
+    let (content, pkcs8) =
+        sealer.open(sealed).map_err(|error| (Refusal::Seal, error.to_string()))?;
+    let Content::Key { usage: KeyUsage::ExportableTls, .. } = content else {
+        return Err((Refusal::Purpose, "the key was not sealed as exportable".to_owned()));
+    };
+    let written = File::from(target).write_all(&pem(&pkcs8));
+    written.map_err(|error| (Refusal::Crypto, format!("the target takes no key: {error}")))
+}
+
+fn private(sealer: &Sealer) -> Result<Zeroizing<[u8; import_box::KEY]>, Refused> {
+    let mut private = Zeroizing::new([0; import_box::KEY]);
+    let derived = sealer.derive_secret(b"import key v1", &mut *private);
+    derived.map_err(|error| (Refusal::Crypto, error.to_string()))?;
+    Ok(private)
+}
+
+/// RFC 7468, section 10. Has its room from the start: one that grows would leave copies behind.
+fn pem(pkcs8: &[u8]) -> Zeroizing<Vec<u8>> {
+    const LINE: usize = 48;
+    let mut text = Zeroizing::new(Vec::with_capacity(pkcs8.len().saturating_mul(2) + 128));
+    text.extend_from_slice(b"-----BEGIN PRIVATE KEY-----\n");
+    for part in pkcs8.chunks(LINE) {
+        let mut line = Zeroizing::new([0; LINE / 3 * 4]);
+        let engine = base64::engine::general_purpose::STANDARD;
+        // A line always has room for its part.
+        let len = engine.encode_slice(part, &mut *line).unwrap_or(0);
+        text.extend_from_slice(line.get(..len).unwrap_or_default());
+        text.push(b'\n');
+    }
+    text.extend_from_slice(b"-----END PRIVATE KEY-----\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+    use crate::base::Secret;
+    use crate::cert::key::KeyAlgorithm;
+    use crate::vault::key_file::KeyFile;
+    use crate::vault::key_file::KeyFileError;
+    use crate::vault::keys;
+
+    fn sealer(octet: u8) -> Sealer {
+        Sealer::new(Secret::new([octet; 32])).unwrap()
+    }
+
+    fn boxed(sealer: &Sealer, usage: KeyUsage, file: &KeyFile) -> import_box::ImportBox {
+        let label = Label { algorithm: file.algorithm, usage, key: file.id };
+        import_box::seal(&import_key(sealer).unwrap(), label, &file.pkcs8).unwrap()
+    }
+
+    fn taken(sealer: &Sealer, made: &import_box::ImportBox) -> Result<Taken, Refused> {
+        take_in(sealer, made.label, &made.encapsulated, &made.sealed)
+    }
+
+    fn exported(sealer: &Sealer, sealed: &[u8]) -> Result<Vec<u8>, Refused> {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        hand_out(sealer, sealed, writer.into())?;
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).unwrap();
+        Ok(text)
+    }
+
+    #[test]
+    fn a_key_of_every_kind_comes_in_and_goes_out_as_it_was() {
+        let kinds = [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Rsa2048];
+        for algorithm in kinds {
+            let pkcs8 = keys::generate(algorithm).unwrap();
+            let file = KeyFile::from_pem(&pem(&pkcs8)).unwrap();
+            assert_eq!(file.algorithm, algorithm);
+            let vault = sealer(1);
+            let came = taken(&vault, &boxed(&vault, KeyUsage::ExportableTls, &file)).unwrap();
+            assert_eq!(came.key.id, file.id);
+            let went = KeyFile::from_pem(&exported(&vault, &came.sealed).unwrap()).unwrap();
+            assert_eq!((went.id, &went.pkcs8), (file.id, &file.pkcs8));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_exportable_stays_and_its_target_stays_empty() {
+        let pkcs8 = keys::generate(KeyAlgorithm::P256).unwrap();
+        let file = KeyFile::from_pem(&pem(&pkcs8)).unwrap();
+        let vault = sealer(1);
+        let came = taken(&vault, &boxed(&vault, KeyUsage::Tls, &file)).unwrap();
+        let (code, text) = exported(&vault, &came.sealed).unwrap_err();
+        assert_eq!(code, Refusal::Purpose, "{text}");
+        // A sealed secret that is no key at all, and one of another vault.
+        let secret = vault.seal(Content::secret(b"account"), &pkcs8).unwrap();
+        assert_eq!(exported(&vault, &secret).unwrap_err().0, Refusal::Purpose);
+        assert_eq!(exported(&sealer(2), &came.sealed).unwrap_err().0, Refusal::Seal);
+    }
+
+    #[test]
+    fn a_box_with_another_key_than_it_says_is_refused_and_so_is_one_for_the_internal_ca() {
+        let vault = sealer(1);
+        let pkcs8 = keys::generate(KeyAlgorithm::P256).unwrap();
+        let other = keys::generate(KeyAlgorithm::P256).unwrap();
+        let file = KeyFile::from_pem(&pem(&pkcs8)).unwrap();
+        let lying = KeyFile { pkcs8: other, ..KeyFile::from_pem(&pem(&pkcs8)).unwrap() };
+        let refused = taken(&vault, &boxed(&vault, KeyUsage::Tls, &lying));
+        assert_eq!(refused.map(drop).unwrap_err().0, Refusal::Seal);
+        let refused = taken(&vault, &boxed(&vault, KeyUsage::InternalCa, &file));
+        assert_eq!(refused.map(drop).unwrap_err().0, Refusal::Purpose);
+        let junk = KeyFile { pkcs8: Zeroizing::new(vec![0x30; 60]), ..file };
+        let refused = taken(&vault, &boxed(&vault, KeyUsage::Tls, &junk));
+        assert_eq!(refused.map(drop).unwrap_err().0, Refusal::Crypto);
+    }
+
+    #[test]
+    fn a_box_for_a_former_master_key_says_so() {
+        let file = KeyFile::from_pem(&pem(&keys::generate(KeyAlgorithm::P256).unwrap())).unwrap();
+        let (code, text) =
+            taken(&sealer(2), &boxed(&sealer(1), KeyUsage::Tls, &file)).map(drop).unwrap_err();
+        assert_eq!(code, Refusal::Seal);
+        assert!(text.contains("former master key"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_refused_by_what_it_is() {
+        let key = pem(&keys::generate(KeyAlgorithm::P256).unwrap());
+        let section = |kind: &str| {
+            format!("-----BEGIN {kind}-----\nMAMCAQA=\n-----END {kind}-----\n").into_bytes()
+        };
+        let refused = |pem: &[u8]| KeyFile::from_pem(pem).unwrap_err();
+        assert_eq!(refused(b""), KeyFileError::None);
+        assert_eq!(refused(&section("CERTIFICATE")), KeyFileError::None);
+        assert_eq!(refused(&[&key[..], &key[..]].concat()), KeyFileError::Several);
+        assert_eq!(refused(&section("ENCRYPTED PRIVATE KEY")), KeyFileError::Encrypted);
+        for kind in ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"] {
+            assert!(matches!(refused(&section(kind)), KeyFileError::Unusable(_)), "{kind}");
+        }
+    }
+}
