@@ -1,0 +1,100 @@
+//! Every frame is read as it was written, and nothing else is.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::bounds::VAULT_FRAME;
+
+fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
+    let key = KeyId(key);
+    let (purpose, scheme) = (Purpose::Tls12, Scheme::RsaPssSha384);
+    vec![
+        Request::Hello { version: 1, cache_bytes: 5, cores: vec![1, u16::MAX] },
+        Request::Generate { algorithm: KeyAlgorithm::P384, usage: KeyUsage::InternalCa },
+        Request::Load { sealed: bytes },
+        Request::Sign { key, purpose, scheme, message: bytes },
+        Request::Forget { key },
+        Request::SealSecret { label: b"label", secret: bytes },
+        Request::OpenSecret { label: bytes, sealed: b"sealed" },
+        Request::Ping,
+        Request::ImportKey,
+        Request::Import {
+            algorithm: KeyAlgorithm::P256,
+            usage: KeyUsage::ExportableTls,
+            key,
+            encapsulated: b"half",
+            sealed: bytes,
+        },
+        Request::Export { sealed: bytes },
+    ]
+}
+
+fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
+    vec![
+        Reply::Welcome { pid: 7, created: true, walls: vec![(0, 1, bytes), (5, 0, b"")] },
+        Reply::Generated { spki: b"spki", sealed: bytes },
+        Reply::Done,
+        Reply::Signature(bytes),
+        Reply::NeedBlob,
+        Reply::Bytes(bytes),
+        Reply::Figures([1, 2, 3, 4, 5, u64::MAX]),
+        Reply::Refused { code: Refusal::Wall, text: bytes },
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_frame_is_read_as_written_and_no_other_length_is_read(
+        id in any::<u64>(),
+        key in any::<[u8; 32]>(),
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        cut in any::<proptest::sample::Index>(),
+    ) {
+        let mut frame = Vec::new();
+        for request in requests(&bytes, key) {
+            request.encode(id, &mut frame).unwrap();
+            prop_assert_eq!(Request::decode(&frame), Ok((id, request)));
+            prop_assert!(Request::decode(&frame[..cut.index(frame.len())]).is_err());
+            frame.push(0);
+            prop_assert_eq!(Request::decode(&frame), Err(WireError::Long));
+            prop_assert!(Reply::decode(&frame).is_err());
+        }
+        for reply in replies(&bytes) {
+            reply.encode(id, &mut frame).unwrap();
+            prop_assert_eq!(Reply::decode(&frame), Ok((id, reply)));
+            prop_assert!(Reply::decode(&frame[..cut.index(frame.len())]).is_err());
+            frame.push(0);
+            prop_assert_eq!(Reply::decode(&frame), Err(WireError::Long));
+            prop_assert!(Request::decode(&frame).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_what_would_be_written(
+        tag in 0..140_u8,
+        rest in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let bytes = [&[tag][..], &rest].concat();
+        let mut again = Vec::new();
+        if let Ok((id, request)) = Request::decode(&bytes) {
+            request.encode(id, &mut again).unwrap();
+            prop_assert_eq!(&again, &bytes);
+        }
+        if let Ok((id, reply)) = Reply::decode(&bytes) {
+            reply.encode(id, &mut again).unwrap();
+            prop_assert_eq!(&again, &bytes);
+        }
+    }
+}
+
+#[test]
+fn a_frame_larger_than_allowed_is_neither_written_nor_read() {
+    let mut frame = Vec::new();
+    let fits = vec![0; VAULT_FRAME - 11];
+    Request::Load { sealed: &fits }.encode(1, &mut frame).unwrap();
+    assert_eq!(frame.len(), VAULT_FRAME);
+    let over = vec![0; VAULT_FRAME - 10];
+    let refused = Request::Load { sealed: &over }.encode(1, &mut frame);
+    assert_eq!(refused, Err(WireError::Long));
+    assert_eq!(Request::decode(&frame), Err(WireError::Long));
+}
