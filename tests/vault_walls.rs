@@ -45,7 +45,7 @@ fn probe() {
             }
             reports
         }
-        "second" => walls::raise_second(),
+        "second" => walls::raise_second(100),
         "last" => vec![walls::raise_last()],
         other => panic!("unknown wall {other}"),
     };

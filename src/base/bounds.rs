@@ -142,6 +142,10 @@ pub const VAULT_EVENTS: usize = 64;
 /// Least size of the cache of opened keys: some hundred keys, so that a busy site stays open.
 pub const VAULT_CACHE_LEAST: u64 = 256 * 1024;
 
+/// Places in the vault's secret memory beyond those of the cache: keys that left it and still
+/// sign, one for each thread, and what is derived from the master key.
+pub const VAULT_SPARE_PLACES: usize = 2 * VAULT_WORKERS;
+
 /// A vault that lives shorter than this ended because of its surroundings, not of its work.
 pub const VAULT_SHORT_LIFE: Duration = Duration::from_secs(1);
 

@@ -9,5 +9,6 @@ pub mod limits;
 pub mod logs;
 pub mod notify;
 pub mod sandbox;
+pub mod secret;
 pub mod wall;
 pub mod wiped;

@@ -115,21 +115,21 @@ pub fn forbid_paths_and_ports() -> io::Result<Standing> {
 
 /// Keeps memory out of swap.
 ///
-/// Memory allocated later is locked as well where there is no limit: with a limit, an allocation
-/// beyond it would fail, which ends the process.
+/// Memory allocated later is locked as well, page by page as it is touched, where there is no
+/// limit: with a limit, an allocation beyond it would fail, which ends the process.
 ///
 /// # Errors
 /// When the limit is below what the process has already.
 pub fn lock_memory() -> io::Result<Standing> {
     let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_MEMLOCK)?;
     nix::sys::resource::setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard)?;
-    if hard == libc::RLIM_INFINITY {
-        let all = MlockAllFlags::MCL_CURRENT.union(MlockAllFlags::MCL_FUTURE);
-        nix::sys::mman::mlockall(all)?;
-        return Ok(Standing::Full);
-    }
     nix::sys::mman::mlockall(MlockAllFlags::MCL_CURRENT)?;
-    Ok(Standing::Partial)
+    if hard != libc::RLIM_INFINITY {
+        return Ok(Standing::Partial);
+    }
+    let touched = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+    nix::sys::mman::mlockall(MlockAllFlags::MCL_FUTURE.union(touched))?;
+    Ok(Standing::Full)
 }
 
 /// System calls that a process which only computes and talks over open sockets needs. Threads

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::keys;
 use super::keys::OpenKey;
 use crate::base::bounds;
 use crate::cert::key::KeyId;
@@ -43,8 +44,8 @@ pub struct Last {
 impl Keyring {
     /// An empty keyring for `cache_bytes` bytes of keys.
     pub fn new(cache_bytes: u64) -> Self {
+        let expected = most_keys(cache_bytes);
         let cache_bytes = cache_bytes.max(bounds::VAULT_CACHE_LEAST);
-        let expected = usize::try_from(cache_bytes / 448).unwrap_or(usize::MAX);
         Self {
             cache: Cache::with_weighter(expected, cache_bytes, Bytes),
             forgotten: AtomicU64::new(0),
@@ -52,6 +53,12 @@ impl Keyring {
             misses: AtomicU64::new(0),
             signatures: AtomicU64::new(0),
         }
+    }
+
+    /// Places in secret memory for a keyring of `cache_bytes`: for as many keys as it can hold,
+    /// for those that are just coming and going, and for what the master key became.
+    pub fn places(cache_bytes: u64) -> usize {
+        most_keys(cache_bytes).saturating_add(bounds::VAULT_SPARE_PLACES)
     }
 
     /// The key called `id`, if it is open.
@@ -96,12 +103,17 @@ impl Keyring {
     }
 }
 
+/// The smallest keys are those of P-256.
+fn most_keys(cache_bytes: u64) -> usize {
+    let cache_bytes = cache_bytes.max(bounds::VAULT_CACHE_LEAST);
+    usize::try_from(cache_bytes / keys::P256_WEIGHT).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cert::key::KeyAlgorithm;
     use crate::cert::key::KeyUsage;
-    use crate::vault::keys;
 
     fn key() -> Arc<OpenKey> {
         let pkcs8 = keys::generate(KeyAlgorithm::P256).unwrap();

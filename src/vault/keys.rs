@@ -1,10 +1,10 @@
 //! Private keys ready to sign.
 //!
 //! ring signs with P-256 and RSA, aws-lc-rs with P-384, where it is six times faster. Keys are
-//! made by aws-lc-rs throughout, because its documents are wiped on drop and ring's are not. On
-//! drop a key's own bytes are overwritten; what is not reached are the numbers of an RSA key,
-//! which ring keeps on the heap without wiping (aws-lc-rs wipes its P-384 keys itself), and
-//! copies on the stack.
+//! made by aws-lc-rs throughout, because its documents are wiped on drop and ring's are not. A
+//! P-256 key lies in secret memory whole, an RSA key except for its numbers, which ring keeps on
+//! the heap; P-384 keys lie on the heap of aws-lc-rs, which wipes them itself. On drop a key's own
+//! bytes are overwritten, and what reading it left on the stack is overwritten at once.
 
 use std::sync::atomic::AtomicU64;
 
@@ -20,6 +20,7 @@ use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
 use crate::os::wiped::Wiped;
+use crate::os::wiped::scrub_stack;
 
 /// The cryptographic library refused, or scheme and key do not fit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -31,6 +32,9 @@ enum Pair {
     P384(Box<aws_lc_rs::signature::EcdsaKeyPair>),
     Rsa(Wiped<ring::signature::RsaKeyPair>),
 }
+
+/// What an opened P-256 key weighs; see [`OpenKey::weight`].
+pub(super) const P256_WEIGHT: u64 = 448;
 
 /// An opened key.
 pub struct OpenKey {
@@ -78,6 +82,17 @@ impl OpenKey {
     /// # Errors
     /// [`CryptoRefused`] when the bytes are no such key.
     pub fn from_pkcs8(
+        algorithm: KeyAlgorithm,
+        usage: KeyUsage,
+        pkcs8: &[u8],
+    ) -> Result<(Self, Vec<u8>), CryptoRefused> {
+        let read = Self::read(algorithm, usage, pkcs8);
+        scrub_stack();
+        read
+    }
+
+    #[inline(never)]
+    fn read(
         algorithm: KeyAlgorithm,
         usage: KeyUsage,
         pkcs8: &[u8],
@@ -147,11 +162,11 @@ impl OpenKey {
     }
 
     /// Octets of memory it takes, rounded up, with what the cache adds for its own tables: ring
-    /// keeps a P-256 key in 240 octets and an RSA-2048 key in 240 and 1840 more on the heap; aws-lc-rs
-    /// keeps an elliptic-curve key in some 610.
+    /// keeps a P-256 key in 240 octets, for which a slot of secret memory has 256, and an RSA-2048
+    /// key in 240 and 1840 more on the heap; aws-lc-rs keeps an elliptic-curve key in some 610.
     pub fn weight(&self) -> u64 {
         match &self.pair {
-            Pair::P256(_) => 448,
+            Pair::P256(_) => P256_WEIGHT,
             Pair::P384(_) => 1024,
             Pair::Rsa(pair) => {
                 let octets = u64::try_from(pair.public().modulus_len()).unwrap_or(u64::MAX);
@@ -175,4 +190,16 @@ fn rsa_padding(scheme: Scheme) -> Option<&'static dyn ring::signature::RsaEncodi
 
 fn spki(algorithm: &AlgorithmIdentifier, public_key: &[u8]) -> Vec<u8> {
     rustls::sign::public_key_to_spki(algorithm, public_key).as_ref().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_fits_into_a_slot_of_secret_memory() {
+        const { assert!(Wiped::<ring::signature::EcdsaKeyPair>::FITS_A_SLOT) };
+        const { assert!(Wiped::<ring::signature::RsaKeyPair>::FITS_A_SLOT) };
+        const { assert!(Wiped::<ring::hkdf::Prk>::FITS_A_SLOT) };
+    }
 }

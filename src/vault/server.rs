@@ -12,6 +12,7 @@ use std::sync::Barrier;
 use super::desk::Desk;
 use super::desk::Role;
 use super::desk::Room;
+use super::keyring::Keyring;
 use super::master::MasterKeySource;
 use super::seal::Sealer;
 use super::walls;
@@ -27,6 +28,7 @@ use crate::os::affinity;
 use crate::os::descriptors;
 use crate::os::sandbox;
 use crate::os::sandbox::Standing;
+use crate::os::wiped::scrub_stack;
 
 /// Exit statuses of the vault, after sysexits.h.
 pub mod status {
@@ -95,11 +97,13 @@ fn serve() -> u8 {
             return status::MASTER_KEY;
         }
     };
+    walls.extend(walls::raise_second(Keyring::places(hello.cache_bytes)));
     let Ok(sealer) = Sealer::new(master) else {
         refuse(Refusal::Crypto, "the master key cannot be used");
         return status::SYSTEM;
     };
-    walls.extend(walls::raise_second());
+    // The master key passed through here on its way into secret memory.
+    scrub_stack();
     let room = Arc::new(Room::new(sealer, hello.cache_bytes));
     // Both libraries look for their source of randomness at first use, which the walls forbid.
     if room.rehearse().is_err() {

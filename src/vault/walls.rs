@@ -10,6 +10,9 @@ use std::os::fd::OwnedFd;
 use crate::os::descriptors;
 use crate::os::sandbox;
 use crate::os::sandbox::Standing;
+use crate::os::secret;
+use crate::os::secret::Furnished;
+use crate::os::secret::Pages;
 
 /// One wall.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +23,8 @@ pub enum Wall {
     Descriptors,
     /// No swapping.
     Swap,
+    /// Master key and opened keys in pages that nobody else can read.
+    SecretMemory,
     /// No capabilities, and none to be gained.
     Privileges,
     /// No paths, no ports (Landlock).
@@ -29,8 +34,15 @@ pub enum Wall {
 }
 
 /// Every wall, in the order in which they go up.
-pub const WALLS: [Wall; 6] =
-    [Wall::Dumps, Wall::Descriptors, Wall::Swap, Wall::Privileges, Wall::Paths, Wall::SystemCalls];
+pub const WALLS: [Wall; 7] = [
+    Wall::Dumps,
+    Wall::Descriptors,
+    Wall::Swap,
+    Wall::SecretMemory,
+    Wall::Privileges,
+    Wall::Paths,
+    Wall::SystemCalls,
+];
 
 /// How far a wall stands, and why not further.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,6 +62,7 @@ impl Wall {
             Self::Dumps => "dumps",
             Self::Descriptors => "descriptors",
             Self::Swap => "swap",
+            Self::SecretMemory => "secret memory",
             Self::Privileges => "privileges",
             Self::Paths => "paths",
             Self::SystemCalls => "system calls",
@@ -68,9 +81,28 @@ impl Wall {
         }
     }
 
+    /// What to try where it does not stand.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Swap => "LimitMEMLOCK=infinity in the unit",
+            Self::SecretMemory => {
+                "LimitMEMLOCK=infinity in the unit, a smaller [vault] cache, Linux 5.14 or newer \
+                 (up to 6.4 with secretmem.enable=1), and memfd_secret in SystemCallFilter="
+            }
+            Self::Paths => {
+                "Linux 6.12 or newer with landlock among its lsm=, and landlock_create_ruleset \
+                 and landlock_restrict_self in SystemCallFilter="
+            }
+            Self::Descriptors => "Linux 5.9 or newer",
+            Self::SystemCalls => "a kernel with seccomp filters, and seccomp in SystemCallFilter=",
+            Self::Privileges => "capset and prctl in SystemCallFilter=",
+            Self::Dumps => "prctl and prlimit64 in SystemCallFilter=",
+        }
+    }
+
     const fn lacking(self) -> &'static str {
         match self {
-            Self::Swap => "only what was there at the start; raise LimitMEMLOCK for the rest",
+            Self::Swap => "only what was there at the start: raise LimitMEMLOCK for the rest",
             Self::Paths => "the kernel offers less of Landlock than this program can use",
             _ => "not offered by this kernel",
         }
@@ -85,11 +117,13 @@ pub fn raise_first(kept: &OwnedFd) -> Vec<WallReport> {
     ]
 }
 
-/// After the master key is read and before threads are started, which inherit these.
-pub fn raise_second() -> Vec<WallReport> {
+/// After the master key's source is read and before threads are started, which inherit these.
+/// Opened keys and what is derived from the master key find `slots` places in secret memory.
+pub fn raise_second(slots: usize) -> Vec<WallReport> {
     vec![
-        // Before the capability to lock memory is given up.
+        // These two before the capability to lock memory is given up.
         Wall::Swap.report(sandbox::lock_memory()),
+        secret_memory(secret::furnish(slots)),
         Wall::Privileges.report(sandbox::drop_privileges().map(|()| Standing::Full)),
         Wall::Paths.report(sandbox::forbid_paths_and_ports()),
     ]
@@ -98,4 +132,27 @@ pub fn raise_second() -> Vec<WallReport> {
 /// When the threads exist; holds for all of them.
 pub fn raise_last() -> WallReport {
     Wall::SystemCalls.report(sandbox::forbid_system_calls().map(|()| Standing::Full))
+}
+
+fn secret_memory(furnished: io::Result<Furnished>) -> WallReport {
+    let wall = Wall::SecretMemory;
+    let furnished = match furnished {
+        Ok(furnished) if furnished.is_whole() => return wall.report(Ok(Standing::Full)),
+        Ok(furnished) => furnished,
+        Err(error) => return wall.report(Err(error)),
+    };
+    let Furnished { pages, wanted, room } = furnished;
+    let room_for = format!("room for {} KiB of {} KiB", room / 1024, wanted / 1024);
+    let (standing, detail) = match pages {
+        Pages::Hidden => (Standing::Partial, format!("{room_for}: raise LimitMEMLOCK")),
+        Pages::Locked if room >= wanted => {
+            (Standing::Partial, "no memfd_secret here so the pages are locked only".to_owned())
+        }
+        Pages::Locked => (
+            Standing::Partial,
+            format!("no memfd_secret here and {room_for} of locked pages: raise LimitMEMLOCK"),
+        ),
+        Pages::Absent => (Standing::Absent, "no page can be locked: raise LimitMEMLOCK".to_owned()),
+    };
+    WallReport { wall, standing, detail }
 }

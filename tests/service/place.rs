@@ -60,7 +60,7 @@ fn every_process_runs_as_its_own_user_without_any_capability() {
 fn under_the_unit_every_wall_stands_and_nothing_is_worth_a_warning() {
     let machine = Machine::serving(WELCOME);
     let walls = walls(&machine);
-    assert!(walls.len() == 6, "{walls:?}");
+    assert!(walls.len() == 7, "{walls:?}");
     let missing: Vec<&str> =
         walls.iter().filter(|wall| wall.contains("missing")).map(String::as_str).collect();
     // A machine that may not raise limits itself gives the container no memory to lock.

@@ -76,7 +76,7 @@ impl Machine {
             // What the container's own filter lacks and a real machine has: keyward's walls.
             .arg(concat!(
                 "--system-call-filter=landlock_create_ruleset landlock_add_rule ",
-                "landlock_restrict_self seccomp @memlock"
+                "landlock_restrict_self seccomp memfd_secret @memlock"
             ))
             .arg(format!("--machine=keyward-{}-{number}", std::process::id()))
             .arg("--directory")
