@@ -87,6 +87,9 @@ pub struct Status {
     pub edge: Figures,
     /// Where the front door listens.
     pub listeners: Vec<ListenerView>,
+    /// What the kernel does for the front door, and what it does not, with the reason.
+    #[serde(default)]
+    pub kernel: Vec<String>,
     /// When something is to be done next.
     pub next_wake: Option<Moment>,
 }

@@ -36,6 +36,7 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
     for listener in &status.listeners {
         fields.add("listening", listening(listener));
     }
+    fields.add("kernel", walls(&status.kernel));
     fields.add("traffic", traffic(&status.edge));
     fields.add("walls", walls(&status.walls));
     fields.add("vault", vault(&status.vault));

@@ -24,7 +24,6 @@ use crate::cert::record::Certificate;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::edge::EdgeStats;
-use crate::os::sandbox::Standing;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::vault::VaultFigures;
@@ -120,6 +119,7 @@ impl Residence {
             },
             edge: figures(&self.edge.stats()),
             listeners: self.listeners.borrow().clone(),
+            kernel: self.grounds.kernel(),
             next_wake: records.iter().filter_map(|r| r.phase.wake_at(now)).min().map(Into::into),
         })
     }
@@ -223,12 +223,7 @@ fn trouble(vault: &VaultStatus) -> Option<String> {
 }
 
 fn wall_in_words(report: &WallReport) -> String {
-    let name = report.wall.name();
-    match report.standing {
-        Standing::Full => name.to_owned(),
-        Standing::Partial => format!("{name} (partly: {})", report.detail),
-        Standing::Absent => format!("{name} (missing: {})", report.detail),
-    }
+    notices::in_words(report.wall.name(), report.standing, &report.detail)
 }
 
 fn vault_figures(figures: VaultFigures) -> wire::Figures {

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::base::Timestamp;
+use crate::os::sandbox::Standing;
+use crate::os::tcp::Offer;
 use crate::os::wall::Enforcement;
 use crate::os::wall::WallState;
 
@@ -26,6 +28,8 @@ pub(super) struct Grounds {
     pub(super) wall: WallState,
     /// Where the master key lives.
     pub(super) master: MasterPlace,
+    /// What the kernel does for the front door.
+    pub(super) kernel: Vec<Offer>,
     /// A demonstration keeps nothing that would be worth a better place.
     pub(super) demo: bool,
 }
@@ -52,6 +56,11 @@ impl Grounds {
         vec![files, "dumps".to_owned()]
     }
 
+    /// What the kernel does for the front door, in the words of the walls.
+    pub(super) fn kernel(&self) -> Vec<String> {
+        self.kernel.iter().map(|o| in_words(o.name, o.standing, &o.detail)).collect()
+    }
+
     /// What could be better, each with what to do.
     pub(super) fn notices(&self) -> Vec<String> {
         let mut notices: Vec<_> = self.wall.exposed.iter().map(|path| within_reach(path)).collect();
@@ -59,6 +68,15 @@ impl Grounds {
             notices.push(plain_file(path));
         }
         notices
+    }
+}
+
+/// Something that should be there, and how far it is.
+pub(super) fn in_words(name: &str, standing: Standing, detail: &str) -> String {
+    match standing {
+        Standing::Full => name.to_owned(),
+        Standing::Partial => format!("{name} (partly: {detail})"),
+        Standing::Absent => format!("{name} (missing: {detail})"),
     }
 }
 
@@ -104,7 +122,7 @@ mod tests {
     fn grounds(master: MasterPlace, demo: bool) -> Grounds {
         let wall =
             WallState { enforcement: Enforcement::Full, missing: Vec::new(), exposed: Vec::new() };
-        Grounds { wall, master, demo }
+        Grounds { wall, master, kernel: Vec::new(), demo }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::os::inherit::Sockets;
 use crate::os::limits;
 use crate::os::logs::{self, Logs, Sink};
 use crate::os::notify::Notifier;
+use crate::os::tcp;
 use crate::os::wall::{self, Enforcement, WallPaths, WallState};
 use crate::store::{OpenError, Store, copy};
 use crate::vault::MasterKeySource;
@@ -110,7 +111,8 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     limits::survive_file_size().map_err(Failed::fault)?;
     // Threads begin here, and all of them stand behind the wall.
     let vault = launched.supervise().map_err(no_vault)?;
-    let grounds = Grounds { wall, master, demo: manner != Manner::Service };
+    let kernel = tcp::offers();
+    let grounds = Grounds { wall, master, kernel, demo: manner != Manner::Service };
     if vault.status().created_master && !grounds.demo {
         for notice in grounds.notices() {
             tracing::warn!(notice, "a master key was made");

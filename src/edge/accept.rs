@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,44 +13,127 @@ use rustls::ServerConfig;
 use rustls::server::Acceptor;
 use rustls::server::ClientHello;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection;
+use super::listen;
 use super::route::Identity;
 use super::serving::normal;
 use super::tls::ACME_TLS;
 use super::worker::Kind;
 use super::worker::Worker;
+use crate::base::bounds::ACCEPT_BATCH;
 use crate::base::bounds::ACCEPT_PAUSE;
+use crate::base::bounds::DEFER_ACCEPT_REST;
 use crate::base::bounds::LISTEN_BACKLOG;
+use crate::os::tcp;
 
-/// Accepts from `listener` until `stop`, then takes what the kernel has queued already: closing a
-/// listener resets what is in its queue.
+/// Accepts from `listener` until `stop`, then takes what the kernel holds already: closing a
+/// listener resets that.
 pub(super) async fn run(worker: Rc<Worker>, kind: Kind, listener: TcpListener, stop: Rc<Notify>) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.notified() => break,
-            accepted = async { worker.room().await; listener.accept().await } => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => begin(&worker, kind, stream, peer),
-            Err(error) => refused(&error).await,
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let door = match tcp::watch(listener) {
+        Ok(listener) => Door { kind, port, listener },
+        Err(error) => {
+            tracing::error!(port, %error, "listener is not usable, going on without it");
+            return;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.notified() => {}
+        () = door.serve(&worker) => return,
+    }
+    let listener = door.listener.get_ref();
+    if listen::is_own(listener) {
+        // Who waits in the kernel for a first octet is to come as well. In vain, this costs time
+        // only.
+        let _ = tcp::set_defer_accept(listener, 0);
+        drop(timeout(DEFER_ACCEPT_REST, door.serve(&worker)).await);
+    }
+    // Asked of the kernel itself, and whether there is room or not.
+    for _ in 0..LISTEN_BACKLOG {
+        let Ok((stream, peer)) = tcp::accept(listener) else { return };
+        door.begin(&worker, stream, peer);
+    }
+}
+
+/// A listener and what it is for.
+struct Door {
+    kind: Kind,
+    port: u16,
+    listener: AsyncFd<TcpListener>,
+}
+
+/// Where a turn of accepting has ended.
+enum Turn {
+    /// Nobody waits any more.
+    Empty,
+    /// Others of this worker have waited long enough.
+    Over,
+    /// The kernel refuses.
+    Refused(io::Error),
+}
+
+impl Door {
+    /// Accepts without end.
+    async fn serve(&self, worker: &Rc<Worker>) {
+        loop {
+            worker.room().await;
+            let mut ready = match self.listener.readable().await {
+                Ok(ready) => ready,
+                Err(error) => {
+                    refused(&error).await;
+                    continue;
+                }
+            };
+            match self.turn(worker) {
+                Turn::Empty => ready.clear_ready(),
+                Turn::Over => yield_now().await,
+                Turn::Refused(error) => refused(&error).await,
+            }
         }
     }
-    // Asked of the kernel itself: the runtime may not have heard of the newest ones yet.
-    let Ok(listener) = listener.into_std() else { return };
-    for _ in 0..LISTEN_BACKLOG {
-        let Ok((stream, peer)) = listener.accept() else { return };
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            begin(&worker, kind, stream, peer);
+
+    /// Takes connections until there is none, or it is the turn of others.
+    fn turn(&self, worker: &Rc<Worker>) -> Turn {
+        for _ in 0..ACCEPT_BATCH {
+            if worker.is_full() {
+                return Turn::Over;
+            }
+            match tcp::accept(self.listener.get_ref()) {
+                Ok((stream, peer)) => self.begin(worker, stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Empty,
+                Err(error) => return Turn::Refused(error),
+            }
         }
+        Turn::Over
+    }
+
+    fn begin(&self, worker: &Rc<Worker>, stream: std::net::TcpStream, peer: SocketAddr) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be watched and is closed");
+                return;
+            }
+        };
+        let place = worker.enter();
+        let worker = Rc::clone(worker);
+        let (kind, port) = (self.kind, self.port);
+        drop(tokio::task::spawn_local(async move {
+            match kind {
+                Kind::Https => https(&worker, stream, peer, port).await,
+                Kind::Http => connection::plain(&worker, stream, peer, port).await,
+            }
+            drop(place);
+        }));
     }
 }
 
@@ -61,21 +145,7 @@ async fn refused(error: &io::Error) {
     }
 }
 
-fn begin(worker: &Rc<Worker>, kind: Kind, stream: TcpStream, peer: SocketAddr) {
-    let place = worker.enter();
-    let worker = Rc::clone(worker);
-    drop(tokio::task::spawn_local(async move {
-        // Answers go out whole; waiting for more to say only costs time.
-        let _ = stream.set_nodelay(true);
-        match kind {
-            Kind::Https => https(&worker, stream, peer).await,
-            Kind::Http => connection::plain(&worker, stream, peer).await,
-        }
-        drop(place);
-    }));
-}
-
-async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
     let limit = worker.set().limits.handshake_timeout;
     let counters = &worker.counters;
     let Ok(shaken) = timeout(limit, handshake(worker, stream)).await else {
@@ -88,7 +158,7 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
                 Some(HandshakeKind::Resumed) => counters.resumed.up(),
                 _ => counters.full.up(),
             }
-            connection::tls(worker, stream, peer, identity).await;
+            connection::tls(worker, stream, peer, port, identity).await;
         }
         Ok(Shaken::Challenge) => counters.challenges.up(),
         Err(Failed::UnknownName) => counters.unknown_name.up(),

@@ -87,8 +87,8 @@ impl Client {
     fn new(
         worker: &Rc<Worker>,
         identity: Option<Identity>,
-        stream: &TcpStream,
         peer: SocketAddr,
+        port: u16,
         h2: bool,
     ) -> Rc<Self> {
         let address = peer.ip().to_canonical().to_string();
@@ -98,7 +98,7 @@ impl Client {
             peer: HeaderValue::from_str(&address)
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             peer_address: peer,
-            port: stream.local_addr().map_or(0, |address| address.port()),
+            port,
             pulse: Pulse::default(),
             h2,
             host_fields: RefCell::new(None),
@@ -191,10 +191,11 @@ pub(super) async fn tls(
     worker: &Rc<Worker>,
     stream: Box<TlsStream<TcpStream>>,
     peer: SocketAddr,
+    port: u16,
     identity: Identity,
 ) {
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let client = Client::new(worker, Some(identity), stream.get_ref().0, peer, h2);
+    let client = Client::new(worker, Some(identity), peer, port, h2);
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, pulse, head, false));
@@ -211,8 +212,8 @@ pub(super) async fn tls(
 }
 
 /// Speaks plain HTTP until the connection ends.
-pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-    let client = Client::new(worker, None, &stream, peer, false);
+pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
+    let client = Client::new(worker, None, peer, port, false);
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, client.pulse.clone(), head, true));
     let answering = Rc::clone(&client);

@@ -246,6 +246,7 @@ impl Edge {
             group.append(&mut copies);
             for (index, listener) in group.into_iter().enumerate() {
                 listener.set_nonblocking(true).map_err(EdgeError::Inherited)?;
+                listen::prepare(kind, &listener);
                 if let Some(worker) = self.workers.get(index % self.workers.len()) {
                     worker.listen(kind, address, listener)?;
                 }

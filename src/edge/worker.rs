@@ -141,9 +141,13 @@ impl Worker {
     /// Waits until a further connection may be open. The limit is the worker's share of the
     /// configured one; several listeners of a worker may overshoot it by one each.
     pub(super) async fn room(&self) {
-        while self.open.get() >= self.most {
+        while self.is_full() {
             self.closed.notified().await;
         }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.open.get() >= self.most
     }
 
     /// Counts a new connection.
@@ -238,35 +242,36 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
         closed: Notify::new(),
     });
     let mut listening: Vec<Listening> = Vec::new();
+    // Accept loops that empty their queues.
+    let mut leaving: Vec<Listening> = Vec::new();
     while let Some(order) = orders.recv().await {
         match order {
             Order::Listen(kind, address, listener) => {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => {
-                        let stop = Rc::new(Notify::new());
-                        let accepting =
-                            accept::run(Rc::clone(&worker), kind, listener, Rc::clone(&stop));
-                        let task = tokio::task::spawn_local(accepting);
-                        listening.push(Listening { kind, address, stop, task });
-                    }
-                    Err(error) => {
-                        tracing::error!(%address, %error, "listener is not usable, going on without it");
-                    }
-                }
+                let stop = Rc::new(Notify::new());
+                let accepting = accept::run(Rc::clone(&worker), kind, listener, Rc::clone(&stop));
+                let task = tokio::task::spawn_local(accepting);
+                listening.push(Listening { kind, address, stop, task });
             }
             Order::Unlisten(kind, address) => {
                 let ending = listening.extract_if(.., |l| l.kind == kind && l.address == address);
-                stop(ending.collect()).await;
+                leaving.extend(ending.inspect(|l| l.stop.notify_one()));
+                leaving.retain(|l| !l.task.is_finished());
             }
             Order::Pulse(beat) => {
                 // Whoever asked may have given up.
                 let _ = beat.send(());
             }
             Order::Drain(deadline, done) => {
-                stop(std::mem::take(&mut listening)).await;
+                listening.iter().for_each(|l| l.stop.notify_one());
                 // Receivers live as long as the worker.
                 let _ = drain.send(true);
-                let ended = tokio::time::timeout(deadline, worker.deserted()).await;
+                let leave = async {
+                    for listener in listening.drain(..).chain(leaving.drain(..)) {
+                        listener.left().await;
+                    }
+                    worker.deserted().await;
+                };
+                let ended = tokio::time::timeout(deadline, leave).await;
                 if ended.is_err() {
                     tracing::warn!(
                         open = worker.open.get(),
@@ -280,12 +285,11 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
     }
 }
 
-/// Ends accept loops, each after it has emptied its queue.
-async fn stop(listening: Vec<Listening>) {
-    for listener in listening {
-        listener.stop.notify_one();
-        if listener.task.await.is_err() {
-            tracing::error!(address = %listener.address, "an accept loop panicked");
+impl Listening {
+    /// Waits until its queue is empty and it is closed.
+    async fn left(self) {
+        if self.task.await.is_err() {
+            tracing::error!(address = %self.address, "an accept loop panicked");
         }
     }
 }

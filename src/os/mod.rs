@@ -1,5 +1,5 @@
 //! What only the operating system can tell or do: inherited descriptors, the service manager, the
-//! journal, processor affinity, the sandbox. The only room with `unsafe`.
+//! journal, processor affinity, the sandbox, options of sockets. The only room with `unsafe`.
 
 pub mod affinity;
 pub mod descriptors;
@@ -10,5 +10,6 @@ pub mod logs;
 pub mod notify;
 pub mod sandbox;
 pub mod secret;
+pub mod tcp;
 pub mod wall;
 pub mod wiped;

@@ -43,6 +43,7 @@ configuration  /etc/keyward/keyward.toml, applied {} (3 h ago)
 sites          2
 certificates   1 served, 1 needs you
 listening      https on [::]:443 (from the service manager)
+kernel         kernel TLS (missing: an old kernel)
 traffic        34 requests, 0 connections open, 0 handshakes of which 0 resumed
 walls          dumps, files (partly: an old kernel)
 vault          process 4712, 1 restart, 0 keys open, 12 signatures

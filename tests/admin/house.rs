@@ -191,6 +191,7 @@ impl House for Fake {
                     address: "[::]:443".to_owned(),
                     inherited: true,
                 }],
+                kernel: vec!["kernel TLS (missing: an old kernel)".to_owned()],
                 next_wake: Some(at(self.started, 29 * DAY + 3600)),
             })
         })

@@ -16,6 +16,10 @@ fn a_master_key_made_at_the_first_start_is_told_with_a_better_way_once_in_the_lo
     assert!(line("notice").contains("encrypted systemd credential"), "{text}");
     assert!(line("walls").contains("files") && line("walls").contains("dumps"), "{text}");
     assert!(line("vault walls").contains("system calls"), "{text}");
+    assert!(
+        line("kernel").contains("fast open") && line("kernel").contains("kernel TLS"),
+        "{text}"
+    );
     assert!(line("traffic").contains("handshake"), "{text}");
     assert!(text.lines().all(|line| !line.contains("handshakes.full")), "{text}");
     assert_eq!(scene.keyward.log().matches("a master key was made").count(), 1);

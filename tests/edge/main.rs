@@ -30,5 +30,6 @@ mod house;
 mod origins;
 mod proxying;
 mod scripted;
+mod sockets;
 mod translation;
 mod upgrades;
