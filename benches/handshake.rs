@@ -65,6 +65,7 @@ fn main() {
             cache_bytes: 1 << 20,
             workers: 1,
             cores: vec![core],
+            gates: true,
         })
         .unwrap()
     };

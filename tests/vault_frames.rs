@@ -6,6 +6,7 @@ mod vault_common;
 
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keyward::base::bounds;
@@ -13,6 +14,8 @@ use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::key::KeyId;
 use keyward::cert::key::KeyUsage;
 use keyward::os::descriptors;
+use keyward::os::shared;
+use keyward::os::shared::Shared;
 use keyward::vault::purpose::Purpose;
 use keyward::vault::scheme::Scheme;
 use keyward::vault::status;
@@ -28,8 +31,16 @@ fn frame(id: u64, request: &Request<'_>) -> Vec<u8> {
 }
 
 fn hello(version: u32, channels: usize) -> Request<'static> {
-    Request::Hello { version, cache_bytes: 1 << 20, cores: vec![u16::MAX; channels] }
+    Request::Hello { version, cache_bytes: 1 << 20, cores: vec![u16::MAX; channels], gates: false }
 }
+
+/// The same with gates.
+fn hello_with_gates(channels: usize) -> Request<'static> {
+    let cores = vec![u16::MAX; channels];
+    Request::Hello { version: VERSION, cache_bytes: 1 << 20, cores, gates: true }
+}
+
+const GATE: usize = bounds::VAULT_GATE_REQUEST + bounds::VAULT_GATE_ANSWER;
 
 /// The channels of a vault that was greeted: control, worker, work.
 struct Greeted {
@@ -39,21 +50,77 @@ struct Greeted {
 }
 
 fn send_hello(control: &OwnedFd, request: &Request<'_>, descriptors: usize) -> Vec<OwnedFd> {
+    send_hello_and(control, request, descriptors, None)
+}
+
+/// With something more at the end.
+fn send_hello_and(
+    control: &OwnedFd,
+    request: &Request<'_>,
+    descriptors: usize,
+    more: Option<&OwnedFd>,
+) -> Vec<OwnedFd> {
     let pairs: Vec<_> = (0..descriptors).map(|_| descriptors::seqpacket_pair().unwrap()).collect();
-    let theirs: Vec<_> = pairs.iter().map(|(_, theirs)| theirs.as_fd()).collect();
+    let theirs = pairs.iter().map(|(_, theirs)| theirs);
+    let theirs: Vec<_> = theirs.chain(more).map(AsFd::as_fd).collect();
     descriptors::send_with(control.as_fd(), &frame(1, request), &theirs).unwrap();
     pairs.into_iter().map(|(ours, _)| ours).collect()
 }
 
 fn greet(control: OwnedFd) -> Greeted {
     let mut channels = send_hello(&control, &hello(VERSION, 2), 2);
-    let mut buffer = vec![0; bounds::VAULT_FRAME];
-    let len = descriptors::receive(control.as_fd(), &mut buffer).unwrap();
-    let (1, Reply::Welcome { .. }) = Reply::decode(buffer.get(..len).unwrap()).unwrap() else {
-        panic!("no welcome");
-    };
+    assert!(!welcomed(&control));
     let (work, worker) = (channels.pop().unwrap(), channels.pop().unwrap());
     Greeted { control, worker, work }
+}
+
+/// Takes the welcome; whether gates are used.
+fn welcomed(control: &OwnedFd) -> bool {
+    let mut buffer = vec![0; bounds::VAULT_FRAME];
+    let len = descriptors::receive(control.as_fd(), &mut buffer).unwrap();
+    match Reply::decode(buffer.get(..len).unwrap()).unwrap() {
+        (1, Reply::Welcome { gates, .. }) => gates,
+        (_, other) => panic!("no welcome: {other:?}"),
+    }
+}
+
+/// A worker that owns its gate, as a thief of main would.
+struct Gate {
+    memory: Shared,
+    asked: u32,
+}
+
+impl Gate {
+    /// Greets the vault; the gate, and what must be held so that the vault is not hung up on.
+    fn greet(control: OwnedFd) -> (Self, Vec<OwnedFd>) {
+        let memory = shared::sealed(GATE).unwrap();
+        let mut held = send_hello_and(&control, &hello_with_gates(2), 2, Some(&memory));
+        assert!(welcomed(&control));
+        held.push(control);
+        (Self { memory: Shared::map(&memory, 0, GATE).unwrap(), asked: 0 }, held)
+    }
+
+    /// Asks, with whatever length.
+    fn ask(&mut self, frame: &[u8], len: u32) {
+        let [word, told, slot @ ..] = self.memory.cells() else { panic!("no gate") };
+        shared::copy_in(slot, frame);
+        told.store(len, Ordering::Relaxed);
+        self.asked += 1;
+        word.store(self.asked, Ordering::Release);
+        shared::wake(word);
+    }
+
+    /// Waits for the answer.
+    fn answer(&self) -> Vec<u8> {
+        let (_, answer) = self.memory.cells().split_at(bounds::VAULT_GATE_REQUEST / 4);
+        let [word, told, slot @ ..] = answer else { panic!("no gate") };
+        vault_common::wait_until(Duration::from_secs(5), || {
+            word.load(Ordering::Acquire) == self.asked
+        });
+        let mut frame = vec![0; usize::try_from(told.load(Ordering::Relaxed)).unwrap()];
+        shared::copy_out(slot, &mut frame);
+        frame
+    }
 }
 
 /// Takes what the keeper tells: tag, value, and the descriptor that came along.
@@ -151,6 +218,96 @@ fn a_worker_channel_is_for_handshakes_only() {
             let greeted = greet(control);
             descriptors::send(greeted.worker.as_fd(), &frame(1, &request)).unwrap();
             vec![greeted.control, greeted.worker, greeted.work]
+        });
+        assert_eq!(ended, u32::from(status::PROTOCOL), "{name}");
+        assert_eq!(
+            status_after_asking(name, &frame(1, &request), None),
+            status::PROTOCOL,
+            "{name}"
+        );
+    }
+}
+
+/// As [`status_after`], for a frame that is asked at a gate with its own length or with another.
+fn status_after_asking(name: &str, frame: &[u8], len: Option<u32>) -> u8 {
+    let ended = status_after(name, |control| {
+        let (mut gate, held) = Gate::greet(control);
+        gate.ask(frame, len.unwrap_or_else(|| u32::try_from(frame.len()).unwrap()));
+        held
+    });
+    u8::try_from(ended).unwrap()
+}
+
+#[test]
+fn a_frame_outside_the_vocabulary_ends_the_vault_at_a_gate_as_well() {
+    let sign = |id| {
+        let (purpose, scheme) = (Purpose::Tls13, Scheme::EcdsaP256Sha256);
+        frame(id, &Request::Sign { key: KeyId([0; 32]), purpose, scheme, message: b"message" })
+    };
+    let sign_len = u32::try_from(sign(1).len()).unwrap();
+    let mut unknown = sign(1);
+    unknown[0] = 99;
+    let mut lying_length = sign(1);
+    lying_length[44] = 0xff;
+    let slot = u32::try_from(bounds::VAULT_GATE_REQUEST - 8).unwrap();
+    for (name, bytes, len) in [
+        ("unknown tag", unknown, None),
+        ("a length beyond the frame", lying_length, None),
+        ("truncated", sign(1), Some(sign_len - 1)),
+        ("longer", sign(1), Some(sign_len + 1)),
+        ("nothing", sign(1), Some(0)),
+        ("all of the slot", sign(1), Some(slot)),
+        ("more than the slot", sign(1), Some(slot + 1)),
+        ("more than a frame", sign(1), Some(u32::try_from(bounds::VAULT_FRAME).unwrap() + 1)),
+        ("more than there is", sign(1), Some(u32::MAX)),
+        ("number nought", sign(0), None),
+        ("hello", frame(1, &hello(VERSION, 2)), None),
+    ] {
+        assert_eq!(status_after_asking(name, &bytes, len), status::PROTOCOL, "{name}");
+    }
+}
+
+#[test]
+fn a_gate_answers_what_is_asked_and_numbers_must_grow() {
+    let load = |id, sealed: &[u8]| frame(id, &Request::Load { sealed });
+    let ended = status_after("reordered at a gate", |control| {
+        let (mut gate, held) = Gate::greet(control);
+        for id in [5, 6] {
+            // The longest request that fits: refused, but heard.
+            let longest = load(id, &vec![1; bounds::VAULT_GATE_REQUEST - 8 - 11]);
+            gate.ask(&longest, u32::try_from(longest.len()).unwrap());
+            let answer = gate.answer();
+            let (answered, reply) = Reply::decode(&answer).unwrap();
+            assert_eq!(answered, id);
+            assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+        }
+        let again = load(6, b"sealed");
+        gate.ask(&again, u32::try_from(again.len()).unwrap());
+        held
+    });
+    assert_eq!(ended, u32::from(status::PROTOCOL));
+}
+
+#[test]
+fn memory_for_gates_is_sealed_and_of_the_right_size_or_the_vault_ends() {
+    let open = || {
+        let memory = nix::sys::memfd::memfd_create(c"open", nix::sys::memfd::MFdFlags::empty());
+        let memory = memory.unwrap();
+        nix::unistd::ftruncate(&memory, i64::try_from(GATE).unwrap()).unwrap();
+        memory
+    };
+    for (name, memory) in [
+        ("unsealed", Some(open())),
+        ("too small", Some(shared::sealed(GATE - 4096).unwrap())),
+        ("too large", Some(shared::sealed(2 * GATE).unwrap())),
+        ("a socket", Some(descriptors::seqpacket_pair().unwrap().0)),
+        ("none", None),
+    ] {
+        let ended = status_after(name, |control| {
+            let request = hello_with_gates(2);
+            let mut held = send_hello_and(&control, &request, 2, memory.as_ref());
+            held.push(control);
+            held
         });
         assert_eq!(ended, u32::from(status::PROTOCOL), "{name}");
     }

@@ -19,6 +19,7 @@ use keyward::cert::ports::Signers;
 use keyward::vault::Vault;
 use keyward::vault::VaultEvent;
 use keyward::vault::VaultExit;
+use keyward::vault::VaultOptions;
 use rustls::ClientConfig;
 use rustls::ClientConnection;
 use rustls::ServerConfig;
@@ -123,10 +124,21 @@ fn a_key_that_is_not_the_certificates_is_refused() {
 
 #[test]
 fn killing_the_vault_under_load_costs_no_handshake() {
+    kills_under_load(true);
+}
+
+#[test]
+fn killing_the_vault_under_load_costs_no_handshake_over_sockets_either() {
+    kills_under_load(false);
+}
+
+#[expect(clippy::print_stdout, reason = "a test tells what it measured")]
+fn kills_under_load(gates: bool) {
     const WORKERS: usize = 3;
     const KILLS: u64 = 4;
     let house = House::new();
-    let vault = house.vault(WORKERS);
+    let vault = Vault::start(VaultOptions { gates, ..house.options(WORKERS) }).unwrap();
+    assert_eq!(vault.status().gates, gates);
     let mut events = vault.events().unwrap();
     let (server, client) = site(&vault, KeyAlgorithm::P256, &[&rustls::version::TLS13]);
     let stop = AtomicBool::new(false);
@@ -168,15 +180,32 @@ fn killing_the_vault_under_load_costs_no_handshake() {
     assert!(longest < Duration::from_secs(1), "recovered after {longest:?}");
     assert_eq!(failed, 0);
     assert_eq!(vault.status().restarts, KILLS);
+    assert_eq!(vault.status().gates, gates);
 }
 
 #[test]
 fn a_vault_that_hangs_costs_its_deadline_and_its_late_answer_is_not_mistaken() {
+    hangs(None);
+}
+
+#[test]
+fn at_a_gate_and_at_a_workers_socket_a_hanging_vault_costs_no_more() {
+    for gates in [true, false] {
+        hangs(Some(gates));
+    }
+}
+
+/// Asks on the shared channel, or as a worker.
+fn hangs(as_worker: Option<bool>) {
     use keyward::vault::VaultError;
     use keyward::vault::purpose::Purpose;
     use keyward::vault::scheme::Scheme;
     let house = House::new();
-    let vault = house.vault(1);
+    let gates = as_worker.unwrap_or(true);
+    let vault = Vault::start(VaultOptions { gates, ..house.options(1) }).unwrap();
+    if as_worker.is_some() {
+        vault.bind_worker(0, None);
+    }
     let key = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Tls).unwrap();
     let sign = |len: usize| {
         let message = vault_common::certificate_verify(len);

@@ -164,7 +164,8 @@ fn a_descriptor_that_no_request_has_room_for_ends_the_vault() {
     ];
     for (request, along) in table {
         let (control, mut child) = vault_common::raw_vault(&house);
-        let hello = Request::Hello { version: 1, cache_bytes: 1, cores: vec![u16::MAX] };
+        let cores = vec![u16::MAX];
+        let hello = Request::Hello { version: 1, cache_bytes: 1, cores, gates: false };
         let (_work, theirs) = descriptors::seqpacket_pair().unwrap();
         let mut bytes = Vec::new();
         hello.encode(1, &mut bytes).unwrap();

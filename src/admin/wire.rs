@@ -133,6 +133,9 @@ pub struct VaultView {
     /// Where the master key lives.
     #[serde(default)]
     pub master_key: Option<String>,
+    /// How workers reach it: `shared memory`, or `sockets` where the kernel lacks that.
+    #[serde(default)]
+    pub channel: Option<String>,
     /// Its counters.
     pub figures: Figures,
 }

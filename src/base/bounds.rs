@@ -260,3 +260,21 @@ pub const IMPORT_CHAIN: usize = 16;
 
 /// Largest file with a chain or a key that is brought.
 pub const IMPORT_FILE: u64 = 256 * 1024;
+
+/// Octets of the request slot of a gate, its two numbers included: a sealed RSA-4096 key fits
+/// twice. Whole pages.
+pub const VAULT_GATE_REQUEST: usize = 8 * 1024;
+
+/// The same of the answer slot: a signature or a refusal. Whole pages.
+pub const VAULT_GATE_ANSWER: usize = 4 * 1024;
+
+/// A vault that died wakes nobody: who waits at a gate looks after this time whether it lives.
+/// A hundred signatures, so that it costs nothing while it does.
+pub const VAULT_GATE_GLANCE: Duration = Duration::from_millis(4);
+
+/// So many of those make up [`VAULT_SIGN_DEADLINE`].
+pub const VAULT_GATE_GLANCES: u32 = 500;
+
+/// How long a vault's thread waits at its gate at a stretch. Shorter than
+/// [`VAULT_SIGN_DEADLINE`], so that even a call that was never heard is answered in time.
+pub const VAULT_GATE_WATCH: Duration = Duration::from_secs(1);

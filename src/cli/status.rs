@@ -48,6 +48,7 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
         fields.add("notice", notice);
     }
     if verbose {
+        fields.add_if("vault channel", status.vault.channel.as_deref());
         for (whose, figures) in [("vault", &status.vault.figures), ("door", &status.edge)] {
             for (name, number) in figures {
                 fields.add("figure", format!("{whose}.{name} {number}"));

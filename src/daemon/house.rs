@@ -115,6 +115,7 @@ impl Residence {
                 restarts: vault.restarts,
                 walls: vault.walls.iter().map(wall_in_words).collect(),
                 master_key: Some(self.grounds.master.in_words()),
+                channel: Some(if vault.gates { "shared memory" } else { "sockets" }.to_owned()),
                 figures: vault.figures.map(vault_figures).unwrap_or_default(),
             },
             edge: figures(&self.edge.stats()),

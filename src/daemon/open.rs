@@ -186,6 +186,7 @@ fn vault_options(config: &Config, places: &Places) -> (VaultOptions, MasterPlace
         cache_bytes: config.vault.cache,
         workers,
         cores: (0..workers).map(|index| affinity::core_of_worker(index, workers)).collect(),
+        gates: true,
     };
     (options, place)
 }

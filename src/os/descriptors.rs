@@ -181,6 +181,12 @@ pub fn wait_hung_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Whether the peer of `socket` is gone, whatever frames lie unread.
+pub fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    matches!(nix::poll::poll(&mut polled, PollTimeout::ZERO), Ok(1..))
+}
+
 /// Moves standard input out of the way: returns it under another number and puts `/dev/null` in
 /// its place and in that of standard output.
 ///

@@ -10,6 +10,7 @@ pub mod logs;
 pub mod notify;
 pub mod sandbox;
 pub mod secret;
+pub mod shared;
 pub mod tcp;
 pub mod wall;
 pub mod wiped;

@@ -16,13 +16,15 @@ use super::wire::Request;
 use super::wire::WireError;
 use crate::base::bounds;
 use crate::os::descriptors;
+use crate::os::descriptors::Received;
 
-/// Carries frames to the vault and back.
+/// Carries frames between a thread of main and one of the vault; either side has one end.
 pub(super) trait Transport: Send + std::fmt::Debug {
     /// Sends one frame whole.
     ///
     /// # Errors
-    /// `WouldBlock` after the deadline; anything else means that the vault is gone.
+    /// `WouldBlock` after the deadline, `InvalidInput` for a frame that does not fit; anything
+    /// else means that the vault is gone.
     fn send(&mut self, frame: &[u8]) -> io::Result<()>;
 
     /// Sends one frame whole, with descriptors.
@@ -31,11 +33,17 @@ pub(super) trait Transport: Send + std::fmt::Debug {
     /// As [`Transport::send`]; a way that carries no descriptors refuses.
     fn send_with(&mut self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()>;
 
-    /// Receives one frame; its length as sent, 0 when the vault is gone.
+    /// Receives one frame; its length as sent, 0 when the peer is gone.
     ///
     /// # Errors
     /// As [`Transport::send`].
     fn receive(&mut self, frame: &mut [u8]) -> io::Result<usize>;
+
+    /// Receives one frame and the descriptors that came along.
+    ///
+    /// # Errors
+    /// As [`Transport::send`].
+    fn receive_with(&mut self, frame: &mut [u8]) -> io::Result<Received>;
 }
 
 /// A `SOCK_SEQPACKET` pair.
@@ -43,6 +51,11 @@ pub(super) trait Transport: Send + std::fmt::Debug {
 pub(super) struct SeqPacket(OwnedFd);
 
 impl SeqPacket {
+    /// Takes the end of one who waits as long as it takes.
+    pub(super) const fn patient(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
     /// Takes one end; every send and receive is due within `deadline`.
     ///
     /// # Errors
@@ -64,6 +77,10 @@ impl Transport for SeqPacket {
 
     fn receive(&mut self, frame: &mut [u8]) -> io::Result<usize> {
         descriptors::receive(self.0.as_fd(), frame)
+    }
+
+    fn receive_with(&mut self, frame: &mut [u8]) -> io::Result<Received> {
+        descriptors::receive_with(self.0.as_fd(), frame)
     }
 }
 
@@ -155,5 +172,9 @@ impl Channel {
 }
 
 fn broken(error: &io::Error) -> VaultError {
-    if error.kind() == io::ErrorKind::WouldBlock { VaultError::Late } else { VaultError::Gone }
+    match error.kind() {
+        io::ErrorKind::WouldBlock => VaultError::Late,
+        io::ErrorKind::InvalidInput => VaultError::Frame(WireError::Long),
+        _ => VaultError::Gone,
+    }
 }

@@ -49,6 +49,8 @@ pub struct VaultOptions {
     pub workers: usize,
     /// The core of each worker; missing ones are not pinned.
     pub cores: Vec<Option<usize>>,
+    /// Workers ask through shared memory where the kernel lets them; through sockets otherwise.
+    pub gates: bool,
 }
 
 /// What happened to the vault.
@@ -100,6 +102,8 @@ pub struct VaultStatus {
     pub restarts: u64,
     /// How far its walls stand.
     pub walls: Vec<WallReport>,
+    /// Workers ask through shared memory, not through sockets.
+    pub gates: bool,
     /// The master key was made at this start: a better place for it should be named.
     pub created_master: bool,
     /// Why the last start of a vault failed, while none serves.
@@ -173,7 +177,8 @@ impl Vault {
     /// # Errors
     /// [`VaultError`]; above all [`VaultError::MasterKey`] with the file and what is wrong.
     pub fn launch(options: VaultOptions) -> Result<Launched, VaultError> {
-        let terms = terms(options.cache_bytes, options.workers, options.cores)?;
+        let gates = options.gates;
+        let terms = terms(options.cache_bytes, options.workers, options.cores, gates)?;
         let mut keeper = Keeper::start(&options.exe, &options.master)?;
         let (handle, link) = Handle::new(options.workers);
         if let Err(error) = keeper.first(&link, &terms) {
@@ -193,7 +198,7 @@ impl Vault {
         workers: usize,
         cores: Vec<Option<usize>>,
     ) -> Result<Self, VaultError> {
-        let terms = terms(cache_bytes, workers, cores)?;
+        let terms = terms(cache_bytes, workers, cores, true)?;
         let (handle, link) = Handle::new(workers);
         link.publish(greet(control, &terms)?);
         let spawned = std::thread::Builder::new()
@@ -323,6 +328,7 @@ impl Vault {
             keeper_pid: state.keeper_pid,
             restarts: self.0.link.restarts(),
             walls: state.walls.clone(),
+            gates: state.gates,
             created_master: state.created_master,
             failing: state.last_refusal.clone(),
             figures,
@@ -412,10 +418,11 @@ fn terms(
     cache_bytes: u64,
     workers: usize,
     mut cores: Vec<Option<usize>>,
+    gates: bool,
 ) -> Result<Terms, VaultError> {
     if workers > bounds::VAULT_WORKERS {
         return Err(VaultError::TooManyWorkers { workers, limit: bounds::VAULT_WORKERS });
     }
     cores.resize(workers, None);
-    Ok(Terms { cache_bytes, cores })
+    Ok(Terms { cache_bytes, cores, gates })
 }

@@ -82,6 +82,14 @@ impl<'a> Reader<'a> {
         self.array().map(|[octet]| octet)
     }
 
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, WireError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(WireError::BadField(name)),
+        }
+    }
+
     pub(super) fn u16(&mut self) -> Result<u16, WireError> {
         self.array().map(u16::from_le_bytes)
     }

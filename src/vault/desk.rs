@@ -1,7 +1,6 @@
 //! One channel of the vault: takes a request, checks it, answers it.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,6 +9,7 @@ use std::sync::atomic::Ordering;
 use ring::rand::SystemRandom;
 use zeroize::Zeroize;
 
+use super::channel::Transport;
 use super::import_box::Label;
 use super::keyring::Keyring;
 use super::keyring::Last;
@@ -27,7 +27,6 @@ use super::wire::WireError;
 use crate::base::bounds;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyUsage;
-use crate::os::descriptors;
 use crate::os::sandbox;
 
 /// What all channels share.
@@ -125,10 +124,10 @@ impl<'r> Desk<'r> {
 
     /// Answers until the peer hangs up. Ends the process on the first frame that is not in the
     /// vocabulary.
-    pub(super) fn serve(&mut self, socket: BorrowedFd<'_>) {
+    pub(super) fn serve(&mut self, channel: &mut dyn Transport) {
         let mut frame = vec![0; bounds::VAULT_FRAME + 1];
         loop {
-            let (len, along) = match self.receive(socket, &mut frame) {
+            let (len, along) = match self.receive(channel, &mut frame) {
                 Ok((0, _)) | Err(_) => return,
                 Ok(received) => received,
             };
@@ -140,7 +139,7 @@ impl<'r> Desk<'r> {
             if self.role == Role::Control {
                 bytes.zeroize();
             }
-            if descriptors::send(socket, &self.out).is_err() {
+            if channel.send(&self.out).is_err() {
                 return;
             }
             if self.role == Role::Control {
@@ -150,11 +149,11 @@ impl<'r> Desk<'r> {
     }
 
     /// One frame; on the control channel with what came along.
-    fn receive(&self, socket: BorrowedFd<'_>, frame: &mut [u8]) -> io::Result<(usize, Along)> {
+    fn receive(&self, channel: &mut dyn Transport, frame: &mut [u8]) -> io::Result<(usize, Along)> {
         if self.role != Role::Control {
-            return descriptors::receive(socket, frame).map(|len| (len, Along::Nothing));
+            return channel.receive(frame).map(|len| (len, Along::Nothing));
         }
-        let received = descriptors::receive_with(socket, frame)?;
+        let received = channel.receive_with(frame)?;
         let mut along = received.descriptors.into_iter();
         let along = match (along.next(), along.next()) {
             (None, _) => Along::Nothing,

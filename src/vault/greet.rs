@@ -6,7 +6,11 @@ use std::os::fd::OwnedFd;
 
 use super::channel::Channel;
 use super::channel::SeqPacket;
+use super::channel::Transport;
 use super::error::VaultError;
+use super::gate;
+use super::gate::Caller;
+use super::gate::Mapped;
 use super::walls::WALLS;
 use super::walls::WallReport;
 use super::wire::Reply;
@@ -16,6 +20,7 @@ use super::wire::WireError;
 use crate::base::bounds;
 use crate::os::descriptors;
 use crate::os::sandbox::Standing;
+use crate::os::shared;
 
 /// What every vault is told.
 #[derive(Clone, Debug)]
@@ -23,6 +28,8 @@ pub(super) struct Terms {
     pub(super) cache_bytes: u64,
     /// One for each worker: the core it is to share.
     pub(super) cores: Vec<Option<usize>>,
+    /// Offer gates to the workers, where the kernel has what they need.
+    pub(super) gates: bool,
 }
 
 /// A vault that answered.
@@ -35,6 +42,8 @@ pub(super) struct Greeting {
     pub(super) pid: u32,
     pub(super) created: bool,
     pub(super) walls: Vec<WallReport>,
+    /// Workers use gates.
+    pub(super) gates: bool,
 }
 
 /// The number of the first question.
@@ -53,16 +62,22 @@ pub(super) fn greet(control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultEr
         ours.push(mine);
         theirs.push(its);
     }
+    let gates = gates(terms);
     let cores = terms.cores.iter().chain([&None]);
     let cores = cores
         .map(|core| core.and_then(|core| u16::try_from(core).ok()).unwrap_or(u16::MAX))
         .collect();
     let mut frame = Vec::new();
-    Request::Hello { version: VERSION, cache_bytes: terms.cache_bytes, cores }
-        .encode(FIRST, &mut frame)?;
+    Request::Hello {
+        version: VERSION,
+        cache_bytes: terms.cache_bytes,
+        cores,
+        gates: gates.is_some(),
+    }
+    .encode(FIRST, &mut frame)?;
     descriptors::set_deadline(control.as_fd(), bounds::VAULT_WORK_DEADLINE)
         .map_err(VaultError::Start)?;
-    let borrowed: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
+    let borrowed: Vec<_> = theirs.iter().chain(&gates).map(AsFd::as_fd).collect();
     descriptors::send_with(control.as_fd(), &frame, &borrowed).map_err(gone)?;
     drop(theirs);
     frame.resize(bounds::VAULT_FRAME + 1, 0);
@@ -71,23 +86,39 @@ pub(super) fn greet(control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultEr
         return Err(VaultError::Gone);
     }
     let (answered, reply) = Reply::decode(frame.get(..len).ok_or(WireError::Long)?)?;
-    let (pid, created, walls) = match reply {
+    let (pid, created, walls, used) = match reply {
         _ if answered != FIRST => return Err(VaultError::Unexpected),
-        Reply::Welcome { pid, created, walls } => (pid, created, read_walls(&walls)?),
+        Reply::Welcome { pid, created, walls, gates } => (pid, created, read_walls(&walls)?, gates),
         Reply::Refused { code, text } => return Err(VaultError::refused(code, text)),
         _ => return Err(VaultError::Unexpected),
     };
+    let gates = if used { Some(gates.ok_or(VaultError::Unexpected)?) } else { None };
     let copy = control.try_clone().map_err(VaultError::Start)?;
     let mut channels = Vec::with_capacity(ours.len().saturating_add(1));
-    for socket in ours {
-        let transport =
-            SeqPacket::new(socket, bounds::VAULT_SIGN_DEADLINE).map_err(VaultError::Start)?;
-        channels.push(Channel::new(Box::new(transport), 0));
+    for (index, socket) in ours.into_iter().enumerate() {
+        let transport: Box<dyn Transport> = match &gates {
+            Some(gates) if index < terms.cores.len() => {
+                let shared = gate::map(gates, index).map_err(VaultError::Start)?;
+                Box::new(Caller::new(Mapped::new(shared, socket), bounds::VAULT_GATE_GLANCES))
+            }
+            _ => {
+                let deadline = bounds::VAULT_SIGN_DEADLINE;
+                Box::new(SeqPacket::new(socket, deadline).map_err(VaultError::Start)?)
+            }
+        };
+        channels.push(Channel::new(transport, 0));
     }
     let transport =
         SeqPacket::new(control, bounds::VAULT_WORK_DEADLINE).map_err(VaultError::Start)?;
     channels.push(Channel::new(Box::new(transport), FIRST));
-    Ok(Greeting { channels, control: copy, pid, created, walls })
+    Ok(Greeting { channels, control: copy, pid, created, walls, gates: used })
+}
+
+/// Memory for the gates of all workers: one piece, because the descriptors that travel with one
+/// message are few. `None` where there is no worker, or the kernel lacks it: sockets do then.
+fn gates(terms: &Terms) -> Option<OwnedFd> {
+    let len = terms.cores.len().checked_mul(gate::GATE)?;
+    if terms.gates && len > 0 { shared::sealed(len).ok() } else { None }
 }
 
 fn gone(error: io::Error) -> VaultError {

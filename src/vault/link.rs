@@ -54,6 +54,7 @@ pub(super) struct State {
     pub(super) keeper_pid: Option<u32>,
     pub(super) created_master: bool,
     pub(super) walls: Vec<WallReport>,
+    pub(super) gates: bool,
     pub(super) last_refusal: Option<String>,
     lost: bool,
 }
@@ -86,6 +87,7 @@ impl Link {
         state.pid = greeting.pid;
         state.created_master |= greeting.created;
         state.walls = greeting.walls;
+        state.gates = greeting.gates;
         state.last_refusal = None;
         self.generation.store(state.generation, Ordering::Release);
         drop(state);

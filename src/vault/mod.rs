@@ -13,6 +13,9 @@ mod client;
 mod codec;
 mod desk;
 mod error;
+mod gate;
+#[cfg(test)]
+mod gate_model;
 mod greet;
 pub mod import_box;
 mod issuing;

@@ -9,9 +9,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::Barrier;
 
+use super::channel::SeqPacket;
+use super::channel::Transport;
 use super::desk::Desk;
 use super::desk::Role;
 use super::desk::Room;
+use super::gate;
+use super::gate::Callee;
+use super::gate::Mapped;
 use super::keyring::Keyring;
 use super::master::MasterKeySource;
 use super::seal::Sealer;
@@ -28,6 +33,8 @@ use crate::os::affinity;
 use crate::os::descriptors;
 use crate::os::sandbox;
 use crate::os::sandbox::Standing;
+use crate::os::shared;
+use crate::os::shared::Shared;
 use crate::os::wiped::scrub_stack;
 
 /// Exit statuses of the vault, after sysexits.h.
@@ -110,45 +117,50 @@ fn serve() -> u8 {
         refuse(Refusal::Crypto, "the cryptographic libraries do not work here");
         return status::SYSTEM;
     }
-    let gate = Arc::new(Gate::new(hello.workers.len()));
-    let last = hello.workers.len().saturating_sub(1);
-    for (index, (socket, core)) in hello.workers.into_iter().enumerate() {
-        let role = if index == last { Role::Work } else { Role::Worker };
-        let (room, gate) = (Arc::clone(&room), Arc::clone(&gate));
+    let opening = Arc::new(Opening::new(hello.workers.len()));
+    for (index, worker) in hello.workers.into_iter().enumerate() {
+        let (room, opening) = (Arc::clone(&room), Arc::clone(&opening));
         let started = std::thread::Builder::new()
             .name(format!("vault-{index}"))
             .stack_size(STACK)
-            .spawn(move || serve_worker(&room, &gate, role, &socket, core));
+            .spawn(move || serve_worker(&room, &opening, worker));
         if started.is_err() {
             refuse(Refusal::Wall, "the operating system gives no thread");
             return status::SYSTEM;
         }
     }
-    gate.ready.wait();
+    opening.ready.wait();
     walls.push(walls::raise_last());
-    gate.open.wait();
+    opening.open.wait();
     let mut desk = Desk::new(&room, Role::Control, hello.id);
-    if welcome(&control, hello.id, pid, created, &walls).is_ok() {
-        desk.serve(control.as_fd());
+    if welcome(&control, hello.id, pid, created, &walls, hello.gates).is_ok() {
+        desk.serve(&mut SeqPacket::patient(control));
     }
     // The other threads sit in a receive: they end with the process, not before it.
     sandbox::exit_now(status::DONE)
 }
 
-struct Gate {
+/// Nobody serves before the last wall stands, and it goes up when all threads exist.
+struct Opening {
     ready: Barrier,
     open: Barrier,
 }
 
-impl Gate {
+impl Opening {
     fn new(workers: usize) -> Self {
         let everyone = workers.saturating_add(1);
         Self { ready: Barrier::new(everyone), open: Barrier::new(everyone) }
     }
 }
 
-fn serve_worker(room: &Room, gate: &Gate, role: Role, socket: &OwnedFd, core: Option<usize>) {
-    if let Some(core) = core {
+struct Worker {
+    role: Role,
+    channel: Box<dyn Transport>,
+    core: Option<usize>,
+}
+
+fn serve_worker(room: &Room, opening: &Opening, mut worker: Worker) {
+    if let Some(core) = worker.core {
         // Not permitted everywhere; the thread then runs where the kernel likes.
         let _unpinned = affinity::bind_thread(core);
     }
@@ -156,15 +168,16 @@ fn serve_worker(room: &Room, gate: &Gate, role: Role, socket: &OwnedFd, core: Op
     if room.rehearse().is_err() {
         sandbox::exit_now(status::SYSTEM);
     }
-    gate.ready.wait();
-    gate.open.wait();
-    Desk::new(room, role, 0).serve(socket.as_fd());
+    opening.ready.wait();
+    opening.open.wait();
+    Desk::new(room, worker.role, 0).serve(&mut *worker.channel);
 }
 
 struct Hello {
     id: u64,
     cache_bytes: u64,
-    workers: Vec<(OwnedFd, Option<usize>)>,
+    workers: Vec<Worker>,
+    gates: bool,
 }
 
 fn receive_hello(control: &OwnedFd, frame: &mut [u8]) -> Result<Hello, u8> {
@@ -175,15 +188,38 @@ fn receive_hello(control: &OwnedFd, frame: &mut [u8]) -> Result<Hello, u8> {
     }
     let bytes = frame.get(..received.len).ok_or(status::PROTOCOL)?;
     let (id, request) = Request::decode(bytes).map_err(|_| status::PROTOCOL)?;
-    let Request::Hello { version: VERSION, cache_bytes, cores } = request else {
+    let Request::Hello { version: VERSION, cache_bytes, cores, gates } = request else {
         return Err(status::PROTOCOL);
     };
-    let fitting = cores.len() == received.descriptors.len();
-    if !fitting || cores.is_empty() || cores.len() > bounds::VAULT_WORKERS + 1 {
+    if cores.is_empty() || cores.len() > bounds::VAULT_WORKERS + 1 {
         return Err(status::PROTOCOL);
     }
-    let cores = cores.into_iter().map(|core| (core != u16::MAX).then_some(usize::from(core)));
-    Ok(Hello { id, cache_bytes, workers: received.descriptors.into_iter().zip(cores).collect() })
+    let mut sockets = received.descriptors;
+    let memory = if gates { sockets.pop() } else { None };
+    if cores.len() != sockets.len() {
+        return Err(status::PROTOCOL);
+    }
+    // The last channel is for whoever is no worker: a socket.
+    let count = cores.len().saturating_sub(1);
+    if memory.as_ref().is_some_and(|memory| !shared::is_sealed(memory, count * gate::GATE)) {
+        return Err(status::PROTOCOL);
+    }
+    // Where they cannot be mapped, main is told to use the sockets.
+    let mapped: Option<Vec<Shared>> =
+        memory.and_then(|memory| (0..count).map(|index| gate::map(&memory, index).ok()).collect());
+    let gates = mapped.is_some();
+    let mut mapped = mapped.into_iter().flatten();
+    let mut workers = Vec::with_capacity(cores.len());
+    for (socket, core) in sockets.into_iter().zip(cores) {
+        let role = if workers.len() == count { Role::Work } else { Role::Worker };
+        let channel: Box<dyn Transport> = match mapped.next() {
+            Some(memory) => Box::new(Callee::new(Mapped::new(memory, socket))),
+            None => Box::new(SeqPacket::patient(socket)),
+        };
+        let core = (core != u16::MAX).then_some(usize::from(core));
+        workers.push(Worker { role, channel, core });
+    }
+    Ok(Hello { id, cache_bytes, workers, gates })
 }
 
 fn welcome(
@@ -192,6 +228,7 @@ fn welcome(
     pid: u32,
     created: bool,
     walls: &[WallReport],
+    gates: bool,
 ) -> Result<(), std::io::Error> {
     let mut out = Vec::new();
     let octet = |at: Option<usize>| at.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX);
@@ -208,7 +245,7 @@ fn welcome(
             (wall, standing, text.get(..bounds::VAULT_TEXT).unwrap_or(text))
         })
         .collect();
-    let reply = Reply::Welcome { pid, created, walls };
+    let reply = Reply::Welcome { pid, created, walls, gates };
     reply.encode(id, &mut out).map_err(std::io::Error::other)?;
     descriptors::send(control.as_fd(), &out)
 }

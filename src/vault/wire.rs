@@ -47,6 +47,8 @@ pub enum Request<'a> {
         cache_bytes: u64,
         /// The core of each channel that travels along; `u16::MAX` for any.
         cores: Vec<u16>,
+        /// After the channels, memory with a gate for each worker travels along.
+        gates: bool,
     },
     /// Make a key and return it sealed.
     Generate {
@@ -125,6 +127,8 @@ pub enum Reply<'a> {
         created: bool,
         /// Every wall: its name's number, how far it stands, and why not further.
         walls: Vec<(u8, u8, &'a [u8])>,
+        /// Workers are heard at their gates, not at their sockets.
+        gates: bool,
     },
     /// A new key.
     Generated {
@@ -209,12 +213,13 @@ impl<'a> Request<'a> {
     pub fn encode(&self, id: u64, frame: &mut Vec<u8>) -> Result<(), WireError> {
         let mut out = Writer::new(frame);
         match self {
-            Self::Hello { version, cache_bytes, cores } => {
+            Self::Hello { version, cache_bytes, cores, gates } => {
                 out.head(1, id);
                 out.u32(*version);
                 out.u64(*cache_bytes);
                 out.u16(u16::try_from(cores.len()).map_err(|_| WireError::Long)?);
                 cores.iter().for_each(|core| out.u16(*core));
+                out.u8(u8::from(*gates));
             }
             Self::Generate { algorithm, usage } => {
                 out.head(2, id);
@@ -279,6 +284,7 @@ impl<'a> Request<'a> {
                     let count = input.u16()?;
                     (0..count).map(|_| input.u16()).collect::<Result<_, _>>()?
                 },
+                gates: input.flag("gates")?,
             },
             2 => Self::Generate {
                 algorithm: algorithm_of(input.u8()?).ok_or(WireError::BadField("algorithm"))?,
@@ -319,7 +325,7 @@ impl<'a> Reply<'a> {
     pub fn encode(&self, id: u64, frame: &mut Vec<u8>) -> Result<(), WireError> {
         let mut out = Writer::new(frame);
         match self {
-            Self::Welcome { pid, created, walls } => {
+            Self::Welcome { pid, created, walls, gates } => {
                 out.head(129, id);
                 out.u32(*pid);
                 out.u8(u8::from(*created));
@@ -329,6 +335,7 @@ impl<'a> Reply<'a> {
                     out.u8(*standing);
                     out.bytes(text);
                 }
+                out.u8(u8::from(*gates));
             }
             Self::Generated { spki, sealed } => {
                 out.head(130, id);
@@ -369,17 +376,14 @@ impl<'a> Reply<'a> {
         let reply = match tag {
             129 => Self::Welcome {
                 pid: input.u32()?,
-                created: match input.u8()? {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(WireError::BadField("created")),
-                },
+                created: input.flag("created")?,
                 walls: {
                     let count = input.u16()?;
                     (0..count)
                         .map(|_| Ok((input.u8()?, input.u8()?, input.bytes()?)))
                         .collect::<Result<_, WireError>>()?
                 },
+                gates: input.flag("gates")?,
             },
             130 => Self::Generated { spki: input.bytes()?, sealed: input.bytes()? },
             131 => Self::Done,

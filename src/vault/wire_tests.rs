@@ -9,7 +9,7 @@ fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
     let key = KeyId(key);
     let (purpose, scheme) = (Purpose::Tls12, Scheme::RsaPssSha384);
     vec![
-        Request::Hello { version: 1, cache_bytes: 5, cores: vec![1, u16::MAX] },
+        Request::Hello { version: 1, cache_bytes: 5, cores: vec![1, u16::MAX], gates: true },
         Request::Generate { algorithm: KeyAlgorithm::P384, usage: KeyUsage::InternalCa },
         Request::Load { sealed: bytes },
         Request::Sign { key, purpose, scheme, message: bytes },
@@ -31,7 +31,12 @@ fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
 
 fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
     vec![
-        Reply::Welcome { pid: 7, created: true, walls: vec![(0, 1, bytes), (5, 0, b"")] },
+        Reply::Welcome {
+            pid: 7,
+            created: true,
+            walls: vec![(0, 1, bytes), (5, 0, b"")],
+            gates: false,
+        },
         Reply::Generated { spki: b"spki", sealed: bytes },
         Reply::Done,
         Reply::Signature(bytes),

@@ -60,6 +60,7 @@ try: keyward list
     assert_eq!((status, out.as_str(), err.as_str()), (0, expected.as_str(), ""));
     let (status, out, _) = running.keyward(&["status", "-v"]);
     assert_eq!(status, 0);
+    assert!(out.contains("\nvault channel  shared memory\n"), "{out}");
     assert!(out.contains("\nfigure         vault.signatures 12\n"), "{out}");
     assert!(out.contains("\nfigure         door.connections 5\n"), "{out}");
 }

@@ -183,6 +183,7 @@ impl House for Fake {
                     restarts: 1,
                     walls: vec!["landlock".to_owned(), "seccomp".to_owned()],
                     master_key: Some("the file /k".to_owned()),
+                    channel: Some("shared memory".to_owned()),
                     figures: [("signatures".to_owned(), 12)].into(),
                 },
                 edge: [("requests".to_owned(), 34), ("connections".to_owned(), 5)].into(),

@@ -20,6 +20,8 @@ fn a_master_key_made_at_the_first_start_is_told_with_a_better_way_once_in_the_lo
         line("kernel").contains("fast open") && line("kernel").contains("kernel TLS"),
         "{text}"
     );
+    let more = scene.keyward.cli(&["status", "--verbose"]).ok();
+    assert!(more.contains("shared memory"), "{more}");
     assert!(line("traffic").contains("handshake"), "{text}");
     assert!(text.lines().all(|line| !line.contains("handshakes.full")), "{text}");
     assert_eq!(scene.keyward.log().matches("a master key was made").count(), 1);

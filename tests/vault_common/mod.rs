@@ -40,6 +40,7 @@ impl House {
             cache_bytes: 1024 * 1024,
             workers,
             cores: vec![None; workers],
+            gates: true,
         }
     }
 
