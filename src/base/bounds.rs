@@ -278,3 +278,6 @@ pub const VAULT_GATE_GLANCES: u32 = 500;
 /// How long a vault's thread waits at its gate at a stretch. Shorter than
 /// [`VAULT_SIGN_DEADLINE`], so that even a call that was never heard is answered in time.
 pub const VAULT_GATE_WATCH: Duration = Duration::from_secs(1);
+
+/// Names in a certificate that is brought; CAs put some hundred into one at most.
+pub const IMPORT_NAMES: usize = 500;

@@ -60,6 +60,8 @@ pub enum FailureKind {
     Store,
     /// The work did not end before its lease lapsed.
     Lapsed,
+    /// It was brought from elsewhere, so its successor has to be brought as well.
+    Imported,
 }
 
 /// One failure, with what an operator needs to act on it.
@@ -128,9 +130,12 @@ impl FailureKind {
             | Self::Vault
             | Self::Store
             | Self::Lapsed => Remedy::Retry,
-            Self::Rejected | Self::NoChallenge | Self::Account | Self::Terms | Self::Refused => {
-                Remedy::Intervene
-            }
+            Self::Rejected
+            | Self::NoChallenge
+            | Self::Account
+            | Self::Terms
+            | Self::Refused
+            | Self::Imported => Remedy::Intervene,
         }
     }
 
@@ -155,6 +160,7 @@ impl FailureKind {
             Self::Vault => "see the log for the vault's end",
             Self::Store => "check the free space and health of the state directory's disk",
             Self::Lapsed => "nothing: the stored order is asked again",
+            Self::Imported => "keyward import its successor, or keyward forget it",
         }
     }
 }

@@ -55,6 +55,10 @@ pub enum EntryKind {
     VaultRestarted,
     /// The database could not be read; the second copy is being served.
     Degraded,
+    /// A certificate was brought from elsewhere, with its key.
+    Imported,
+    /// A private key was handed out.
+    Exported,
 }
 
 /// One entry of the journal.

@@ -1,5 +1,6 @@
 //! The nouns and the lifecycle of certificates: pure, without input, output or clock.
 
+pub mod brought;
 pub mod chain;
 pub mod challenge;
 pub mod failure;

@@ -103,7 +103,12 @@ impl Specification {
             IssuerName::Internal => "internal",
             IssuerName::Imported => "imported",
         };
-        let mut text = format!("v1\n{role}\n{issuer}\n{}\n", self.key);
+        // What comes from elsewhere is succeeded by whatever its owner brings next.
+        let key = match self.role {
+            Role::Imported => "any".to_owned(),
+            Role::Primary | Role::Bridge => self.key.to_string(),
+        };
+        let mut text = format!("v1\n{role}\n{issuer}\n{key}\n");
         text.push_str(self.profile.as_deref().unwrap_or("-"));
         for name in &self.names {
             text.push('\n');
@@ -148,6 +153,17 @@ mod tests {
         assert_eq!(one.id(), two.id());
         assert_ne!(one.id(), spec(&["a.example", "b.example"], KeyAlgorithm::P384).id());
         assert_ne!(one.id(), spec(&["a.example"], KeyAlgorithm::P256).id());
+    }
+
+    #[test]
+    fn what_is_brought_again_with_another_key_is_the_same_certificate() {
+        let brought = |names: &[&str], key| {
+            let names = names.iter().map(|n| Identifier::parse(n).unwrap()).collect();
+            Specification::new(names, IssuerName::Imported, key, None, Role::Imported).id()
+        };
+        let one = brought(&["a.example"], KeyAlgorithm::P256);
+        assert_eq!(one, brought(&["a.example"], KeyAlgorithm::Rsa2048));
+        assert_ne!(one, brought(&["a.example", "b.example"], KeyAlgorithm::P256));
     }
 
     #[test]

@@ -286,6 +286,9 @@ impl Driver {
             Step::Lapse(id) => {
                 records.change(id, None, |r| Some(transition::tick(r, now))).await?;
             }
+            Step::Remind(id) => {
+                records.change(id, None, |r| transition::remind(r, now)).await?;
+            }
             Step::Order(id) => self.begin(id, false, config.acme.renewal_info),
             Step::Check(id) => self.begin(id, true, config.acme.renewal_info),
         }

@@ -24,6 +24,7 @@ use crate::cert::record::Certificate;
 use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
+use crate::cert::spec::Role;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -73,6 +74,9 @@ pub enum RenewError {
     /// No site wants it any more.
     #[error("certificate {0} is being retired: no site in the configuration wants it")]
     Retiring(CertificateId),
+    /// It was brought from elsewhere.
+    #[error("certificate {0} was imported: import its successor instead")]
+    Imported(CertificateId),
     /// The store refused to note the request.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,6 +118,9 @@ impl SchedulerHandle {
     /// # Errors
     /// [`RenewError`].
     pub async fn renew(&self, id: CertificateId) -> Result<(), RenewError> {
+        if self.certificate(id).is_some_and(|record| record.spec.role == Role::Imported) {
+            return Err(RenewError::Imported(id));
+        }
         let mut retiring = false;
         let now = self.shop.now();
         let noted = self.shop.records.change(id, None, |record| {

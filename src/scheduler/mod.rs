@@ -3,6 +3,7 @@
 //! [`plan`], [`transition`] and [`budget`] are pure; `driver` looks at them, at the clock and at
 //! the configuration, and runs a `job` for each attempt.
 
+mod bring;
 pub mod budget;
 mod check;
 mod driver;
@@ -18,6 +19,7 @@ mod testing;
 mod tests;
 pub mod transition;
 
+pub use bring::ForgetError;
 pub use handle::Authorities;
 pub use handle::Parts;
 pub use handle::RenewError;

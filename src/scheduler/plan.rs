@@ -35,6 +35,8 @@ pub enum Step {
     Lapse(CertificateId),
     /// An attempt is to begin.
     Order(CertificateId),
+    /// Its owner has to bring another.
+    Remind(CertificateId),
     /// The CA is to be asked for its renewal window.
     Check(CertificateId),
 }
@@ -74,7 +76,7 @@ pub fn desired(
     let mut valid: HashMap<_, Vec<&Specification>> = HashMap::new();
     for record in records {
         let good = record.installed.as_ref().is_some_and(|i| i.validity.contains(now));
-        if good && record.spec.role == Role::Primary {
+        if good && record.spec.role != Role::Bridge {
             for name in record.spec.names() {
                 valid.entry(name.clone()).or_default().push(&record.spec);
             }
@@ -140,6 +142,9 @@ pub fn plan(
                 let (phase, effects) = record.phase.clone().step(Event::Tick, now);
                 match effects.first() {
                     Some(Effect::Delete) => steps.push(Step::Delete(id)),
+                    Some(Effect::Order) if record.spec.role == Role::Imported => {
+                        steps.push(Step::Remind(id));
+                    }
                     Some(Effect::Order) => orders.push(record),
                     Some(Effect::CheckWindow) => checks.push(id),
                     None if phase != record.phase => steps.push(Step::Lapse(id)),

@@ -72,6 +72,19 @@ impl Records {
         Ok(())
     }
 
+    /// Adds a record with its key, in one transaction.
+    pub(super) async fn add_with_key(
+        &self,
+        change: Change,
+        key: &KeyHandle,
+    ) -> Result<(), StoreError> {
+        let record = change.record.clone();
+        let added = self.store.add_with_key(change.record, key.clone(), change.entries).await;
+        added.inspect_err(|error| self.note(error))?;
+        self.put(record);
+        Ok(())
+    }
+
     /// Changes a record as `change` says, with `key` in the same transaction. `change` may be
     /// asked more than once; when it declines, nothing happens and the record is `None`.
     ///

@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::store::Store;
 use crate::store::copy;
 
+mod bring;
 mod disk;
 mod faults;
 

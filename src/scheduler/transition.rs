@@ -13,6 +13,7 @@ use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
 use crate::cert::key::KeyId;
 use crate::cert::lifecycle::Event;
+use crate::cert::lifecycle::FIRST;
 use crate::cert::lifecycle::InFlight;
 use crate::cert::lifecycle::Phase;
 use crate::cert::ports::RenewalAdvice;
@@ -201,6 +202,56 @@ pub fn window_checked(
         change.entries.push(told);
     }
     Some(change)
+}
+
+/// A certificate was brought from elsewhere, with its key: whatever was being done before, it is
+/// held from now on. Chain, key, phase and journal change together (invariant 4).
+pub fn brought(
+    record: &Certificate,
+    spec: &Specification,
+    installed: Installed,
+    who: &str,
+    draw: u32,
+    now: Timestamp,
+) -> Change {
+    let validity = installed.validity;
+    let event = Event::Installed { validity, window: None, recheck_at: None, draw };
+    // The life of what was brought begins anew.
+    let (phase, _) = FIRST.step(Event::Leased { deadline: now }, now);
+    let (phase, _) = phase.step(event, now);
+    let place = match &record.installed {
+        Some(former) => format!(" in the place of serial {}", former.serial),
+        None => String::new(),
+    };
+    let message = format!(
+        "{who} brought serial {}, valid until {}{place}",
+        installed.serial, validity.not_after,
+    );
+    let entries = vec![entry(spec, now, EntryKind::Imported, Level::Info, message)];
+    let installed = Some(installed);
+    let record = Certificate { spec: spec.clone(), installed, phase, revision: record.revision };
+    Change { record, entries }
+}
+
+/// The usual moment of renewal has come for a certificate that was brought: only its owner can
+/// bring another.
+pub fn remind(record: &Certificate, now: Timestamp) -> Option<Change> {
+    let (change, _) = lease(record, now)?;
+    let detail = match &record.installed {
+        Some(installed) => {
+            format!("it was imported and runs out at {}", installed.validity.not_after)
+        }
+        None => "it was imported and is not there any more".to_owned(),
+    };
+    let failure = Failure::new(FailureKind::Imported, detail);
+    // Nobody is asked for anything, so nothing is told of an attempt.
+    Some(fail(&change.record, &failure, 0, now))
+}
+
+/// The entry that goes with an imported certificate when its owner takes it away.
+pub fn forgotten(record: &Certificate, who: &str, now: Timestamp) -> Entry {
+    let message = format!("{who} had it deleted, with its key");
+    entry(&record.spec, now, EntryKind::Deleted, Level::Info, message)
 }
 
 /// Somebody asked for a renewal now.

@@ -138,6 +138,7 @@ impl Disk {
     pub(super) fn add(
         &mut self,
         record: &Certificate,
+        key: Option<&KeyHandle>,
         entries: Vec<Entry>,
     ) -> Result<(), StoreError> {
         let id = record.id();
@@ -152,7 +153,7 @@ impl Disk {
             },
             None,
             Some(record),
-            None,
+            key,
             entries,
         )
     }

@@ -94,7 +94,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`], [`StoreError::MissingKey`], and those of writing.
     pub async fn add(&self, record: Certificate, entries: Vec<Entry>) -> Result<(), StoreError> {
-        self.ask(move |disk| disk.add(&record, entries)).await
+        self.ask(move |disk| disk.add(&record, None, entries)).await
+    }
+
+    /// [`Self::add`] for a record that refers to `key`, which is stored in the same transaction.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub async fn add_with_key(
+        &self,
+        record: Certificate,
+        key: KeyHandle,
+        entries: Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.add(&record, Some(&key), entries)).await
     }
 
     /// Replaces a certificate whose revision still is `record.revision`, together with journal
