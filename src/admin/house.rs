@@ -4,14 +4,21 @@
 //! own. Every call is bounded by the server's deadline: dropping a future half-way leaves the
 //! house as it was, or the order it was given taken.
 
+use std::os::fd::OwnedFd;
+
 use tokio::sync::watch;
 
+use super::access::Peer;
 use super::select::Selector;
 use super::wire::CertificateView;
 use super::wire::EntryView;
 use super::wire::Reloaded;
 use super::wire::SiteView;
 use super::wire::Status;
+use super::wire::transfer::Exported;
+use super::wire::transfer::ImportKey;
+use super::wire::transfer::ImportOrder;
+use super::wire::transfer::Imported;
 use crate::cert::challenge::BoxFuture;
 
 /// What the admin socket shows and asks for. The daemon implements it.
@@ -45,6 +52,24 @@ pub trait House: Send + Sync {
     fn journal_head(&self) -> watch::Receiver<u64>;
     /// The root of the internal CA as PEM.
     fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>>;
+    /// The public key that private keys must be sealed to before they come in.
+    fn import_key(&self) -> BoxFuture<'_, Result<ImportKey, HouseError>>;
+    /// Takes in a certificate and its sealed key for `peer`.
+    fn import(&self, order: ImportOrder, peer: Peer)
+    -> BoxFuture<'_, Result<Imported, HouseError>>;
+    /// Takes an imported certificate away again.
+    fn forget<'a>(
+        &'a self,
+        selector: &'a Selector,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Has the private key of a certificate written into `target`, which `peer` reads.
+    fn export<'a>(
+        &'a self,
+        selector: &'a Selector,
+        target: OwnedFd,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<Exported, HouseError>>;
 }
 
 /// Why the house did not do as it was asked.

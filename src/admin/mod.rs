@@ -8,11 +8,13 @@
 mod access;
 mod bind;
 mod events;
+mod handover;
 mod house;
 mod patience;
 mod routes;
 mod select;
 mod server;
+mod transfer;
 pub mod view;
 pub mod wire;
 

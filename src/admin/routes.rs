@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +29,7 @@ use super::events;
 use super::house::House;
 use super::house::HouseError;
 use super::select::Selector;
+use super::transfer;
 use super::wire::CertificateView;
 use super::wire::Certificates;
 use super::wire::PROBLEM_JSON;
@@ -57,19 +59,22 @@ impl Desk {
 }
 
 /// The interface for those who are admitted.
-pub(super) fn router(desk: Desk) -> Router {
+pub(super) fn router(desk: Desk, peer: Peer) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/sites", get(sites))
         .route("/v1/certificates", get(certificates))
-        .route("/v1/certificates/{selector}", get(certificate))
+        .route("/v1/certificates/{selector}", get(certificate).delete(transfer::forget))
         .route("/v1/certificates/{selector}/renew", post(renew))
+        .route("/v1/import/key", get(transfer::key))
+        .route("/v1/import", post(transfer::import))
         .route("/v1/reload", post(reload))
         .route("/v1/events", get(events::events))
         .route("/v1/trust/root", get(root))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(desk.clone(), within_limits))
+        .layer(Extension(peer))
         .with_state(desk)
 }
 
@@ -137,7 +142,7 @@ async fn certificates(State(desk): State<Desk>) -> Result<Json<Certificates>, Pr
     Ok(Json(Certificates { certificates }))
 }
 
-fn select(segment: Result<Path<String>, PathRejection>) -> Result<Selector, Problem> {
+pub(super) fn select(segment: Result<Path<String>, PathRejection>) -> Result<Selector, Problem> {
     match segment {
         Ok(Path(text)) => Ok(Selector::parse(&text)?),
         Err(rejection) => {
@@ -259,12 +264,17 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::os::fd::OwnedFd;
 
     use tokio::sync::watch;
     use tower::ServiceExt as _;
 
     use super::super::wire::EntryView;
     use super::super::wire::SiteView;
+    use super::super::wire::transfer::Exported;
+    use super::super::wire::transfer::ImportKey;
+    use super::super::wire::transfer::ImportOrder;
+    use super::super::wire::transfer::Imported;
     use super::*;
     use crate::cert::challenge::BoxFuture;
 
@@ -305,6 +315,27 @@ mod tests {
         fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>> {
             Box::pin(pending())
         }
+        fn import_key(&self) -> BoxFuture<'_, Result<ImportKey, HouseError>> {
+            Box::pin(pending())
+        }
+        fn import(&self, _: ImportOrder, _: Peer) -> BoxFuture<'_, Result<Imported, HouseError>> {
+            Box::pin(pending())
+        }
+        fn forget<'a>(
+            &'a self,
+            _: &'a Selector,
+            _: Peer,
+        ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+            Box::pin(pending())
+        }
+        fn export<'a>(
+            &'a self,
+            _: &'a Selector,
+            _: OwnedFd,
+            _: Peer,
+        ) -> BoxFuture<'a, Result<Exported, HouseError>> {
+            Box::pin(pending())
+        }
     }
 
     #[tokio::test]
@@ -312,13 +343,15 @@ mod tests {
         let (tasks, _watch) = TaskSet::new();
         let mut desk = Desk::new(Arc::new(Mute), tasks, CancellationToken::new());
         desk.deadline = Duration::from_millis(20);
-        let router = router(desk);
+        let router = router(desk, Peer { uid: 0, gid: 0, pid: None });
         let paths = [
             ("GET", "/v1/status"),
             ("GET", "/v1/sites"),
             ("GET", "/v1/certificates"),
             ("GET", "/v1/certificates/a.example"),
             ("POST", "/v1/certificates/a.example/renew"),
+            ("DELETE", "/v1/certificates/a.example"),
+            ("GET", "/v1/import/key"),
             ("POST", "/v1/reload"),
             ("GET", "/v1/events"),
             ("GET", "/v1/trust/root"),

@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 use super::access::Access;
 use super::access::Peer;
 use super::bind::Bound;
+use super::handover;
 use super::house::House;
 use super::patience::Patient;
 use super::routes;
@@ -90,7 +91,16 @@ async fn connection(stream: UnixStream, access: Access, desk: Desk, stop: Cancel
     if !admitted {
         tracing::warn!(peer.uid, peer.gid, "a peer was refused on the admin socket");
     }
-    let router = if admitted { routes::router(desk) } else { routes::refusal(peer) };
+    if admitted {
+        let handed_over = tokio::select! {
+            begins = handover::begins(&stream) => begins,
+            () = stop.cancelled() => return,
+        };
+        if handed_over {
+            return handover::serve(stream, peer, &desk).await;
+        }
+    }
+    let router = if admitted { routes::router(desk, peer) } else { routes::refusal(peer) };
     let service = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         async move { Ok::<_, Infallible>(answer(router, request).await) }

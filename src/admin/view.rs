@@ -12,6 +12,7 @@ use super::wire::SiteView;
 use super::wire::Standing;
 use super::wire::WindowView;
 use crate::base::Timestamp;
+use crate::cert::chain::Chain;
 use crate::cert::failure::Failure;
 use crate::cert::failure::Remedy;
 use crate::cert::journal::Entry;
@@ -42,7 +43,7 @@ pub fn certificate(record: &Certificate, now: Timestamp) -> CertificateView {
         names: record.spec.names().iter().map(ToString::to_string).collect(),
         issuer: record.spec.issuer.to_string(),
         role: role(record.spec.role).to_owned(),
-        key_algorithm: record.spec.key.to_string(),
+        key_algorithm: key_algorithm(record),
         profile: record.spec.profile.clone(),
         state: standing(record, now),
         condition: condition(record, now).to_owned(),
@@ -170,12 +171,7 @@ where
         let Some(installed) = record.installed.as_ref() else { continue };
         let better = |than: &(&Certificate, &Installed)| {
             let rank = |record: &Certificate, installed: &Installed| {
-                (
-                    installed.validity.contains(now),
-                    record.spec.role == Role::Primary,
-                    record.spec.names().contains(site.name()),
-                    installed.validity.not_after,
-                )
+                installed.rank(&record.spec, site.name(), now)
             };
             rank(record, installed) > rank(than.0, than.1)
         };
@@ -189,13 +185,24 @@ where
         origin: origin(&site.origin),
         issuer: site.issuer.to_string(),
         // While a bridge answers the port, the site's own certificate is what counts.
-        state: wanted.map_or(Standing::Working, |record| standing(record, now)),
+        state: match wanted.map_or(Standing::Working, |record| standing(record, now)) {
+            // One that was brought is as good as its own.
+            Standing::Working if serving.is_some_and(|(record, _)| brought(record, now)) => {
+                Standing::Served
+            }
+            other => other,
+        },
         certificate: wanted.map(|record| record.id().to_string()),
         serving: serving.map(|(record, _)| record.id().to_string()),
         not_after: serving.map(|(_, installed)| installed.validity.not_after.into()),
         redirect: site.redirect,
         default: site.default,
     }
+}
+
+fn brought(record: &Certificate, now: Timestamp) -> bool {
+    let valid = record.installed.as_ref().is_some_and(|one| one.validity.contains(now));
+    valid && record.spec.role == Role::Imported
 }
 
 /// The certificates by state.
@@ -207,6 +214,7 @@ where
     let mut phases: BTreeMap<String, u64> = BTreeMap::new();
     for record in certificates {
         counts.total += 1;
+        counts.imported += u64::from(record.spec.role == Role::Imported);
         match standing(record, now) {
             Standing::Served => counts.served += 1,
             Standing::Working => counts.working += 1,
@@ -224,6 +232,13 @@ pub fn origin(origin: &Origin) -> String {
         Origin::Http(authority) => format!("http://{authority}"),
         Origin::Welcome => "builtin:welcome".to_owned(),
     }
+}
+
+/// The kind of key; an RSA key that was brought may be longer than those that are made here.
+fn key_algorithm(record: &Certificate) -> String {
+    let chain = record.installed.as_ref().map(|one| &one.chain);
+    let longer = chain.filter(|_| record.spec.role == Role::Imported).and_then(Chain::rsa_bits);
+    longer.map_or_else(|| record.spec.key.to_string(), |bits| format!("rsa{bits}"))
 }
 
 const fn role(role: Role) -> &'static str {
@@ -257,7 +272,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cert::chain::Chain;
     use crate::cert::failure::FailureKind;
     use crate::cert::identifier::Identifier;
     use crate::cert::key::KeyAlgorithm;

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Timestamp;
 
+pub mod transfer;
+
 /// Every path begins with this.
 pub const PREFIX: &str = "/v1";
 
@@ -117,6 +119,9 @@ pub struct Counts {
     pub working: u64,
     /// A person has to act.
     pub needs_you: u64,
+    /// Brought from elsewhere; counted above as well.
+    #[serde(default)]
+    pub imported: u64,
     /// The same certificates by phase.
     pub phases: BTreeMap<String, u64>,
 }
@@ -208,11 +213,12 @@ pub struct CertificateView {
     pub id: String,
     /// The names it is for.
     pub names: Vec<String>,
-    /// Who issues it: `internal`, or the host of the CA's directory.
+    /// Who issues it: `internal`, `imported`, or the host of the CA's directory.
     pub issuer: String,
-    /// `primary`, or `bridge` for one that keeps the port answering until the primary is there.
+    /// `primary`, `bridge` for one that keeps the port answering until the primary is there, or
+    /// `imported`.
     pub role: String,
-    /// `p256`, `p384` or `rsa2048`.
+    /// `p256`, `p384` or `rsa2048`; an imported one may be a longer `rsa`.
     pub key_algorithm: String,
     /// The ACME profile asked for.
     pub profile: Option<String>,

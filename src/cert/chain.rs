@@ -115,6 +115,15 @@ impl Chain {
         pem
     }
 
+    /// Bits of the leaf's key, if it is one for RSA.
+    pub fn rsa_bits(&self) -> Option<usize> {
+        let (_, leaf) = X509Certificate::from_der(self.0.first()?).ok()?;
+        match leaf.public_key().parsed() {
+            Ok(x509_parser::public_key::PublicKey::RSA(key)) => Some(key.key_size()),
+            _ => None,
+        }
+    }
+
     /// Reads the leaf.
     ///
     /// # Errors

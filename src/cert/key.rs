@@ -19,6 +19,17 @@ impl KeyId {
         Self(id)
     }
 
+    /// The name that [`Self::to_hex`] wrote.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+        let mut id = [0; 32];
+        for (octet, pair) in id.iter_mut().zip(digits.as_chunks::<2>().0) {
+            let digit = |at: u8| char::from(at).to_digit(16).and_then(|d| u8::try_from(d).ok());
+            *octet = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(id))
+    }
+
     /// All sixty-four hexadecimal digits.
     pub fn to_hex(self) -> String {
         use fmt::Write as _;

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, ChainError};
+use super::identifier::Identifier;
 use super::key::KeyId;
 use super::lifecycle::{FIRST, Phase};
-use super::spec::{CertificateId, Specification};
+use super::spec::{CertificateId, IssuerName, Role, Specification};
 use super::validity::Validity;
 use crate::base::Timestamp;
 
@@ -53,6 +54,23 @@ impl Certificate {
 }
 
 impl Installed {
+    /// Orders what is installed by how good it is for `host` at `now`; `spec` is what it was
+    /// ordered by.
+    pub fn rank(
+        &self,
+        spec: &Specification,
+        host: &Identifier,
+        now: Timestamp,
+    ) -> impl Ord + use<> {
+        (
+            self.validity.contains(now),
+            spec.role != Role::Bridge,
+            spec.issuer != IssuerName::Internal,
+            spec.names().contains(host),
+            self.validity.not_after,
+        )
+    }
+
     /// Reads what matters from the leaf of `chain`.
     ///
     /// # Errors

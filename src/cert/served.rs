@@ -55,13 +55,6 @@ impl Catalog for Snapshot {
 impl Served {
     /// Orders certificates by how good they are for `host` at `now`.
     pub fn rank(&self, host: &Identifier, now: Timestamp) -> impl Ord + use<> {
-        (
-            self.installed.validity.contains(now),
-            self.spec.role != super::spec::Role::Bridge,
-            self.spec.issuer != super::spec::IssuerName::Internal,
-            self.spec.names().contains(host),
-            self.installed.validity.not_after,
-            self.id,
-        )
+        (self.installed.rank(&self.spec, host, now), self.id)
     }
 }

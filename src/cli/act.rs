@@ -1,4 +1,4 @@
-//! The commands that order something: `renew`, `reload`.
+//! The commands that order something: `renew`, `forget`, `reload`.
 
 use std::ops::ControlFlow;
 
@@ -14,6 +14,7 @@ use super::report::plain;
 use crate::admin::wire::EntryView;
 use crate::admin::wire::Reloaded;
 use crate::admin::wire::Renewal;
+use crate::admin::wire::transfer::Forgotten;
 use crate::base::bounds;
 
 /// `keyward renew NAME [--wait]`
@@ -67,6 +68,18 @@ pub(super) fn renew(client: &Client, name: &str, wait: bool, out: &mut Out) -> R
         return Err(report.hint(format!("keyward show {first}")));
     }
     Ok(status)
+}
+
+/// `keyward forget NAME`
+pub(super) fn forget(client: &Client, name: &str, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.delete(&format!("/certificates/{}", segment(name)))?;
+    if out.json {
+        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
+    }
+    let certificate = answer.decode::<Forgotten>()?.certificate;
+    let first = plain(certificate.names.first().map_or("", String::as_str));
+    out.line(format_args!("forgot {first}, id {}, and its key", certificate.id))?;
+    Ok(DONE)
 }
 
 /// `keyward reload`

@@ -98,6 +98,15 @@ pub(super) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Take in a certificate from elsewhere, with its private key
+    Import(Import),
+    /// Delete an imported certificate and its key
+    Forget {
+        /// A name it is for, its id, or the beginning of the id
+        name: String,
+    },
+    /// Write an exportable private key into a file
+    Export(Export),
     /// Show what happened
     Events(Events),
     /// Apply the changed configuration
@@ -128,6 +137,39 @@ pub(super) struct Demo {
     /// Keep the state in this directory
     #[arg(long, value_name = "DIR", default_value = "target/demo")]
     pub(super) state: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// A name that the certificate must be for
+    pub(super) name: Option<String>,
+    /// The certificate and its intermediates, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) cert: PathBuf,
+    /// Its private key, PEM; may be the same file
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+    /// Let the key be handed out again by keyward export
+    #[arg(long)]
+    pub(super) exportable: bool,
+    /// Take it in although it ran out or is not valid yet
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// A name it is for, its id, or the beginning of the id
+    pub(super) name: String,
+    /// Where to write the key, with mode 600; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) to: PathBuf,
+    /// Where to write the certificate and its intermediates
+    #[arg(long, value_name = "FILE")]
+    pub(super) chain: Option<PathBuf>,
+    /// Replace files that are there already
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,6 +4,9 @@
 //! the sides is to blame.
 
 use std::io;
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,22 +17,30 @@ use http::Request;
 use http::Response;
 use http::header;
 use http_body_util::BodyExt as _;
-use http_body_util::Empty;
+use http_body_util::Full;
 use http_body_util::Limited;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
+use super::report::FAILED;
 use super::report::FAULT;
 use super::report::NO_DAEMON;
 use super::report::NOT_ALLOWED;
 use super::report::Report;
 use crate::admin::wire::PREFIX;
 use crate::admin::wire::Problem;
+use crate::admin::wire::transfer::Exported;
+use crate::admin::wire::transfer::HANDOVER;
+use crate::admin::wire::transfer::HANDOVER_ORDER;
+use crate::admin::wire::transfer::Handover;
+use crate::admin::wire::transfer::HandoverOrder;
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
+use crate::os::descriptors;
 
 /// A client of the admin socket.
 #[derive(Debug)]
@@ -56,12 +67,57 @@ impl Client {
 
     /// `GET` of a path below [`PREFIX`].
     pub(super) fn get(&self, path: &str) -> Result<Answer, Report> {
-        self.wait(self.ask(Method::GET, path))
+        self.wait(self.ask(Method::GET, path, Bytes::new()))
     }
 
     /// `POST` to a path below [`PREFIX`].
     pub(super) fn post(&self, path: &str) -> Result<Answer, Report> {
-        self.wait(self.ask(Method::POST, path))
+        self.wait(self.ask(Method::POST, path, Bytes::new()))
+    }
+
+    /// `POST` of `body` to a path below [`PREFIX`].
+    pub(super) fn post_json(&self, path: &str, body: &impl Serialize) -> Result<Answer, Report> {
+        let body = serde_json::to_vec(body).map_err(|e| Report::new(FAULT, e.to_string()))?;
+        self.wait(self.ask(Method::POST, path, body.into()))
+    }
+
+    /// `DELETE` of a path below [`PREFIX`].
+    pub(super) fn delete(&self, path: &str) -> Result<Answer, Report> {
+        self.wait(self.ask(Method::DELETE, path, Bytes::new()))
+    }
+
+    /// Hands `descriptor` over with an order, in place of HTTP, and waits for what became of it.
+    pub(super) fn hand_over(
+        &self,
+        order: &HandoverOrder,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<Exported, Report> {
+        let fault = |error: &dyn std::fmt::Display| Report::new(FAULT, error.to_string());
+        let mut frame = HANDOVER.to_vec();
+        serde_json::to_writer(&mut frame, order).map_err(|error| fault(&error))?;
+        if frame.len() > HANDOVER.len() + HANDOVER_ORDER {
+            return Err(Report::new(FAILED, "the name of the certificate is too long"));
+        }
+        let stream = std::os::unix::net::UnixStream::connect(&self.socket)
+            .map_err(|error| self.no_way(&error))?;
+        descriptors::set_deadline(stream.as_fd(), self.timeout).map_err(|error| fault(&error))?;
+        let broken = |error: &io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock => self.too_slow(),
+            _ => self.no_way(error),
+        };
+        descriptors::send_with(stream.as_fd(), &frame, &[descriptor]).map_err(|e| broken(&e))?;
+        let mut answer = Vec::new();
+        let limit = u64::try_from(bounds::ADMIN_BODY).unwrap_or(u64::MAX);
+        stream.take(limit).read_to_end(&mut answer).map_err(|error| broken(&error))?;
+        // Whoever is not admitted is told so in HTTP.
+        if answer.starts_with(b"HTTP/") {
+            return Err(Report::new(NOT_ALLOWED, "you may not use this socket")
+                .hint("run as root, or join the group named by [admin] group"));
+        }
+        match Answer(answer.into()).decode()? {
+            Handover::Exported(exported) => Ok(*exported),
+            Handover::Problem(problem) => Err(Report::problem(&problem)),
+        }
     }
 
     /// Runs `future` to its end on this client's runtime.
@@ -69,9 +125,12 @@ impl Client {
         self.runtime.block_on(future)
     }
 
-    async fn ask(&self, method: Method, path: &str) -> Result<Answer, Report> {
-        let request = self.request(method, path, "application/json");
-        let work = async { collect(self.send(request.body(Empty::new())).await?).await };
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Report> {
+        let mut request = self.request(method, path, "application/json");
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let work = async { collect(self.send(request.body(Full::new(body))).await?).await };
         match tokio::time::timeout(self.timeout, work).await {
             Ok(answer) => answer,
             Err(_) => Err(self.too_slow()),
@@ -89,7 +148,7 @@ impl Client {
             request = request.header("last-event-id", last);
         }
         let work = async {
-            let response = self.send(request.body(Empty::new())).await?;
+            let response = self.send(request.body(Full::default())).await?;
             if response.status().is_success() {
                 return Ok(response);
             }
@@ -112,7 +171,7 @@ impl Client {
 
     async fn send(
         &self,
-        request: http::Result<Request<Empty<Bytes>>>,
+        request: http::Result<Request<Full<Bytes>>>,
     ) -> Result<Response<Incoming>, Report> {
         let request = request.map_err(|error| Report::new(FAULT, error.to_string()))?;
         let stream =

@@ -54,7 +54,11 @@ pub(super) fn list(client: &Client, out: &mut Out) -> Result<u8, Report> {
 fn short_name(certificate: &CertificateView) -> String {
     let first = certificate.names.first().map_or("", String::as_str);
     let more = certificate.names.len().saturating_sub(1);
-    let bridge = if certificate.role == "bridge" { " (bridge)" } else { "" };
+    let bridge = match certificate.role.as_str() {
+        "bridge" => " (bridge)",
+        "imported" => " (imported)",
+        _ => "",
+    };
     if more == 0 { format!("{first}{bridge}") } else { format!("{first} +{more}{bridge}") }
 }
 
@@ -73,6 +77,7 @@ fn next(certificate: &CertificateView, now: Timestamp) -> String {
     let when = |moment| render::relative(moment, now);
     match (certificate.phase.as_str(), certificate.next_wake) {
         ("holding", wake) => match certificate.renew_at.or(wake) {
+            Some(at) if certificate.role == "imported" => format!("import again {}", when(at)),
             Some(at) => format!("renews {}", when(at)),
             None => "-".to_owned(),
         },
@@ -138,6 +143,9 @@ pub(super) fn everything(certificate: &CertificateView, out: &Out) -> Fields {
     fields.add("issuer", &certificate.issuer);
     if certificate.role == "bridge" {
         fields.add("role", "bridge: it answers until the site's own certificate is there");
+    }
+    if certificate.role == "imported" {
+        fields.add("role", "imported: its successor has to be imported as well");
     }
     fields.add("key", &certificate.key_algorithm);
     fields.add_if("profile", certificate.profile.as_deref());

@@ -9,7 +9,9 @@ mod args;
 pub mod check;
 mod connect;
 mod events;
+mod export;
 mod greet;
+mod import;
 mod look;
 mod out;
 mod render;
@@ -63,6 +65,9 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Sites => look::sites(&client()?, out),
         Command::Show { name } => look::show(&client()?, name, out),
         Command::Renew { name, wait } => act::renew(&client()?, name, *wait, out),
+        Command::Import(what) => import::import(&client()?, what, out),
+        Command::Forget { name } => act::forget(&client()?, name, out),
+        Command::Export(what) => export::export(&client()?, what, out),
         Command::Reload => act::reload(&client()?, out),
         Command::Events(which) => events::events(&client()?, which, out),
         Command::Trust(what) => trust::trust(&client, what, out),

@@ -71,7 +71,11 @@ fn certificates(counts: &Counts) -> String {
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!("{count} {word}"))
             .collect();
-    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+    let imported = match counts.imported {
+        0 => String::new(),
+        many => format!(" ({many} imported)"),
+    };
+    if parts.is_empty() { "none".to_owned() } else { format!("{}{imported}", parts.join(", ")) }
 }
 
 fn listening(listener: &ListenerView) -> String {

@@ -1,5 +1,6 @@
 //! What the admin socket sees of the daemon: reads of the store, and orders handed on.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -13,10 +14,15 @@ use super::open::Memory;
 use super::wire::Orders;
 use crate::admin::House;
 use crate::admin::HouseError;
+use crate::admin::Peer;
 use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
+use crate::admin::wire::transfer::Exported;
+use crate::admin::wire::transfer::ImportKey;
+use crate::admin::wire::transfer::ImportOrder;
+use crate::admin::wire::transfer::Imported;
 use crate::base::Clock;
 use crate::base::Timestamp;
 use crate::cert::challenge::BoxFuture;
@@ -53,7 +59,7 @@ pub(super) struct Residence {
 }
 
 impl Residence {
-    fn store(&self) -> Result<&Store, HouseError> {
+    pub(super) fn store(&self) -> Result<&Store, HouseError> {
         match &self.memory {
             Memory::Whole(store) => Ok(store),
             Memory::Copy { reason, .. } => Err(HouseError::Unavailable {
@@ -62,7 +68,7 @@ impl Residence {
         }
     }
 
-    fn orders(&self) -> Result<&Orders, HouseError> {
+    pub(super) fn orders(&self) -> Result<&Orders, HouseError> {
         self.orders.as_ref().ok_or_else(|| HouseError::Unavailable {
             reason: "nothing is signed or ordered while the store is not readable".to_owned(),
         })
@@ -70,7 +76,7 @@ impl Residence {
 
     /// Every record as the scheduler has it: the same as in the store, and there even while the
     /// disk is not.
-    fn records(&self) -> Result<Vec<Arc<Certificate>>, HouseError> {
+    pub(super) fn records(&self) -> Result<Vec<Arc<Certificate>>, HouseError> {
         self.store()?;
         Ok(self.orders()?.scheduler.certificates())
     }
@@ -205,9 +211,38 @@ impl House for Residence {
             root.map(|chain| chain.to_pem()).map_err(|error| unavailable(&error))
         })
     }
+
+    fn import_key(&self) -> BoxFuture<'_, Result<ImportKey, HouseError>> {
+        Box::pin(self.show_import_key())
+    }
+
+    fn import(
+        &self,
+        order: ImportOrder,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<Imported, HouseError>> {
+        Box::pin(self.take_in(order, peer))
+    }
+
+    fn forget<'a>(
+        &'a self,
+        selector: &'a Selector,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
+        Box::pin(self.take_away(selector, peer))
+    }
+
+    fn export<'a>(
+        &'a self,
+        selector: &'a Selector,
+        target: OwnedFd,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<Exported, HouseError>> {
+        Box::pin(self.hand_out(selector, target, peer))
+    }
 }
 
-fn unavailable(error: &impl ToString) -> HouseError {
+pub(super) fn unavailable(error: &impl ToString) -> HouseError {
     HouseError::Unavailable { reason: error.to_string() }
 }
 

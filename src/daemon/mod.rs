@@ -11,6 +11,7 @@ mod notices;
 mod open;
 mod reload;
 mod supervise;
+mod transfer;
 mod wire;
 
 use std::path::Path;

@@ -88,6 +88,19 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// Looks at the first octets of a stream without taking them; 0 when the peer is gone.
+///
+/// # Errors
+/// `EAGAIN` when there are none yet, on a socket that does not wait.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match nix::sys::socket::recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_PEEK) {
+            Err(Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
 /// Sends one frame with descriptors.
 ///
 /// # Errors

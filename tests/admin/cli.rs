@@ -444,3 +444,55 @@ fn a_wrong_command_line_is_64_and_help_is_not() {
         assert!(out.contains("keyward"));
     }
 }
+
+/// A certificate for `shop.example` with its key, in one file.
+fn certificate_file(running: &Running) -> std::path::PathBuf {
+    let mut params = rcgen::CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2090, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let text = params.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+    let path = running.dir.path().join("both.pem");
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    path
+}
+
+#[test]
+fn import_seals_the_key_before_it_sends_it_and_tells_what_is_worth_knowing() {
+    let running = Running::start();
+    let file = certificate_file(&running);
+    let path = file.to_str().unwrap();
+    let (status, out, err) = running.keyward(&["import", "--cert", path, "--key", path]);
+    assert_eq!((status, err.as_str()), (0, ""), "{out}");
+    for word in ["imported ", "note: put right", "note: this machine does not trust", "mode 644"] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+    let (status, _, err) =
+        running.keyward(&["import", "other.example", "--cert", path, "--key", path]);
+    assert!(status == 1 && err.contains("not for other.example, but for shop.example"), "{err}");
+    let (status, _, err) = running.keyward(&["import", "--cert", path, "--key", "/none"]);
+    assert!(status == 1 && err.contains("/none"), "{err}");
+    let (status, _, _) = running.keyward(&["import", "--cert", path]);
+    assert_eq!(status, 64, "the command line is wrong");
+}
+
+#[test]
+fn an_export_that_is_refused_leaves_no_file_and_one_that_is_not_replaces_none() {
+    let running = Running::start();
+    let target = running.dir.path().join("out.key");
+    let to = target.to_str().unwrap();
+    let (status, _, err) = running.keyward(&["export", "broken.example", "--to", to]);
+    assert_eq!((status, err.as_str()), (1, "error: it does not leave\n"));
+    assert!(!target.exists());
+    let (status, _, err) = running.keyward(&["export", "nobody.example", "--to", to]);
+    assert!(status == 1 && err.contains("no certificate matches"), "{err}");
+    let (status, out, _) = running.keyward(&["export", "shop.example", "--to", to]);
+    assert!(status == 0 && out.contains(to), "{out}");
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "the key\n");
+    let (status, _, err) = running.keyward(&["export", "shop.example", "--to", to]);
+    assert!(status == 1 && err.contains("is there already"), "{err}");
+    let (status, out, _) = running.keyward(&["export", "shop.example", "--to", "-"]);
+    assert_eq!((status, out.as_str()), (0, "the key\n"));
+    let left = std::fs::read_dir(running.dir.path()).unwrap().count();
+    assert_eq!(left, 2, "the socket, the key, and nothing beside");
+}

@@ -1,5 +1,6 @@
 //! A house without anything behind it, served on a real socket: what it shows is set by the test.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use keyward::admin::House;
 use keyward::admin::HouseError;
+use keyward::admin::Peer;
 use keyward::admin::Selector;
 use keyward::admin::wire::CertificateView;
 use keyward::admin::wire::ConfigView;
@@ -24,6 +26,10 @@ use keyward::admin::wire::SiteView;
 use keyward::admin::wire::Standing;
 use keyward::admin::wire::Status;
 use keyward::admin::wire::VaultView;
+use keyward::admin::wire::transfer::Exported;
+use keyward::admin::wire::transfer::ImportKey;
+use keyward::admin::wire::transfer::ImportOrder;
+use keyward::admin::wire::transfer::Imported;
 use keyward::base::Clock as _;
 use keyward::base::SystemClock;
 use keyward::base::Timestamp;
@@ -42,6 +48,7 @@ pub(crate) struct Fake {
     pub(crate) reload: Mutex<Result<Reloaded, HouseError>>,
     pub(crate) slow: std::sync::atomic::AtomicBool,
     pub(crate) root: String,
+    pub(crate) import_key: String,
 }
 
 /// A running server and the socket it is on.
@@ -69,6 +76,7 @@ impl Fake {
             reload: Mutex::new(Ok(Reloaded::default())),
             slow: std::sync::atomic::AtomicBool::new(false),
             root: root.self_signed(&key).unwrap().pem(),
+            import_key: "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=".to_owned(),
         })
     }
 
@@ -265,6 +273,48 @@ impl House for Fake {
 
     fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>> {
         Box::pin(async { Ok(self.root.clone()) })
+    }
+
+    fn import_key(&self) -> BoxFuture<'_, Result<ImportKey, HouseError>> {
+        let (key, fingerprint) = (self.import_key.clone(), "ab".repeat(32));
+        Box::pin(async { Ok(ImportKey { key, fingerprint }) })
+    }
+
+    fn import(
+        &self,
+        order: ImportOrder,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<Imported, HouseError>> {
+        self.tell("imported", "info", None, &format!("user {}", peer.uid));
+        Box::pin(async move {
+            let mut certificate = self.all().remove(0);
+            certificate.names = vec![order.key];
+            Ok(Imported { certificate, replaced: None, notes: vec!["put right".to_owned()] })
+        })
+    }
+
+    fn forget<'a>(
+        &'a self,
+        selector: &'a Selector,
+        _: Peer,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+        Box::pin(async { self.chosen(selector) })
+    }
+
+    fn export<'a>(
+        &'a self,
+        selector: &'a Selector,
+        target: OwnedFd,
+        _: Peer,
+    ) -> BoxFuture<'a, Result<Exported, HouseError>> {
+        Box::pin(async {
+            let certificate = self.chosen(selector)?;
+            std::io::Write::write_all(&mut std::fs::File::from(target), b"the key\n").unwrap();
+            if certificate.failure.is_some() {
+                return Err(HouseError::Refused { reason: "it does not leave".to_owned() });
+            }
+            Ok(Exported { certificate, chain: "the chain\n".to_owned() })
+        })
     }
 }
 

@@ -212,3 +212,44 @@ fn followers_are_bounded_and_leave_room_for_questions_and_go_when_the_house_does
         assert!(rest.ends_with("0\r\n\r\n"), "the stream is ended, not cut: {rest:?}");
     }
 }
+
+/// One message with descriptors, and what is answered.
+fn hand_over(running: &Running, bytes: &[u8], along: &[std::os::fd::BorrowedFd<'_>]) -> String {
+    use std::os::fd::AsFd as _;
+    let mut stream = UnixStream::connect(&running.socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    keyward::os::descriptors::send_with(stream.as_fd(), bytes, along).unwrap();
+    let mut answer = String::new();
+    // A server that was told too much closes over what it did not read.
+    let _reset = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[test]
+fn a_handover_that_is_none_is_refused_and_costs_nobody_else_anything() {
+    use std::os::fd::AsFd as _;
+    let running = Running::start();
+    let (_reader, pipe) = std::io::pipe().unwrap();
+    let pipe = pipe.as_fd();
+    let order = b"\0\x01{\"export\":{\"certificate\":\"shop.example\"}}";
+    let table: [(&[u8], &[_], &str); 7] = [
+        (b"\0\x02{}", &[pipe], "another version"),
+        (b"\0", &[pipe], "another version"),
+        (b"\0\x01{\"import\":1}", &[pipe], "unknown variant"),
+        (b"\0\x01nonsense", &[pipe], "expected"),
+        (order, &[], "one descriptor"),
+        (order, &[pipe, pipe], "one descriptor"),
+        (&[&b"\0\x01"[..], &[b' '; 4096]].concat(), &[pipe], "too long"),
+    ];
+    for (bytes, along, word) in table {
+        let answer = hand_over(&running, bytes, along);
+        assert!(answer.contains("/problems/bad-handover") && answer.contains(word), "{answer}");
+    }
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let answer = hand_over(&running, order, &[null.as_fd()]);
+    assert!(answer.contains("writing alone"), "{answer}");
+    assert!(hand_over(&running, order, &[pipe]).contains("the chain"));
+    // Descriptors that nobody asked for do not hurt HTTP either.
+    let http = b"GET /v1/sites HTTP/1.1\r\nhost: k\r\nconnection: close\r\n\r\n";
+    assert!(hand_over(&running, http, &[pipe]).starts_with("HTTP/1.1 200"));
+}

@@ -27,6 +27,7 @@ mod damage;
 mod demo;
 mod disk;
 mod events;
+mod import;
 mod internal;
 mod issue;
 mod listeners;

@@ -205,6 +205,7 @@ impl World {
                 assert!(matches!(record.phase, Phase::Retiring { .. }));
             }
             Step::Lapse(id) => self.store(transition::tick(&get(self, id), now)),
+            Step::Remind(_) => panic!("nothing is imported in this world"),
             Step::Order(id) => {
                 assert!(!holding, "invariant 8: an order while the clock is not believed");
                 let record = get(self, id);

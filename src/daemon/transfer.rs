@@ -1,0 +1,235 @@
+//! Certificates and keys that come in and go out, between the socket, the vault and the records.
+//!
+//! What passes here of a private key is a box that only the vault opens, and a descriptor that
+//! only its receiver reads.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::house::Residence;
+use super::house::unavailable;
+use crate::admin::HouseError;
+use crate::admin::Peer;
+use crate::admin::Selector;
+use crate::admin::find;
+use crate::admin::view;
+use crate::admin::wire;
+use crate::admin::wire::transfer::Exported;
+use crate::admin::wire::transfer::ImportKey;
+use crate::admin::wire::transfer::ImportOrder;
+use crate::admin::wire::transfer::Imported;
+use crate::base::Timestamp;
+use crate::cert::brought::Brought;
+use crate::cert::journal::Entry;
+use crate::cert::journal::EntryKind;
+use crate::cert::journal::Level;
+use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyId;
+use crate::cert::key::KeyUsage;
+use crate::cert::lifecycle::Phase;
+use crate::cert::record::Certificate;
+use crate::cert::record::Installed;
+use crate::cert::spec::Role;
+use crate::scheduler::ForgetError;
+use crate::vault::Vault;
+use crate::vault::VaultError;
+use crate::vault::import_box::ImportBox;
+use crate::vault::import_box::Label;
+
+impl Residence {
+    pub(super) async fn show_import_key(&self) -> Result<ImportKey, HouseError> {
+        let key = self.with_vault(Vault::import_key).await?.map_err(|e| unavailable(&e))?;
+        let fingerprint = KeyId::of_spki(&key).to_hex();
+        Ok(ImportKey { key: STANDARD.encode(key), fingerprint })
+    }
+
+    /// Looks at what came, has the vault take the key in, and the records the certificate.
+    pub(super) async fn take_in(
+        &self,
+        order: ImportOrder,
+        peer: Peer,
+    ) -> Result<Imported, HouseError> {
+        let scheduler = &self.orders()?.scheduler;
+        let made = boxed(&order)?;
+        let now = self.clock.now();
+        let brought = Brought::examine(order.chain.as_bytes(), made.label.key, now, order.force)
+            .map_err(|error| refused(error.to_string()))?;
+        if brought.algorithm != made.label.algorithm {
+            return Err(refused(
+                "the box says another kind of key than the certificate".to_owned(),
+            ));
+        }
+        let spec = brought.specification();
+        let Brought { chain, mut notes, .. } = brought;
+        let installed = Installed::read(chain, now).map_err(|error| refused(error.to_string()))?;
+        let key = self.with_vault(move |vault| vault.import(&made)).await?;
+        let key = key.map_err(|error| not_taken(&error))?;
+        let id = spec.id();
+        let usage = key.usage;
+        let former = scheduler.bring(spec, key, installed.clone(), &who(peer)).await;
+        let former = former.map_err(|error| unavailable(&error))?;
+        if let Some(former) = former.as_ref().filter(|former| former.key != installed.key) {
+            let key = former.key;
+            // It is not in the store any more; in the vault's cache it would be pushed out.
+            if let Err(error) = self.with_vault(move |vault| vault.forget(key)).await? {
+                tracing::debug!(%error, "the vault does not forget a replaced key");
+            }
+        }
+        if usage == KeyUsage::ExportableTls {
+            notes.push("the key may be exported".to_owned());
+        }
+        let record = scheduler
+            .certificate(id)
+            .ok_or_else(|| refused(format!("certificate {id} was just taken away")))?;
+        let certificate = view::certificate(&record, now);
+        Ok(Imported { certificate, replaced: former.map(|former| former.serial), notes })
+    }
+
+    /// Takes an imported certificate away.
+    pub(super) async fn take_away(
+        &self,
+        selector: &Selector,
+        peer: Peer,
+    ) -> Result<wire::CertificateView, HouseError> {
+        let records = self.records()?;
+        let all = records.iter().map(Arc::as_ref);
+        // A name means the one that was imported, whatever else there is for it.
+        let imported = |record: &&Certificate| record.spec.role == Role::Imported;
+        let id = match find(all.clone().filter(imported), selector) {
+            Err(HouseError::NotFound { .. }) => find(all, selector)?.id(),
+            other => other?.id(),
+        };
+        let forgotten = self.orders()?.scheduler.forget(id, &who(peer)).await;
+        let forgotten = forgotten.map_err(|error| match error {
+            ForgetError::Store(error) => unavailable(&error),
+            other => refused(other.to_string()),
+        })?;
+        if let Some(key) = forgotten.installed.as_ref().map(|installed| installed.key)
+            && let Err(error) = self.with_vault(move |vault| vault.forget(key)).await?
+        {
+            tracing::debug!(%error, "the vault does not forget a key that was taken away");
+        }
+        Ok(view::certificate(&forgotten, self.clock.now()))
+    }
+
+    /// Has the vault write the key of a certificate into `target`. That it will is in the journal
+    /// before it does.
+    pub(super) async fn hand_out(
+        &self,
+        selector: &Selector,
+        target: OwnedFd,
+        peer: Peer,
+    ) -> Result<Exported, HouseError> {
+        let records = self.records()?;
+        let record = shown(&records, selector, self.clock.now())?;
+        let name = record.spec.names().first().map(ToString::to_string);
+        let shown = name.clone().unwrap_or_default();
+        let installed = record
+            .installed
+            .as_ref()
+            .ok_or_else(|| refused(format!("{shown} has no certificate yet")))?;
+        let key: KeyHandle = self
+            .store()?
+            .key(installed.key)
+            .await
+            .map_err(|error| unavailable(&error))?
+            .ok_or_else(|| refused(format!("{shown} was just renewed, try again")))?;
+        if key.usage != KeyUsage::ExportableTls {
+            return Err(refused(format!(
+                "the key of {shown} is not exportable: it was sealed so that it never leaves the \
+                 vault"
+            )));
+        }
+        let entry = |level, message| Entry {
+            seq: 0,
+            at: self.clock.now(),
+            kind: EntryKind::Exported,
+            level,
+            certificate: Some(record.id()),
+            name: name.clone(),
+            message,
+        };
+        let told = format!("{} is given the private key {}", who(peer), key.id);
+        let noted = self.store()?.append(vec![entry(Level::Warning, told)]).await;
+        noted.map_err(|error| unavailable(&error))?;
+        tracing::warn!(cert = %record.id(), key = %key.id, peer.uid, "a private key is handed out");
+        let id = key.id;
+        let written = self.with_vault(move |vault| vault.export(&key, target)).await?;
+        if let Err(error) = written {
+            let told = format!("the private key {id} was not given: {error}");
+            // What went wrong is answered as well; the journal has at least the intention.
+            let _told = self.store()?.append(vec![entry(Level::Warning, told)]).await;
+            return Err(refused(format!("the key was not written: {error}")));
+        }
+        let chain = installed.chain.to_pem();
+        Ok(Exported { certificate: view::certificate(record, self.clock.now()), chain })
+    }
+
+    /// Asks the vault from a thread that may wait.
+    async fn with_vault<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Vault) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<Result<T, VaultError>, HouseError> {
+        let vault = self.vault.clone();
+        let asked = tokio::task::spawn_blocking(move || ask(&vault)).await;
+        asked.map_err(|error| unavailable(&error))
+    }
+}
+
+/// The certificate that clients are shown for a name: whoever asks for its key means that one. By
+/// an id, the one that has it.
+fn shown<'a>(
+    records: &'a [Arc<Certificate>],
+    selector: &Selector,
+    now: Timestamp,
+) -> Result<&'a Certificate, HouseError> {
+    let all = records.iter().map(Arc::as_ref);
+    let Selector::Name(name) = selector else { return find(all, selector) };
+    let rank = |record: &&Certificate| {
+        let installed = record.installed.as_ref()?;
+        let served = record.spec.covers(name) && !matches!(record.phase, Phase::Retiring { .. });
+        served.then(|| installed.rank(&record.spec, name, now))
+    };
+    let best = all.clone().filter(|one| rank(one).is_some()).max_by_key(rank);
+    best.map_or_else(|| find(all, selector), Ok)
+}
+
+fn boxed(order: &ImportOrder) -> Result<ImportBox, HouseError> {
+    let decoded = |field: &str, text: &str| {
+        let octets = STANDARD.decode(text);
+        octets.map_err(|error| refused(format!("the field {field} is no base64: {error}")))
+    };
+    let key = KeyId::from_hex(&order.key)
+        .ok_or_else(|| refused("the field key is no name of a key".to_owned()))?;
+    let usage = if order.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
+    Ok(ImportBox {
+        label: Label { algorithm: order.key_algorithm, usage, key },
+        encapsulated: decoded("encapsulated", &order.encapsulated)?,
+        sealed: decoded("sealed", &order.sealed)?,
+    })
+}
+
+fn who(peer: Peer) -> String {
+    match peer.pid {
+        Some(pid) => format!("user {} (process {pid})", peer.uid),
+        None => format!("user {}", peer.uid),
+    }
+}
+
+fn refused(reason: String) -> HouseError {
+    HouseError::Refused { reason }
+}
+
+/// What the vault says of a box is the sender's business; that it is not there is ours.
+fn not_taken(error: &VaultError) -> HouseError {
+    match error {
+        VaultError::Seal(reason) | VaultError::Crypto(reason) | VaultError::Purpose(reason) => {
+            refused(reason.clone())
+        }
+        VaultError::Frame(_) => refused("the box is larger than any key".to_owned()),
+        other => unavailable(other),
+    }
+}

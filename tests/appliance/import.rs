@@ -1,0 +1,228 @@
+//! Certificates that are brought: served, succeeded, handed out and taken away, without the
+//! private key ever being in the process that talks to the network.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::daemon::Keyward;
+use crate::daemon::eventually;
+use crate::origin::Origin;
+
+struct Bringer {
+    keyward: Keyward,
+    ca: rcgen::Issuer<'static, rcgen::KeyPair>,
+    _origin: Origin,
+}
+
+struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+    serial: String,
+    /// The private half as a number: what must not be found in memory.
+    scalar: Vec<u8>,
+}
+
+impl Bringer {
+    /// A keyward with one site of the internal CA, and a CA of somebody else.
+    fn start(name: &str) -> Self {
+        let origin = Origin::start();
+        let site =
+            format!("[[site]]\nnames = [\"{name}\"]\norigin = \"http://{}\"\n", origin.address);
+        let mut keyward = Keyward::new("", &site);
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Somebody else");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap().pem();
+        fs::write(keyward.dir.path().join("root.pem"), root).unwrap();
+        let ca = rcgen::Issuer::new(params, key);
+        keyward.start();
+        eventually("the site is served", Duration::from_secs(20), || keyward.served_serial(name));
+        Self { keyward, ca, _origin: origin }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.keyward.dir.path().join("root.pem")
+    }
+
+    /// A certificate for `name` as files, with its key in the form that openssl calls
+    /// traditional.
+    fn files(&self, name: &str, stem: &str) -> Files {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2090, 1, 1);
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let made = params.signed_by(&pair, &self.ca).unwrap();
+        let dir = self.keyward.dir.path();
+        let (cert, key) = (dir.join(format!("{stem}.crt")), dir.join(format!("{stem}.key")));
+        fs::write(&cert, made.pem()).unwrap();
+        fs::write(&key, pair.serialize_pem()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let chain = keyward::cert::chain::Chain::from_pem(made.pem().as_bytes()).unwrap();
+        let serial = chain.leaf().unwrap().serial.trim_start_matches('0').to_owned();
+        // RFC 5915: an octet string of 32 within the ECPrivateKey within the PKCS#8.
+        let der = pair.serialize_der();
+        let at = der.windows(5).position(|w| w == [2, 1, 1, 4, 32]).unwrap() + 5;
+        Files { cert, key, serial, scalar: der[at..at + 32].to_vec() }
+    }
+
+    fn import(&self, files: &Files, more: &[&str]) -> crate::daemon::Said {
+        let (cert, key) = (files.cert.to_str().unwrap(), files.key.to_str().unwrap());
+        let mut arguments = vec!["import", "--cert", cert, "--key", key];
+        arguments.extend(more);
+        self.keyward.cli(&arguments)
+    }
+
+    fn served(&self, name: &str) -> String {
+        self.keyward.served_serial(name).unwrap_or_default()
+    }
+
+    fn wait_served(&self, name: &str, serial: &str) {
+        eventually("it is served", Duration::from_secs(10), || {
+            (self.served(name) == serial).then_some(())
+        });
+    }
+}
+
+/// Whether `needle` is in the memory of a process that this user may read.
+fn in_memory(pid: i32, needle: &[u8]) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut read = 0;
+    for line in maps.lines() {
+        let mut fields = line.split_whitespace();
+        let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
+        if !rights.starts_with("rw") {
+            continue;
+        }
+        let (from, to) = range.split_once('-').unwrap();
+        let from = u64::from_str_radix(from, 16).unwrap();
+        let to = u64::from_str_radix(to, 16).unwrap();
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+        // A part that went away meanwhile, or was never there.
+        let Ok(len) = memory.read_at(&mut bytes, from) else { continue };
+        read += len;
+        if memchr::memmem::find(&bytes[..len], needle).is_some() {
+            return true;
+        }
+    }
+    assert!(read > 1 << 20, "the memory of {pid} was not read");
+    false
+}
+
+#[test]
+fn an_imported_certificate_is_served_succeeded_and_forgotten() {
+    let name = "shop.internal";
+    let bringer = Bringer::start(name);
+    let own = bringer.served(name);
+    let first = bringer.files(name, "first");
+    let said = bringer.import(&first, &[name]).ok();
+    assert!(said.starts_with("imported shop.internal, id "), "{said}");
+    assert!(said.contains("does not trust the chain"), "{said}");
+    bringer.wait_served(name, &first.serial);
+    assert_eq!(bringer.keyward.curl(&bringer.root(), name, "/", &[]).ok(), "ok");
+    // The site's own is kept beside it, and both are listed.
+    let list = bringer.keyward.cli(&["list"]).ok();
+    assert!(list.contains("shop.internal (imported)") && list.lines().count() == 3, "{list}");
+    assert!(bringer.keyward.cli(&["status"]).ok().contains("2 served (1 imported)"));
+    let second = bringer.files(name, "second");
+    let said = bringer.import(&second, &[]).ok();
+    assert!(said.starts_with("replaced shop.internal"), "{said}");
+    bringer.wait_served(name, &second.serial);
+    let list = bringer.keyward.cli(&["list"]).ok();
+    assert_eq!(list.lines().count(), 3, "{list}");
+    let events = bringer.keyward.cli(&["events"]).ok();
+    assert!(events.contains("in the place of serial"), "{events}");
+    // It outlives a crash.
+    let mut bringer = bringer;
+    bringer.keyward.kill9();
+    bringer.keyward.start();
+    bringer.wait_served(name, &second.serial);
+    let said = bringer.keyward.cli(&["forget", name]).ok();
+    assert!(said.starts_with("forgot shop.internal"), "{said}");
+    bringer.wait_served(name, &own);
+    let said = bringer.keyward.cli(&["forget", name]);
+    assert!(!said.status.success() && said.err.contains("was not imported"), "{said:?}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_changes() {
+    let name = "shop.internal";
+    let bringer = Bringer::start(name);
+    let own = bringer.served(name);
+    let (one, other) = (bringer.files(name, "one"), bringer.files(name, "other"));
+    let mixed = Files { key: other.key.clone(), ..bringer.files(name, "mixed") };
+    let said = bringer.import(&mixed, &[]);
+    assert!(!said.status.success() && said.err.contains("does not belong"), "{said:?}");
+    let said = bringer.import(&one, &["other.internal"]);
+    assert!(!said.status.success() && said.err.contains("not for other.internal"), "{said:?}");
+    let said = bringer.import(&Files { key: PathBuf::from("/nowhere"), ..one }, &[]);
+    assert!(!said.status.success() && said.err.contains("/nowhere"), "{said:?}");
+    assert_eq!(bringer.served(name), own);
+    assert_eq!(bringer.keyward.cli(&["list"]).ok().lines().count(), 2);
+}
+
+#[test]
+fn an_exportable_key_leaves_whole_and_the_journal_says_who_had_it_and_others_stay() {
+    let name = "shop.internal";
+    let bringer = Bringer::start(name);
+    let keyward = &bringer.keyward;
+    let kept = bringer.files(name, "kept");
+    bringer.import(&kept, &[]).ok();
+    let target = keyward.dir.path().join("out.key");
+    let chain = keyward.dir.path().join("out.crt");
+    let to = [target.to_str().unwrap(), "--chain", chain.to_str().unwrap()];
+    let export = |more: &[&str]| {
+        let mut arguments = vec!["export", name, "--to", to[0], to[1], to[2]];
+        arguments.extend(more);
+        keyward.cli(&arguments)
+    };
+    let said = export(&[]);
+    assert!(!said.status.success() && said.err.contains("not exportable"), "{said:?}");
+    assert!(!target.exists() && !chain.exists(), "nothing is left behind");
+    let free = bringer.files(name, "free");
+    bringer.import(&free, &["--exportable"]).ok();
+    export(&[]).ok();
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+    let exported = rcgen::KeyPair::from_pem(&fs::read_to_string(&target).unwrap()).unwrap();
+    let brought = rcgen::KeyPair::from_pem(&fs::read_to_string(&free.key).unwrap()).unwrap();
+    assert_eq!(exported.serialize_der(), brought.serialize_der());
+    assert_eq!(fs::read_to_string(&chain).unwrap(), fs::read_to_string(&free.cert).unwrap());
+    let said = export(&[]);
+    assert!(!said.status.success() && said.err.contains("is there already"), "{said:?}");
+    export(&["--force"]).ok();
+    let said = keyward.cli(&["export", name, "--to", "-"]).ok();
+    assert_eq!(said, fs::read_to_string(&target).unwrap());
+    let events = keyward.cli(&["events"]).ok();
+    let told = events.lines().filter(|line| line.contains("is given the private key")).count();
+    assert_eq!(told, 3, "{events}");
+    let hidden = fs::read_dir(keyward.dir.path()).unwrap();
+    let hidden = hidden.filter(|e| e.as_ref().unwrap().file_name().as_encoded_bytes()[0] == b'.');
+    assert_eq!(hidden.count(), 0, "nothing is left beside the target");
+}
+
+#[test]
+fn the_key_is_never_in_the_memory_of_the_process_that_talks_to_the_network() {
+    let name = "shop.internal";
+    let bringer = Bringer::start(name);
+    let files = bringer.files(name, "key");
+    let target = bringer.keyward.dir.path().join("out.key");
+    bringer.import(&files, &["--exportable"]).ok();
+    bringer.wait_served(name, &files.serial);
+    bringer.keyward.cli(&["export", name, "--to", target.to_str().unwrap()]).ok();
+    let said = bringer.keyward.curl(&bringer.root(), name, "/", &[]);
+    assert_eq!(said.ok(), "ok");
+    let pem = fs::read_to_string(&target).unwrap();
+    let line = pem.lines().nth(1).unwrap().as_bytes();
+    let main = bringer.keyward.pid();
+    for needle in [files.scalar.as_slice(), line] {
+        assert!(!in_memory(main, needle), "a private key is in main");
+    }
+    // The same look finds it where it is: in this process.
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert!(in_memory(own, &files.scalar) && in_memory(own, line));
+    assert!(in_memory(main, name.as_bytes()), "main's memory is read at all");
+}
