@@ -1,6 +1,6 @@
 //! Sockets that wait for clients: one for each worker and address, or an inherited one shared.
 //!
-//! What they are set to, connections inherit or profit from: see [`prepare`].
+//! What they are set to, connections inherit or profit from: see `prepare`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
