@@ -1,4 +1,4 @@
-//! TCP as a server wants it: options of listeners, an accept without detours, a hard close.
+//! TCP as a server wants it: options of listeners, an accept without detours.
 //!
 //! Deliberately absent: which socket gets which option. That is decided where listeners are made.
 #![expect(unsafe_code, reason = "accept4 and two options of Linux have no safe call")]
@@ -11,12 +11,10 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use nix::sys::socket::SetSockOpt;
 use nix::sys::socket::sockopt::TcpUlp;
 use socket2::SockAddr;
-use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -50,13 +48,6 @@ pub fn watch(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
     // SAFETY: a listener owns one open descriptor from its making to its end.
     let watched = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) };
     watched.map_err(|error| error.into_parts().1)
-}
-
-/// Closes a connection with a reset: the kernel forgets it at once, and the client knows at once.
-pub fn reset(stream: TcpStream) {
-    // Without this the close is an orderly one, which only costs more.
-    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    drop(stream);
 }
 
 /// Has connections wait in the kernel until the client has said something, for `seconds` at most;
@@ -197,13 +188,6 @@ mod tests {
         let listener = TcpListener::bind("[::1]:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         assert_eq!(accept(&listener).unwrap().1, client.local_addr().unwrap());
-    }
-
-    #[test]
-    fn a_reset_is_an_error_to_the_client_and_no_end() {
-        let (listener, mut client) = pair();
-        reset(accept(&listener).unwrap().0);
-        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 
     #[test]
