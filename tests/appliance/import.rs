@@ -2,7 +2,6 @@
 //! private key ever being in the process that talks to the network.
 
 use std::fs;
-use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +9,8 @@ use std::time::Duration;
 use crate::daemon::Keyward;
 use crate::daemon::eventually;
 use crate::origin::Origin;
+use crate::scan;
+use crate::scan::Needles;
 
 struct Bringer {
     keyward: Keyward,
@@ -63,10 +64,7 @@ impl Bringer {
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         let chain = keyward::cert::chain::Chain::from_pem(made.pem().as_bytes()).unwrap();
         let serial = chain.leaf().unwrap().serial.trim_start_matches('0').to_owned();
-        // RFC 5915: an octet string of 32 within the ECPrivateKey within the PKCS#8.
-        let der = pair.serialize_der();
-        let at = der.windows(5).position(|w| w == [2, 1, 1, 4, 32]).unwrap() + 5;
-        Files { cert, key, serial, scalar: der[at..at + 32].to_vec() }
+        Files { cert, key, serial, scalar: scan::p256_scalar(&pair.serialize_der()) }
     }
 
     fn import(&self, files: &Files, more: &[&str]) -> crate::daemon::Said {
@@ -85,32 +83,6 @@ impl Bringer {
             (self.served(name) == serial).then_some(())
         });
     }
-}
-
-/// Whether `needle` is in the memory of a process that this user may read.
-fn in_memory(pid: i32, needle: &[u8]) -> bool {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
-    let mut read = 0;
-    for line in maps.lines() {
-        let mut fields = line.split_whitespace();
-        let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
-        if !rights.starts_with("rw") {
-            continue;
-        }
-        let (from, to) = range.split_once('-').unwrap();
-        let from = u64::from_str_radix(from, 16).unwrap();
-        let to = u64::from_str_radix(to, 16).unwrap();
-        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
-        // A part that went away meanwhile, or was never there.
-        let Ok(len) = memory.read_at(&mut bytes, from) else { continue };
-        read += len;
-        if memchr::memmem::find(&bytes[..len], needle).is_some() {
-            return true;
-        }
-    }
-    assert!(read > 1 << 20, "the memory of {pid} was not read");
-    false
 }
 
 #[test]
@@ -217,12 +189,16 @@ fn the_key_is_never_in_the_memory_of_the_process_that_talks_to_the_network() {
     assert_eq!(said.ok(), "ok");
     let pem = fs::read_to_string(&target).unwrap();
     let line = pem.lines().nth(1).unwrap().as_bytes();
-    let main = bringer.keyward.pid();
-    for needle in [files.scalar.as_slice(), line] {
-        assert!(!in_memory(main, needle), "a private key is in main");
-    }
-    // The same look finds it where it is: in this process.
-    let own = i32::try_from(std::process::id()).unwrap();
-    assert!(in_memory(own, &files.scalar) && in_memory(own, line));
-    assert!(in_memory(main, name.as_bytes()), "main's memory is read at all");
+    // In every form in which libraries keep it, and as it was written.
+    let secrets = scan::p256_forms(&files.scalar).into_iter().chain([line.to_vec()]);
+    let needles = Needles::new(secrets.chain([name.as_bytes().to_vec()]));
+    let main = bringer.keyward.pid().cast_unsigned();
+    let found = needles.look_in(main).unwrap();
+    assert!(found.looked_at > 1 << 20, "{found:?}");
+    let [secrets @ .., known] = &found.counts[..] else { unreachable!() };
+    assert_eq!(secrets, [0; 4], "a private key is in main");
+    assert!(*known > 0, "main's memory is read at all");
+    // The same look finds both where they are: in this process.
+    let own = needles.look_in(std::process::id()).unwrap().counts;
+    assert!(own[0] > 0 && own[3] > 0, "{own:?}");
 }

@@ -18,6 +18,8 @@ mod load;
 mod origin;
 #[path = "../kit/pebble.rs"]
 mod pebble;
+#[path = "../kit/scan.rs"]
+mod scan;
 
 mod account;
 mod authority;
