@@ -31,7 +31,13 @@ pub(super) trait Transport: Send + std::fmt::Debug {
     ///
     /// # Errors
     /// As [`Transport::send`]; a way that carries no descriptors refuses.
-    fn send_with(&mut self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()>;
+    fn send_with(&mut self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if descriptors.is_empty() {
+            self.send(frame)
+        } else {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
 
     /// Receives one frame; its length as sent, 0 when the peer is gone.
     ///
@@ -43,7 +49,9 @@ pub(super) trait Transport: Send + std::fmt::Debug {
     ///
     /// # Errors
     /// As [`Transport::send`].
-    fn receive_with(&mut self, frame: &mut [u8]) -> io::Result<Received>;
+    fn receive_with(&mut self, frame: &mut [u8]) -> io::Result<Received> {
+        self.receive(frame).map(|len| Received { len, descriptors: Vec::new() })
+    }
 }
 
 /// A `SOCK_SEQPACKET` pair.
