@@ -8,6 +8,7 @@ mod accept;
 mod answer;
 mod body;
 mod challenge;
+mod compress;
 mod connection;
 mod flow;
 mod forward;

@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
+use super::compress;
 use crate::base::Clock;
 
 /// The protocol under which a CA looks for a challenge certificate (RFC 8737, section 6.2).
@@ -32,6 +33,7 @@ impl Mould {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Nothing));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.cert_compressors = compress::compressors();
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // One suffices: a client that used it up gets a new one with its next connection.
@@ -43,6 +45,7 @@ impl Mould {
     pub(super) fn cast(&self, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
         let mut config = self.0.clone();
         config.cert_resolver = Arc::new(Always(key));
+        config.cert_compression_cache = Arc::new(compress::cache());
         Arc::new(config)
     }
 }
@@ -96,5 +99,107 @@ impl TimeProvider for RustlsClock {
     fn current_time(&self) -> Option<UnixTime> {
         let seconds = self.0.now().as_unix();
         Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rustls::CertificateCompressionAlgorithm;
+    use rustls::client::Resumption;
+    use rustls::compress::{
+        CertCompressor, CertDecompressor, CompressionFailed, CompressionLevel, DecompressionFailed,
+    };
+    use rustls::{ClientConfig, ClientConnection, ServerConnection};
+
+    use super::*;
+
+    /// The compressor of the house, counted.
+    #[derive(Debug)]
+    struct Counted(&'static dyn CertCompressor, AtomicUsize);
+
+    impl CertCompressor for Counted {
+        fn compress(
+            &self,
+            input: Vec<u8>,
+            level: CompressionLevel,
+        ) -> Result<Vec<u8>, CompressionFailed> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            self.0.compress(input, level)
+        }
+
+        fn algorithm(&self) -> CertificateCompressionAlgorithm {
+            self.0.algorithm()
+        }
+    }
+
+    #[derive(Debug)]
+    struct Expand;
+
+    impl CertDecompressor for Expand {
+        fn decompress(&self, input: &[u8], output: &mut [u8]) -> Result<(), DecompressionFailed> {
+            let mut reader = brotli::Decompressor::new(input, 4096);
+            reader.read_exact(output).map_err(|_| DecompressionFailed)
+        }
+
+        fn algorithm(&self) -> CertificateCompressionAlgorithm {
+            CertificateCompressionAlgorithm::Brotli
+        }
+    }
+
+    fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) {
+        let name = "a.example".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets().unwrap();
+            let mut wire = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut wire).unwrap();
+            }
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_compressed_once_however_many_others_are_served() {
+        let compressors: Vec<&'static Counted> = compress::compressors()
+            .into_iter()
+            .map(|one| &*Box::leak(Box::new(Counted(one, AtomicUsize::new(0)))))
+            .collect();
+        let mut mould = Mould::new(Arc::new(crate::base::SystemClock)).unwrap();
+        mould.0.cert_compressors =
+            compressors.iter().map(|one| *one as &'static dyn CertCompressor).collect();
+        let mut roots = rustls::RootCertStore::empty();
+        let casts: Vec<_> = (0..8)
+            .map(|_| {
+                let names =
+                    (0..9).map(|i| format!("{}.example", ["a", "b"][i % 2])).collect::<Vec<_>>();
+                let own = rcgen::generate_simple_self_signed(names).unwrap();
+                roots.add(own.cert.der().clone()).unwrap();
+                let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+                let key = mould.0.crypto_provider().key_provider.load_private_key(key).unwrap();
+                mould.cast(Arc::new(CertifiedKey::new(vec![own.cert.der().clone()], key)))
+            })
+            .collect();
+        let mut client = ClientConfig::builder_with_provider(crate::base::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.cert_decompressors = vec![&Expand];
+        client.resumption = Resumption::disabled();
+        let client = Arc::new(client);
+        for _round in 0..3 {
+            casts.iter().for_each(|cast| shake(&client, cast));
+        }
+        let counts: Vec<_> = compressors.iter().map(|one| one.1.load(Ordering::SeqCst)).collect();
+        assert_eq!(counts, [casts.len(), 0], "brotli, zlib");
     }
 }

@@ -20,6 +20,7 @@ mod origin;
 mod challenges;
 mod changes;
 mod clients;
+mod compression;
 mod deadlines;
 mod differential;
 mod floods;
