@@ -217,6 +217,7 @@ async fn handshake(worker: &Worker, stream: TcpStream) -> Result<Shaken, Failed>
     let tls = identity.entry(&worker.set()).map(|entry| entry.tls.clone());
     match tls {
         Some(Some(config)) => {
+            let config = worker.shared.mould.steer(&start.client_hello(), config);
             let stream = start.into_stream(config).await?;
             Ok(Shaken::Site(Box::new(stream), identity))
         }

@@ -13,6 +13,7 @@ mod connection;
 mod flow;
 mod forward;
 mod framing;
+mod groups;
 mod guard;
 mod headers;
 pub mod listen;
@@ -123,12 +124,12 @@ impl Edge {
     /// When TLS cannot be set up, a listener is not usable, or a thread cannot be started.
     pub fn start(options: EdgeOptions, signers: Arc<dyn Signers>) -> Result<Self, EdgeError> {
         let EdgeOptions { https, http, limits, clock, config, snapshot } = options;
-        let mould = tls::Mould::new(Arc::clone(&clock)).map_err(EdgeError::Tls)?;
-        let foundry = Foundry { mould, signers };
+        let mould = Arc::new(tls::Mould::new(Arc::clone(&clock)).map_err(EdgeError::Tls)?);
+        let foundry = Foundry { mould: Arc::clone(&mould), signers };
         let count = limits.workers.max(1);
         let set = foundry.build(&config, limits, &snapshot, clock.now(), None);
         let challenges = Arc::new(Challenges::default());
-        let shared = Arc::new(Shared::new(count, set, challenges, clock));
+        let shared = Arc::new(Shared::new(count, set, mould, challenges, clock));
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
             let signers = Arc::clone(&foundry.signers);

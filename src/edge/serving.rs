@@ -65,7 +65,7 @@ struct Credential {
 /// Makes serving sets.
 #[derive(Debug)]
 pub(super) struct Foundry {
-    pub(super) mould: Mould,
+    pub(super) mould: Arc<Mould>,
     pub(super) signers: Arc<dyn Signers>,
 }
 

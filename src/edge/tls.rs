@@ -7,7 +7,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::NamedGroup;
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::SupportedKxGroup;
 use rustls::server::ClientHello;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::ResolvesServerCert;
@@ -16,38 +19,78 @@ use rustls::time_provider::TimeProvider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use super::compress;
+use super::groups;
 use crate::base::Clock;
 
 /// The protocol under which a CA looks for a challenge certificate (RFC 8737, section 6.2).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// From this each site's configuration is made.
-#[derive(Clone, Debug)]
-pub(super) struct Mould(ServerConfig);
+#[derive(Debug)]
+pub(super) struct Mould {
+    /// With every group.
+    whole: ServerConfig,
+    /// With one group each: rustls has no other way to be told which to take.
+    narrow: Vec<(NamedGroup, ServerConfig)>,
+}
 
 impl Mould {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
         let provider = crate::base::tls::provider();
-        let mut config = ServerConfig::builder_with_details(provider, Arc::new(RustlsClock(clock)))
-            .with_protocol_versions(rustls::ALL_VERSIONS)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Nothing));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.cert_compressors = compress::compressors();
-        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        // One suffices: a client that used it up gets a new one with its next connection.
-        config.send_tls13_tickets = 1;
-        Ok(Self(config))
+        let clock: Arc<dyn TimeProvider> = Arc::new(RustlsClock(clock));
+        let whole = pour(Arc::clone(&provider), &clock)?;
+        let alone = |group: &&'static dyn SupportedKxGroup| {
+            let provider = CryptoProvider { kx_groups: vec![*group], ..(*provider).clone() };
+            // Tickets are shared, whatever the group.
+            let mut config = pour(Arc::new(provider), &clock)?;
+            config.ticketer = Arc::clone(&whole.ticketer);
+            Ok((group.name(), config))
+        };
+        let narrow: Result<_, rustls::Error> = provider.kx_groups.iter().map(alone).collect();
+        Ok(Self { narrow: narrow?, whole })
     }
 
     /// The configuration that serves `key` and nothing else.
     pub(super) fn cast(&self, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
-        let mut config = self.0.clone();
+        let mut config = self.whole.clone();
         config.cert_resolver = Arc::new(Always(key));
         config.cert_compression_cache = Arc::new(compress::cache());
         Arc::new(config)
     }
+
+    /// `cast`, which is one of this mould, or the same with the one group that this client is to
+    /// use although it named another one first.
+    pub(super) fn steer(
+        &self,
+        hello: &ClientHello<'_>,
+        cast: Arc<ServerConfig>,
+    ) -> Arc<ServerConfig> {
+        let group = groups::steer(hello, self.whole.crypto_provider());
+        let narrow = self.narrow.iter().find(|(name, _)| Some(*name) == group);
+        let Some((_, narrow)) = narrow else { return cast };
+        let mut config = narrow.clone();
+        config.cert_resolver = Arc::clone(&cast.cert_resolver);
+        config.cert_compression_cache = Arc::clone(&cast.cert_compression_cache);
+        Arc::new(config)
+    }
+}
+
+/// What all sites have in common.
+fn pour(
+    provider: Arc<CryptoProvider>,
+    clock: &Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_details(provider, Arc::clone(clock))
+        .with_protocol_versions(rustls::ALL_VERSIONS)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Nothing));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.cert_compressors = compress::compressors();
+    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    // One suffices: a client that used it up gets a new one with its next connection.
+    config.send_tls13_tickets = 1;
+    Ok(config)
 }
 
 /// A configuration that answers one challenge under [`ACME_TLS`].
@@ -174,7 +217,7 @@ mod tests {
             .map(|one| &*Box::leak(Box::new(Counted(one, AtomicUsize::new(0)))))
             .collect();
         let mut mould = Mould::new(Arc::new(crate::base::SystemClock)).unwrap();
-        mould.0.cert_compressors =
+        mould.whole.cert_compressors =
             compressors.iter().map(|one| *one as &'static dyn CertCompressor).collect();
         let mut roots = rustls::RootCertStore::empty();
         let casts: Vec<_> = (0..8)
@@ -184,7 +227,7 @@ mod tests {
                 let own = rcgen::generate_simple_self_signed(names).unwrap();
                 roots.add(own.cert.der().clone()).unwrap();
                 let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
-                let key = mould.0.crypto_provider().key_provider.load_private_key(key).unwrap();
+                let key = mould.whole.crypto_provider().key_provider.load_private_key(key).unwrap();
                 mould.cast(Arc::new(CertifiedKey::new(vec![own.cert.der().clone()], key)))
             })
             .collect();

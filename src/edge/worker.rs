@@ -23,6 +23,7 @@ use super::challenge::Challenges;
 use super::origin::Pools;
 use super::serving::ServingSet;
 use super::stats::Counters;
+use super::tls::Mould;
 use crate::base::Clock;
 use crate::base::bounds::WORKER_ORDERS;
 use crate::cert::ports::Signers;
@@ -32,6 +33,7 @@ use crate::os::affinity;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) set: CurrentSet,
+    pub(super) mould: Arc<Mould>,
     pub(super) challenges: Arc<Challenges>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) counters: Vec<Arc<Counters>>,
@@ -82,11 +84,13 @@ impl Shared {
     pub(super) fn new(
         workers: usize,
         set: ServingSet,
+        mould: Arc<Mould>,
         challenges: Arc<Challenges>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             set: CurrentSet::from_pointee(set),
+            mould,
             challenges,
             clock,
             counters: (0..workers).map(|_| Arc::default()).collect(),

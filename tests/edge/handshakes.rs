@@ -8,7 +8,7 @@ use crate::load;
 use crate::memory::MemoryCa;
 use crate::origin::Origin;
 
-fn s_client(house: &House, arguments: &[&str]) -> String {
+pub(crate) fn s_client(house: &House, arguments: &[&str]) -> String {
     let output = Command::new("openssl")
         .args(["s_client", "-connect", &house.https.to_string()])
         .args(arguments)

@@ -26,6 +26,7 @@ mod differential;
 mod floods;
 mod frames;
 mod framing;
+mod groups;
 mod handshakes;
 mod house;
 mod origins;
