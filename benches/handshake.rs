@@ -66,6 +66,7 @@ fn main() {
             workers: 1,
             cores: vec![core],
             gates: true,
+            strict: false,
         })
         .unwrap()
     };

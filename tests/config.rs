@@ -45,6 +45,17 @@ fn shown(warnings: &[Problem]) -> Vec<String> {
 }
 
 #[test]
+fn a_word_for_the_walls_that_nobody_knows_is_refused_with_the_two_that_there_are() {
+    let text = format!("[vault]\nrequire = \"strickt\"\n{SITE}");
+    let problems = config::parse(&text, Path::new("keyward.toml"), [("", ""); 0]).unwrap_err();
+    let told = problems.to_string();
+    for part in ["keyward.toml:2", "\"strickt\"", "\"available\" or \"strict\"", "try: \"strict\""]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
 fn every_refusal_is_word_for_word_what_was_promised() {
     let mut cases = 0;
     for case in REFUSALS.split("\n=== ").skip(1) {

@@ -135,6 +135,9 @@ pub struct VaultView {
     pub restarts: u64,
     /// The walls around it that stand, by name.
     pub walls: Vec<String>,
+    /// How many of all walls must stand, as `[vault] require` says: `available` or `strict`.
+    #[serde(default)]
+    pub required: Option<String>,
     /// Where the master key lives.
     #[serde(default)]
     pub master_key: Option<String>,

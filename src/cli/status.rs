@@ -41,6 +41,7 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
     fields.add("walls", walls(&status.walls));
     fields.add("vault", vault(&status.vault));
     fields.add("vault walls", walls(&status.vault.walls));
+    fields.add_if("walls wanted", status.vault.required.as_deref());
     fields.add_if("master key", status.vault.master_key.as_deref());
     let next = status.next_wake.map(|at| render::both(at, out));
     fields.add("next", next.as_deref().unwrap_or("nothing"));

@@ -65,6 +65,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("admin.group", old.admin.group != new.admin.group),
         ("vault.master_key", old.vault.master_key != new.vault.master_key),
         ("vault.cache", old.vault.cache != new.vault.cache),
+        ("vault.require", old.vault.require != new.vault.require),
         ("edge.workers", old.edge.workers != new.edge.workers),
         ("log.format", old.log.format != new.log.format),
     ] {
@@ -184,6 +185,7 @@ mod tests {
             ("[admin]\nsocket = '/x'", "admin", Some("admin.socket")),
             ("[admin]\ngroup = 'x'", "admin", Some("admin.group")),
             ("[vault]\ncache = '1MiB'", "vault", Some("vault.cache")),
+            ("[vault]\nrequire = 'strict'", "vault", Some("vault.require")),
             ("[vault]\nmaster_key = '/proc/self/exe'", "vault", Some("vault.master_key")),
         ] {
             let changes = diff(&old, &config(text));

@@ -22,7 +22,7 @@ pub use key_path::{KeyPath, Step};
 pub use keys::{Key, keys};
 pub use load::{Loaded, load, parse};
 pub use model::{
-    Acme, Admin, Config, Eab, Edge, Hsts, Listen, Log, LogFormat, MasterKey, Origin, Site, State,
-    Vault,
+    Acme, Admin, Config, Eab, Edge, Hsts, Listen, Log, LogFormat, MasterKey, Origin, Require, Site,
+    State, Vault,
 };
 pub use problem::{Problem, Problems, Provenance, Severity};

@@ -101,6 +101,17 @@ pub struct Vault {
     pub master_key: MasterKey,
     /// Bytes of opened keys kept ready to sign.
     pub cache: u64,
+    /// What to do where a wall cannot be raised.
+    pub require: Require,
+}
+
+/// How much of the walls must stand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Require {
+    /// What the machine has; what it lacks is told.
+    Available,
+    /// All of them; without, nothing is served.
+    Strict,
 }
 
 /// Where the master key comes from.

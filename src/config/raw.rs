@@ -71,6 +71,7 @@ pub(super) struct RawAdmin {
 pub(super) struct RawVault {
     pub(super) master_key: String,
     pub(super) cache: String,
+    pub(super) require: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -164,7 +165,11 @@ impl Default for RawAdmin {
 
 impl Default for RawVault {
     fn default() -> Self {
-        Self { master_key: "auto".to_owned(), cache: "64MiB".to_owned() }
+        Self {
+            master_key: "auto".to_owned(),
+            cache: "64MiB".to_owned(),
+            require: "available".to_owned(),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::base::Timestamp;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::record::Certificate;
 use crate::config::Config;
+use crate::config::Require;
 use crate::edge::Edge;
 use crate::edge::EdgeStats;
 use crate::store::Store;
@@ -119,7 +120,8 @@ impl Residence {
             vault: wire::VaultView {
                 pid: vault.figures.is_some().then_some(vault.pid),
                 restarts: vault.restarts,
-                walls: vault.walls.iter().map(wall_in_words).collect(),
+                walls: vault.walls.iter().map(WallReport::in_words).collect(),
+                required: Some(required(config.vault.require).to_owned()),
                 master_key: Some(self.grounds.master.in_words()),
                 channel: Some(if vault.gates { "shared memory" } else { "sockets" }.to_owned()),
                 figures: vault.figures.map(vault_figures).unwrap_or_default(),
@@ -258,8 +260,12 @@ fn trouble(vault: &VaultStatus) -> Option<String> {
     })
 }
 
-fn wall_in_words(report: &WallReport) -> String {
-    notices::in_words(report.wall.name(), report.standing, &report.detail)
+/// The word of the configuration.
+const fn required(require: Require) -> &'static str {
+    match require {
+        Require::Available => "available",
+        Require::Strict => "strict",
+    }
 }
 
 fn vault_figures(figures: VaultFigures) -> wire::Figures {

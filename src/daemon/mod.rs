@@ -12,6 +12,7 @@ mod open;
 mod reload;
 mod supervise;
 mod transfer;
+mod walls;
 mod wire;
 
 use std::path::Path;

@@ -4,10 +4,9 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use super::walls;
 use crate::base::Timestamp;
-use crate::os::sandbox::Standing;
 use crate::os::tcp::Offer;
-use crate::os::wall::Enforcement;
 use crate::os::wall::WallState;
 
 /// Where the master key lives.
@@ -46,19 +45,13 @@ impl MasterPlace {
 impl Grounds {
     /// The walls around main, in the words of the vault's.
     pub(super) fn walls(&self) -> Vec<String> {
-        let files = match self.wall.enforcement {
-            Enforcement::Full => "files".to_owned(),
-            Enforcement::Partial => {
-                "files (partly: this kernel knows a part of Landlock)".to_owned()
-            }
-            Enforcement::Absent => "files (missing: this kernel has no Landlock)".to_owned(),
-        };
-        vec![files, "dumps".to_owned()]
+        let (standing, detail) = walls::files(&self.wall);
+        vec![standing.in_words("files", detail), "dumps".to_owned()]
     }
 
     /// What the kernel does for the front door, in the words of the walls.
     pub(super) fn kernel(&self) -> Vec<String> {
-        self.kernel.iter().map(|o| in_words(o.name, o.standing, &o.detail)).collect()
+        self.kernel.iter().map(|o| o.standing.in_words(o.name, &o.detail)).collect()
     }
 
     /// What could be better, each with what to do.
@@ -68,15 +61,6 @@ impl Grounds {
             notices.push(plain_file(path));
         }
         notices
-    }
-}
-
-/// Something that should be there, and how far it is.
-pub(super) fn in_words(name: &str, standing: Standing, detail: &str) -> String {
-    match standing {
-        Standing::Full => name.to_owned(),
-        Standing::Partial => format!("{name} (partly: {detail})"),
-        Standing::Absent => format!("{name} (missing: {detail})"),
     }
 }
 
@@ -118,6 +102,7 @@ pub(super) fn hindrances(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::wall::Enforcement;
 
     fn grounds(master: MasterPlace, demo: bool) -> Grounds {
         let wall =

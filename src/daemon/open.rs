@@ -10,10 +10,12 @@ use std::sync::Arc;
 use super::Failed;
 use super::notices::Grounds;
 use super::notices::MasterPlace;
+use super::walls;
+use super::walls::Torn;
 use crate::base::causes::with_causes;
 use crate::cert::served::Snapshot;
 use crate::cli::DemoOptions;
-use crate::config::{Config, LogFormat, MasterKey};
+use crate::config::{Config, LogFormat, MasterKey, Require};
 use crate::edge::EdgeError;
 use crate::edge::listen;
 use crate::os::affinity;
@@ -22,7 +24,7 @@ use crate::os::limits;
 use crate::os::logs::{self, Logs, Sink};
 use crate::os::notify::Notifier;
 use crate::os::tcp;
-use crate::os::wall::{self, Enforcement, WallPaths, WallState};
+use crate::os::wall::{self, WallPaths, WallState};
 use crate::store::{OpenError, Store, copy};
 use crate::vault::MasterKeySource;
 use crate::vault::Vault;
@@ -47,6 +49,8 @@ pub(super) struct Opened {
     pub(super) doors: Doors,
     pub(super) vault: Vault,
     pub(super) grounds: Grounds,
+    /// The walls that are torn, which was told.
+    pub(super) torn: Vec<Torn>,
     pub(super) memory: Memory,
 }
 
@@ -106,13 +110,28 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     let notifier = Notifier::from_environment().map_err(Failed::unavailable)?;
 
     let (options, master) = vault_options(&config, &places);
-    let launched = Vault::launch(options).map_err(no_vault)?;
+    let strict = options.strict;
+    let (launched, mut torn) = match Vault::launch(options) {
+        Ok(launched) => {
+            let torn = walls::of_vault(launched.torn());
+            (Some(launched), torn)
+        }
+        // Not told yet: the wall around main may have something to say as well.
+        Err(VaultError::Torn(reports)) => (None, walls::of_vault(reports)),
+        Err(error) => return Err(no_vault(error)),
+    };
     let wall = raise_wall(&config, &places)?;
+    torn.extend(walls::of_main(&wall));
+    let launched = match launched {
+        Some(launched) if !strict || torn.is_empty() => launched,
+        _ => return Err(walls::refusal(&torn)),
+    };
     limits::survive_file_size().map_err(Failed::fault)?;
     // Threads begin here, and all of them stand behind the wall.
     let vault = launched.supervise().map_err(no_vault)?;
     let kernel = tcp::offers();
     let grounds = Grounds { wall, master, kernel, demo: manner != Manner::Service };
+    walls::tell(&torn, grounds.demo);
     if vault.status().created_master && !grounds.demo {
         for notice in grounds.notices() {
             tracing::warn!(notice, "a master key was made");
@@ -120,7 +139,7 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     }
     let memory = remember(&places)?;
     let config = Arc::new(config);
-    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, memory })
+    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, memory })
 }
 
 fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
@@ -187,6 +206,7 @@ fn vault_options(config: &Config, places: &Places) -> (VaultOptions, MasterPlace
         workers,
         cores: (0..workers).map(|index| affinity::core_of_worker(index, workers)).collect(),
         gates: true,
+        strict: config.vault.require == Require::Strict,
     };
     (options, place)
 }
@@ -211,18 +231,7 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
         paths.closed.push(path.clone());
     }
     paths.closed.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
-    let state = wall::wall(&paths).map_err(Failed::fault)?;
-    match state.enforcement {
-        Enforcement::Full => {}
-        Enforcement::Partial => tracing::info!("this kernel knows only a part of Landlock"),
-        Enforcement::Absent => tracing::warn!(
-            "this kernel has no Landlock, so main is not walled off from the master key"
-        ),
-    }
-    for path in &state.exposed {
-        tracing::warn!(path = %path.display(), "the master key's place is within main's reach");
-    }
-    Ok(state)
+    wall::wall(&paths).map_err(Failed::fault)
 }
 
 /// Opens the store; where it is damaged, the second copy.

@@ -9,6 +9,7 @@ use tokio::signal::unix::signal;
 use super::demo;
 use super::open::Manner;
 use super::open::Opened;
+use super::walls;
 use super::wire::Running;
 use super::wire::wire;
 use crate::base::Timestamp;
@@ -149,12 +150,13 @@ impl Running {
     }
 
     /// What happened to the vault.
-    async fn hear(&self, event: VaultEvent) -> Result<(), Failed> {
+    async fn hear(&mut self, event: VaultEvent) -> Result<(), Failed> {
         match event {
             VaultEvent::Restarted { pid, exit } => {
                 tracing::error!(pid, %exit, "the vault ended and another was started");
                 let text = format!("the vault ended ({exit}); process {pid} took its place");
                 self.note(EntryKind::VaultRestarted, Level::Error, text).await;
+                self.compare_walls();
             }
             VaultEvent::Failing { reason } => {
                 tracing::error!(reason, "a new vault does not serve, another is started");
@@ -170,6 +172,14 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// Tells what is torn around the present vault and was not around those before it.
+    fn compare_walls(&mut self) {
+        let mut torn = walls::of_vault(self.vault.torn());
+        torn.retain(|wall| !self.torn.contains(wall));
+        walls::tell(&torn, self.manner != Manner::Service);
+        self.torn.extend(torn);
     }
 
     /// Whether every name has a certificate to show, be it the bridge.

@@ -12,12 +12,14 @@ use super::authorities::Doorways;
 use super::authorities::Means;
 use super::house::ReloadRequest;
 use super::house::Residence;
+use super::open::Doors;
 use super::open::Manner;
 use super::open::Memory;
 use super::open::Opened;
 use super::open::Places;
 use super::reload::Reloader;
 use super::reload::listener_views;
+use super::walls::Torn;
 use crate::admin;
 use crate::admin::wire;
 use crate::base::Jitter;
@@ -56,7 +58,10 @@ pub(super) struct Running {
     /// When the choice of certificates has to be made again.
     pub(super) chosen_until: Option<Timestamp>,
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
+    pub(super) vault: Vault,
     pub(super) vault_events: mpsc::Receiver<VaultEvent>,
+    /// The torn walls that were told.
+    pub(super) torn: Vec<Torn>,
     pub(super) tasks: TaskSet,
     pub(super) ended: Watch,
     /// Ends the admin socket.
@@ -73,7 +78,7 @@ pub(super) struct Orders {
 /// Puts everything to work. The front door serves what the store, or its second copy, holds before
 /// anybody else is asked.
 pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
-    let Opened { config, manner, logs, notifier, doors, vault, grounds, memory } = opened;
+    let Opened { config, manner, logs, notifier, doors, vault, grounds, torn, memory } = opened;
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
     let vault_events =
@@ -81,10 +86,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let (store, first) = remembered(&memory).await?;
     let doorways = Doorways::inherited(&doors);
     let inherited = doors.inherited;
-    let listeners = match inherited {
-        true => inherited_views(&doors.https, &doors.http),
-        false => listener_views(&config),
-    };
+    let listeners = door_views(&doors, &config);
     let options = EdgeOptions {
         https: doors.https,
         http: doors.http,
@@ -127,7 +129,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         memory,
         orders: orders.clone(),
         edge: Arc::clone(&edge),
-        vault,
+        vault: vault.clone(),
         grounds,
         listeners: listener_watch,
         reload: reload_sender,
@@ -158,7 +160,9 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         snapshots,
         chosen_until: None,
         reloads,
+        vault,
         vault_events,
+        torn,
         tasks,
         ended,
         stop,
@@ -237,18 +241,19 @@ fn machine_name() -> Option<String> {
     nix::unistd::gethostname().ok()?.into_string().ok()
 }
 
-/// The sockets that the service manager holds; each is there once for every worker.
-fn inherited_views(
-    https: &[std::net::TcpListener],
-    http: &[std::net::TcpListener],
-) -> Vec<wire::ListenerView> {
+/// Where the house listens. Each socket that the service manager holds is there once for every
+/// worker.
+fn door_views(doors: &Doors, config: &Config) -> Vec<wire::ListenerView> {
+    if !doors.inherited {
+        return listener_views(config);
+    }
     let view = |purpose: &str, listener: &std::net::TcpListener| wire::ListenerView {
         purpose: purpose.to_owned(),
         address: listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string()),
         inherited: true,
     };
-    let https = https.iter().map(|listener| view("https", listener));
-    let mut views: Vec<_> = https.chain(http.iter().map(|l| view("http", l))).collect();
+    let https = doors.https.iter().map(|listener| view("https", listener));
+    let mut views: Vec<_> = https.chain(doors.http.iter().map(|l| view("http", l))).collect();
     views.dedup();
     views
 }

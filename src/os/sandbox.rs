@@ -39,6 +39,17 @@ pub enum Standing {
     Absent,
 }
 
+impl Standing {
+    /// What is called `name`, and in what way it is not whole.
+    pub fn in_words(self, name: &str, detail: &str) -> String {
+        match self {
+            Self::Full => name.to_owned(),
+            Self::Partial => format!("{name} (partly: {detail})"),
+            Self::Absent => format!("{name} (missing: {detail})"),
+        }
+    }
+}
+
 /// No core dumps, no `ptrace` and no `/proc/PID/mem` from processes of the same user.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ use super::purpose::Purpose;
 use super::scheme::Scheme;
 use super::supervisor;
 use super::supervisor::Keeper;
+use super::walls;
 use super::walls::WallReport;
 use super::wire::Reply;
 use super::wire::Request;
@@ -51,6 +52,8 @@ pub struct VaultOptions {
     pub cores: Vec<Option<usize>>,
     /// Workers ask through shared memory where the kernel lets them; through sockets otherwise.
     pub gates: bool,
+    /// A vault of which any wall is torn is turned away, now and later.
+    pub strict: bool,
 }
 
 /// What happened to the vault.
@@ -145,6 +148,11 @@ thread_local! {
 }
 
 impl Launched {
+    /// Its walls that do not stand whole.
+    pub fn torn(&self) -> Vec<WallReport> {
+        walls::torn(&self.link.state().walls)
+    }
+
     /// Supervises it from a thread of its own.
     ///
     /// # Errors
@@ -177,8 +185,12 @@ impl Vault {
     /// # Errors
     /// [`VaultError`]; above all [`VaultError::MasterKey`] with the file and what is wrong.
     pub fn launch(options: VaultOptions) -> Result<Launched, VaultError> {
-        let gates = options.gates;
-        let terms = terms(options.cache_bytes, options.workers, options.cores, gates)?;
+        let terms = Terms {
+            cache_bytes: options.cache_bytes,
+            cores: cores(options.workers, options.cores)?,
+            gates: options.gates,
+            strict: options.strict,
+        };
         let mut keeper = Keeper::start(&options.exe, &options.master)?;
         let (handle, link) = Handle::new(options.workers);
         if let Err(error) = keeper.first(&link, &terms) {
@@ -188,7 +200,8 @@ impl Vault {
         Ok(Launched { keeper, terms, handle, link })
     }
 
-    /// Uses a vault that somebody else started, by its control socket. It is not restarted.
+    /// Uses a vault that somebody else started, by its control socket, with the walls it has. It
+    /// is not restarted.
     ///
     /// # Errors
     /// As [`Vault::start`].
@@ -198,7 +211,8 @@ impl Vault {
         workers: usize,
         cores: Vec<Option<usize>>,
     ) -> Result<Self, VaultError> {
-        let terms = terms(cache_bytes, workers, cores, true)?;
+        let cores = self::cores(workers, cores)?;
+        let terms = Terms { cache_bytes, cores, gates: true, strict: false };
         let (handle, link) = Handle::new(workers);
         link.publish(greet(control, &terms)?);
         let spawned = std::thread::Builder::new()
@@ -335,6 +349,11 @@ impl Vault {
         }
     }
 
+    /// The present vault's walls that do not stand whole.
+    pub fn torn(&self) -> Vec<WallReport> {
+        walls::torn(&self.0.link.state().walls)
+    }
+
     /// Gives the calling thread the channel of worker `index`.
     pub(super) fn bind(&self, index: usize) {
         let line = (index < self.0.workers).then(|| Line::new(Arc::clone(&self.0.link), index));
@@ -414,15 +433,11 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn terms(
-    cache_bytes: u64,
-    workers: usize,
-    mut cores: Vec<Option<usize>>,
-    gates: bool,
-) -> Result<Terms, VaultError> {
+/// One for each worker.
+fn cores(workers: usize, mut cores: Vec<Option<usize>>) -> Result<Vec<Option<usize>>, VaultError> {
     if workers > bounds::VAULT_WORKERS {
         return Err(VaultError::TooManyWorkers { workers, limit: bounds::VAULT_WORKERS });
     }
     cores.resize(workers, None);
-    Ok(Terms { cache_bytes, cores, gates })
+    Ok(cores)
 }

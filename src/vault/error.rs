@@ -1,5 +1,6 @@
 //! Why the vault could not do what main asked.
 
+use super::walls::WallReport;
 use super::wire::Refusal;
 use super::wire::WireError;
 use crate::cert::failure::Failure;
@@ -41,6 +42,9 @@ pub enum VaultError {
     /// A wall that must stand does not.
     #[error("the vault cannot wall itself in: {0}")]
     Wall(String),
+    /// Some of its walls do not stand whole, and all of them were asked for.
+    #[error("not every wall of the vault stands whole: {}", in_words(.0))]
+    Torn(Vec<WallReport>),
     /// It ended, and no other stood up in time.
     #[error("the vault is gone and no other stood up in time")]
     Gone,
@@ -73,12 +77,19 @@ impl VaultError {
     /// What to do about it.
     pub const fn remedy(&self) -> Remedy {
         match self {
-            Self::MasterKey(_) | Self::Seal(_) | Self::Purpose(_) | Self::TooManyWorkers { .. } => {
-                Remedy::Intervene
-            }
+            Self::MasterKey(_)
+            | Self::Seal(_)
+            | Self::Purpose(_)
+            | Self::TooManyWorkers { .. }
+            | Self::Torn(_) => Remedy::Intervene,
             _ => Remedy::Retry,
         }
     }
+}
+
+fn in_words(walls: &[WallReport]) -> String {
+    let walls: Vec<_> = walls.iter().map(WallReport::in_words).collect();
+    walls.join(", ")
 }
 
 impl From<VaultError> for Failure {

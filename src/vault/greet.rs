@@ -11,6 +11,7 @@ use super::error::VaultError;
 use super::gate;
 use super::gate::Caller;
 use super::gate::Mapped;
+use super::walls;
 use super::walls::WALLS;
 use super::walls::WallReport;
 use super::wire::Reply;
@@ -30,6 +31,8 @@ pub(super) struct Terms {
     pub(super) cores: Vec<Option<usize>>,
     /// Offer gates to the workers, where the kernel has what they need.
     pub(super) gates: bool,
+    /// Turn away a vault of which any wall is torn.
+    pub(super) strict: bool,
 }
 
 /// A vault that answered.
@@ -52,7 +55,8 @@ const FIRST: u64 = 1;
 /// Greets the vault at the other end of `control` and waits for its answer.
 ///
 /// # Errors
-/// What the vault refuses with; [`VaultError::Gone`] when it ended before answering.
+/// What the vault refuses with; [`VaultError::Gone`] when it ended before answering;
+/// [`VaultError::Torn`] when more was asked of its walls than stands.
 pub(super) fn greet(control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultError> {
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
@@ -92,6 +96,11 @@ pub(super) fn greet(control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultEr
         Reply::Refused { code, text } => return Err(VaultError::refused(code, text)),
         _ => return Err(VaultError::Unexpected),
     };
+    let torn = walls::torn(&walls);
+    if terms.strict && !torn.is_empty() {
+        // Its sockets close behind this, which ends it.
+        return Err(VaultError::Torn(torn));
+    }
     let gates = if used { Some(gates.ok_or(VaultError::Unexpected)?) } else { None };
     let copy = control.try_clone().map_err(VaultError::Start)?;
     let mut channels = Vec::with_capacity(ours.len().saturating_add(1));

@@ -55,6 +55,29 @@ pub struct WallReport {
     pub detail: String,
 }
 
+impl WallReport {
+    /// Its name, and what is torn where something is.
+    pub fn in_words(&self) -> String {
+        self.standing.in_words(self.wall.name(), &self.detail)
+    }
+}
+
+/// Those that do not stand whole. One that nobody reported on is not there.
+pub fn torn(reports: &[WallReport]) -> Vec<WallReport> {
+    let report = |wall: Wall| reports.iter().find(|report| report.wall == wall);
+    WALLS
+        .into_iter()
+        .filter_map(|wall| match report(wall) {
+            Some(WallReport { standing: Standing::Full, .. }) => None,
+            Some(report) => Some(report.clone()),
+            None => {
+                let detail = "the vault says nothing of it".to_owned();
+                Some(WallReport { wall, standing: Standing::Absent, detail })
+            }
+        })
+        .collect()
+}
+
 impl Wall {
     /// Its name, as status shows it.
     pub const fn name(self) -> &'static str {

@@ -48,6 +48,7 @@ traffic        34 requests, 0 connections open, 0 handshakes of which 0 resumed
 walls          dumps, files (partly: an old kernel)
 vault          process 4712, 1 restart, 0 keys open, 12 signatures
 vault walls    landlock, seccomp
+walls wanted   available
 master key     the file /k
 next           {} (in 29 d)
 notice         a plain file

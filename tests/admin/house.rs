@@ -190,6 +190,7 @@ impl House for Fake {
                     pid: Some(4712),
                     restarts: 1,
                     walls: vec!["landlock".to_owned(), "seccomp".to_owned()],
+                    required: Some("available".to_owned()),
                     master_key: Some("the file /k".to_owned()),
                     channel: Some("shared memory".to_owned()),
                     figures: [("signatures".to_owned(), 12)].into(),

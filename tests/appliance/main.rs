@@ -43,4 +43,5 @@ mod sites;
 mod start;
 mod status;
 mod vault;
+mod walls;
 mod window;

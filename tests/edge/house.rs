@@ -73,7 +73,11 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
         listen: config::Listen { https: Vec::new(), http: Vec::new() },
         state: config::State { dir: "/nonexistent".into() },
         admin: config::Admin { socket: "/nonexistent".into(), group: None },
-        vault: config::Vault { master_key: config::MasterKey::Auto, cache: 1 << 20 },
+        vault: config::Vault {
+            master_key: config::MasterKey::Auto,
+            cache: 1 << 20,
+            require: config::Require::Available,
+        },
         edge: limits,
         log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
         sites,

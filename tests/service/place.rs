@@ -61,17 +61,14 @@ fn under_the_unit_every_wall_stands_and_nothing_is_worth_a_warning() {
     let machine = Machine::serving(WELCOME);
     let walls = walls(&machine);
     assert!(walls.len() == 7, "{walls:?}");
-    let missing: Vec<&str> =
-        walls.iter().filter(|wall| wall.contains("missing")).map(String::as_str).collect();
-    // A machine that may not raise limits itself gives the container no memory to lock.
-    let vault = machine.pids("vault");
-    let limits = machine.must(&["cat", &format!("/proc/{}/limits", vault[0])]);
-    let unlimited =
-        |line: &str| line.starts_with("Max locked memory") && line.contains("unlimited");
-    if limits.lines().any(unlimited) {
-        assert_eq!(missing, Vec::<&str>::new());
+    let torn: Vec<&str> =
+        walls.iter().filter(|wall| wall.contains('(')).map(String::as_str).collect();
+    let unlimited = may_lock_all(&machine);
+    if unlimited {
+        assert_eq!(torn, Vec::<&str>::new());
     } else {
-        assert!(missing.iter().all(|wall| wall.starts_with("swap")), "{missing:?}");
+        let hungry = |wall: &&str| wall.starts_with("swap (") || wall.contains("KiB of");
+        assert!(torn.iter().all(hungry), "{torn:?}");
     }
     // Main's own wall has nothing to say when it stands.
     let complaints = machine.must(&[
@@ -81,9 +78,34 @@ fn under_the_unit_every_wall_stands_and_nothing_is_worth_a_warning() {
         "--unit=keyward",
         "--priority=warning",
     ]);
-    let ours: Vec<&str> =
-        complaints.lines().filter(|line| !line.contains("is a plain file")).collect();
+    let torn_one = |line: &str| line.contains("a wall does not stand whole");
+    let ours: Vec<&str> = complaints
+        .lines()
+        .filter(|line| !line.contains("is a plain file") && !torn_one(line))
+        .collect();
     assert_eq!(ours, Vec::<&str>::new(), "the only warning is the one about the key file");
+    let told = complaints.lines().filter(|line| torn_one(line)).count();
+    assert_eq!(told, torn.len(), "{complaints}");
+
+    // The unit is all that strictness asks for, on a machine that gives what the unit says.
+    machine
+        .write("/etc/keyward/keyward.toml", &format!("[vault]\nrequire = \"strict\"\n{WELCOME}"));
+    let said = machine.run(&["systemctl", "restart", "keyward"]);
+    if unlimited {
+        assert_eq!(machine.get("https://localhost/"), Ok("200".to_owned()));
+    } else {
+        assert_ne!(said.status, Some(0));
+        assert_eq!(machine.property("ExecMainStatus"), "78");
+        assert!(machine.journal().contains("the vault's swap ("), "{}", machine.journal());
+    }
+}
+
+/// Whether the vault may lock all of its memory. A machine that may not raise limits itself gives
+/// the container no more than it has.
+fn may_lock_all(machine: &Machine) -> bool {
+    let vault = machine.pids("vault");
+    let limits = machine.must(&["cat", &format!("/proc/{}/limits", vault.first().unwrap())]);
+    limits.lines().any(|line| line.starts_with("Max locked memory") && line.contains("unlimited"))
 }
 
 #[test]
@@ -158,9 +180,9 @@ fn a_key_file_where_main_can_read_it_is_worth_a_warning() {
             "--output=cat",
             "--unit=keyward",
             "--priority=warning",
-            &format!("KEYWARD_PATH={file}"),
         ]);
-        assert_eq!(warnings.contains("within main's reach"), exposed, "{file}: {warnings}");
+        let told = warnings.contains(&format!("{file} is within main's reach"));
+        assert_eq!(told, exposed, "{file}: {warnings}");
         machine.must(&["systemctl", "stop", "keyward.service"]);
     }
 }

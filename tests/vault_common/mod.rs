@@ -41,6 +41,7 @@ impl House {
             workers,
             cores: vec![None; workers],
             gates: true,
+            strict: false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::model::{Admin, Log, LogFormat, MasterKey, State, Vault};
+use super::super::model::{Admin, Log, LogFormat, MasterKey, Require, State, Vault};
 use super::super::quantity;
 use super::super::raw::{RawAdmin, RawLog, RawState, RawVault};
 use super::super::suggest;
@@ -19,6 +19,9 @@ const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
 const FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("journal", LogFormat::Journal)];
+
+const REQUIREMENTS: &[(&str, Require)] =
+    &[("available", Require::Available), ("strict", Require::Strict)];
 
 pub(super) fn state(raw: &RawState, findings: &mut Findings) -> State {
     State { dir: files::absolute(&raw.dir, &KeyPath::dotted("state.dir"), findings) }
@@ -74,7 +77,23 @@ pub(super) fn vault(raw: &RawVault, findings: &mut Findings) -> Vault {
             0
         }
     };
-    Vault { master_key, cache }
+    Vault { master_key, cache, require: require(&raw.require, findings) }
+}
+
+/// A word that is not understood is refused, so that nobody believes in walls that are not asked
+/// for.
+fn require(word: &str, findings: &mut Findings) -> Require {
+    let known = REQUIREMENTS.iter().find(|(name, _)| *name == word).map(|(_, require)| *require);
+    if known.is_none() {
+        let key = KeyPath::dotted("vault.require");
+        let finding = findings
+            .error(&key, format!("{} is not known", quoted(word)))
+            .expected("\"available\" or \"strict\"");
+        if let Some(meant) = suggest::nearest(word, REQUIREMENTS.iter().map(|(name, _)| *name)) {
+            finding.hint(format!("{meant:?}"));
+        }
+    }
+    known.unwrap_or(Require::Strict)
 }
 
 pub(super) fn log(raw: &RawLog, findings: &mut Findings) -> Log {
