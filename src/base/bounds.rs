@@ -83,6 +83,24 @@ pub const RETIREMENT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Memory of the database's page cache: the records of some thousand certificates.
 pub const STORE_CACHE: usize = 16 * 1024 * 1024;
 
+/// Records of a store that are all read when it is opened, which takes some tens of milliseconds.
+/// A store of more is looked through while the house is at work.
+pub const STORE_INSPECTED: u64 = 10_000;
+
+/// Records that are looked at in one step: about a millisecond.
+pub const STORE_STEP: usize = 64;
+
+/// Pause between two such steps while the house is at work: two million records take some nine
+/// hours, and the disk reads half a MiB in a second.
+pub const STORE_SCRUB_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause before all records are looked at, after the start and after the last look.
+pub const STORE_SCRUB_REST: Duration = Duration::from_secs(600);
+
+/// A database of this size notes its free pages at every commit: the repair that it would need
+/// after a crash reads the file three times, a second for each some hundred MiB.
+pub const STORE_LONG: u64 = 64 * 1024 * 1024;
+
 /// Largest second copy that is read: a hundred thousand certificates of some four KiB.
 pub const COPY_BYTES: u64 = 512 * 1024 * 1024;
 
@@ -162,6 +180,10 @@ pub const CHECK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// When a CA that did not answer is asked for renewal information again.
 pub const CHECK_RETRY: Duration = Duration::from_secs(3600);
+
+/// Records that are added in one transaction: some hundred KiB, and ten transactions for the
+/// largest files instead of ten thousand.
+pub const ADDED_AT_ONCE: usize = 1000;
 
 /// How long nothing is tried after the store refused a write.
 pub const STORE_PAUSE: Duration = Duration::from_secs(5);

@@ -99,7 +99,8 @@ impl Residence {
             .map_err(|error| unavailable(&error))?;
         let behind = self.orders.as_ref().and_then(|orders| orders.scheduler.clock_behind());
         let unwritable = self.store().ok().and_then(Store::trouble);
-        let hindrances = notices::hindrances(behind, unwritable.as_deref(), now);
+        let damage = self.store().ok().and_then(Store::damage);
+        let hindrances = notices::hindrances(behind, unwritable.as_deref(), damage.as_deref(), now);
         let degraded: Vec<_> =
             degraded.into_iter().chain(trouble(&vault)).chain(hindrances).collect();
         Ok(wire::Status {

@@ -85,6 +85,7 @@ fn plain_file(path: &Path) -> String {
 pub(super) fn hindrances(
     clock_behind: Option<Timestamp>,
     store: Option<&str>,
+    damage: Option<&str>,
     now: Timestamp,
 ) -> Vec<String> {
     let clock = clock_behind.map(|newest| {
@@ -96,7 +97,13 @@ pub(super) fn hindrances(
     let store = store.map(|reason| {
         format!("the state cannot be written, so nothing is ordered and serving goes on: {reason}")
     });
-    clock.into_iter().chain(store).collect()
+    let damage = damage.map(|records| {
+        format!(
+            "records of the store are not as they were written: {records}; what was installed goes \
+             on being served, so look at the disk and restore a backup, or forget and import again"
+        )
+    });
+    clock.into_iter().chain(store).chain(damage).collect()
 }
 
 #[cfg(test)]
@@ -132,12 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_and_a_full_disk_are_both_told() {
+    fn a_clock_that_is_behind_and_a_disk_that_is_full_or_damaged_are_told() {
         let newest = Timestamp::from_unix(1_800_000_000);
         let now = Timestamp::from_unix(1_700_000_000);
-        let told = hindrances(Some(newest), Some("no space is left"), now);
+        let told = hindrances(Some(newest), Some("no space is left"), Some("1 damaged"), now);
         assert!(told[0].contains("2023-11-14") && told[0].contains("2027-01-15"), "{told:?}");
         assert!(told[1].contains("no space is left"), "{told:?}");
-        assert!(hindrances(None, None, newest).is_empty());
+        assert!(told[2].contains("1 damaged"), "{told:?}");
+        assert!(hindrances(None, None, None, newest).is_empty());
     }
 }

@@ -41,6 +41,7 @@ use crate::scheduler::Parts;
 use crate::scheduler::Scheduler;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
+use crate::store::scrub;
 use crate::vault::Vault;
 use crate::vault::VaultEvent;
 
@@ -136,6 +137,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         silent_head: watch::channel(0).1,
     };
     let stop = CancellationToken::new();
+    look_through(store.as_ref(), &tasks, &stop);
     open_admin(residence, doors.admin, &config, &tasks, &stop)?;
     let reloader = Reloader {
         clock: Arc::clone(&clock),
@@ -208,6 +210,18 @@ async fn begin_orders(
     let started = Scheduler::start(parts, configs.clone()).await;
     let scheduler = started.map_err(|error| unavailable(&error))?;
     Ok(Orders { internal, scheduler })
+}
+
+/// Has every record looked at, slowly, as long as the house stands.
+fn look_through(store: Option<&Store>, tasks: &TaskSet, stop: &CancellationToken) {
+    let Some(store) = store else { return };
+    let (looking, ending) = (scrub::run(store.clone()), stop.clone().cancelled_owned());
+    tasks.service("scrub", async move {
+        tokio::select! {
+            () = looking => {}
+            () = ending => {}
+        }
+    });
 }
 
 fn open_admin(

@@ -223,15 +223,21 @@ impl Driver {
         let desired = plan::desired(&config, &records, now);
         let steps = plan::plan(&desired, &records, &self.crew.busy(), holding, now);
         let mut again = false;
+        let steps = match self.add(steps, now).await {
+            Ok((rest, added)) => {
+                again |= added;
+                rest
+            }
+            Err(error) => {
+                self.refused(&error);
+                return false;
+            }
+        };
         for step in steps {
             // Work that was begun reports its own end; a changed record is looked at again.
             again |= !matches!(step, Step::Order(_) | Step::Check(_));
             if let Err(error) = self.carry_out(step, now, &config).await {
-                self.shop.records.note(&error);
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the store refuses a step, trying again later"
-                );
+                self.refused(&error);
                 return false;
             }
         }
@@ -243,6 +249,32 @@ impl Driver {
             }
         }
         again
+    }
+
+    fn refused(&self, error: &StoreError) {
+        self.shop.records.note(error);
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "the store refuses a step, trying again later"
+        );
+    }
+
+    /// Adds the records that are new, many in one transaction: a file of ten thousand sites is
+    /// ten thousand records at once. Returns the other steps, and whether there was one to add.
+    async fn add(&self, steps: Vec<Step>, now: Timestamp) -> Result<(Vec<Step>, bool), StoreError> {
+        let (mut changes, mut rest) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Add(spec) => changes.push(transition::added(spec, now)),
+                other => rest.push(other),
+            }
+        }
+        let any = !changes.is_empty();
+        while !changes.is_empty() {
+            let later = changes.split_off(changes.len().min(bounds::ADDED_AT_ONCE));
+            self.shop.records.add(std::mem::replace(&mut changes, later)).await?;
+        }
+        Ok((rest, any))
     }
 
     /// Publishes what is installed for a certificate, if it is not published.
@@ -266,7 +298,7 @@ impl Driver {
     ) -> Result<(), StoreError> {
         let records = &self.shop.records;
         match step {
-            Step::Add(spec) => records.add(transition::added(spec, now)).await?,
+            Step::Add(spec) => records.add(vec![transition::added(spec, now)]).await?,
             Step::Return(id) => {
                 let draw = self.shop.jitter.draw();
                 records.change(id, None, |r| Some(transition::returned(r, draw, now))).await?;

@@ -63,12 +63,17 @@ impl Records {
         }
     }
 
-    /// Adds a record.
-    pub(super) async fn add(&self, change: Change) -> Result<(), StoreError> {
-        let record = change.record.clone();
-        let added = self.store.add(change.record, change.entries).await;
+    /// Adds records that are new, in one transaction.
+    pub(super) async fn add(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (mut records, mut entries) = (Vec::new(), Vec::new());
+        for change in changes {
+            records.push(change.record);
+            entries.extend(change.entries);
+        }
+        let added = self.store.add_all(records.clone(), entries).await;
         added.inspect_err(|error| self.note(error))?;
-        self.board().insert(record.id(), Arc::new(record));
+        let records = records.into_iter().map(|record| (record.id(), Arc::new(record)));
+        self.board().extend(records);
         Ok(())
     }
 

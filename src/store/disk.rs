@@ -1,9 +1,8 @@
 //! What the store's thread does: one transaction for each call, synchronous.
 //!
-//! An index of how many records refer to each key is kept beside the file, so that a key can be
-//! deleted in the transaction that takes away its last user, without reading every record.
+//! Nothing here is held in memory for each record: what is asked of many is kept by [`index`] in
+//! the file, in the transaction that changes a record.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,11 +15,10 @@ use redb::WriteTransaction;
 use super::codec;
 use super::error::OpenError;
 use super::error::StoreError;
-use super::inspect::certificate;
-use super::inspect::entry;
-use super::inspect::inspect;
-use super::inspect::key_handle;
-use super::inspect::keys_of;
+use super::index;
+use super::index::keys_of;
+use super::inspect;
+use super::inspect::Place;
 use super::open;
 use super::tables::ACCOUNTS;
 use super::tables::CERTIFICATES;
@@ -32,11 +30,8 @@ use super::tables::META_PROBE;
 use crate::base::bounds;
 use crate::cert::journal::Entry;
 use crate::cert::key::KeyHandle;
-use crate::cert::key::KeyId;
 use crate::cert::ports::Shelf;
 use crate::cert::record::Certificate;
-use crate::cert::served::Served;
-use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
 
 /// The open file.
@@ -44,21 +39,30 @@ pub(super) struct Disk {
     path: PathBuf,
     /// `None` while the file must be opened anew after it was full.
     db: Option<Database>,
-    /// How many records refer to a key.
-    uses: HashMap<KeyId, usize>,
     /// Number of the newest journal entry.
     head: u64,
     /// Set after an error that must not be followed by further writes.
     broken: bool,
     /// Why nothing could be written since the last write that went well.
     trouble: Option<Arc<str>>,
+    /// What the present look at all records has found so far.
+    found: Damage,
+    /// What is wrong with single records, in words.
+    damage: Option<Arc<str>>,
     /// Dropped last: the lock outlives the database.
     _lock: open::Lock,
 }
 
+/// Records that are not as they were written.
+#[derive(Debug, Default)]
+struct Damage {
+    count: u64,
+    first: Option<String>,
+}
+
 impl Disk {
-    /// Opens the store below `dir` and reads everything once, so that damage shows now and not
-    /// at night.
+    /// Opens the store below `dir`. A short one is read once, so that damage shows now and not at
+    /// night; a long one is looked at later, by [`Self::scrub`].
     pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
         let lock = open::lock(dir)?;
         let path = open::path(dir);
@@ -66,10 +70,11 @@ impl Disk {
         let mut disk = Self {
             path,
             db: Some(db),
-            uses: HashMap::new(),
             head: 0,
             broken: false,
             trouble: None,
+            found: Damage::default(),
+            damage: None,
             _lock: lock,
         };
         let checked = guarded(|| disk.check());
@@ -89,6 +94,11 @@ impl Disk {
     /// Why nothing can be written, as far as the last attempt showed.
     pub(super) const fn trouble(&self) -> Option<&Arc<str>> {
         self.trouble.as_ref()
+    }
+
+    /// What is wrong with single records, as far as they were looked at.
+    pub(super) const fn damage(&self) -> Option<&Arc<str>> {
+        self.damage.as_ref()
     }
 
     /// Runs one call. A panic of the library becomes an error; a full disk makes the next call
@@ -117,22 +127,29 @@ impl Disk {
         result
     }
 
-    pub(super) fn certificates(&self) -> Result<Vec<Certificate>, StoreError> {
-        let txn = self.db()?.begin_read()?;
-        let table = txn.open_table(CERTIFICATES)?;
-        let mut all = Vec::new();
-        for row in table.iter()? {
-            let (key, value) = row?;
-            all.push(certificate(*key.value(), value.value())?);
+    /// Looks at some records behind `place`, and says where to go on; `None` behind the last.
+    pub(super) fn scrub(&mut self, place: Place) -> Result<Option<Place>, StoreError> {
+        if place == Place::Start {
+            self.found = Damage::default();
         }
-        Ok(all)
-    }
-
-    pub(super) fn certificate(&self, id: CertificateId) -> Result<Option<Certificate>, StoreError> {
         let txn = self.db()?.begin_read()?;
-        let table = txn.open_table(CERTIFICATES)?;
-        let found = table.get(&id.0)?;
-        found.map(|value| certificate(id.0, value.value())).transpose()
+        let found = &mut self.found;
+        let next = inspect::step(&txn, place, bounds::STORE_STEP, |error| {
+            tracing::error!(%error, "a record of the store is damaged");
+            found.count += 1;
+            found.first.get_or_insert_with(|| error.to_string());
+        })?;
+        let known = self.damage.is_some();
+        match &self.found.first {
+            Some(first) => {
+                let count = self.found.count;
+                self.damage = Some(format!("{count} damaged, the first: {first}").into());
+            }
+            // Told until a whole look has found nothing.
+            None if known && next.is_none() => self.damage = None,
+            None => {}
+        }
+        Ok(next)
     }
 
     pub(super) fn add(
@@ -154,6 +171,35 @@ impl Disk {
             None,
             Some(record),
             key,
+            entries,
+        )
+    }
+
+    /// Adds many records that refer to no key, in one transaction.
+    pub(super) fn add_all(
+        &mut self,
+        records: &[Certificate],
+        entries: Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        self.write(
+            |txn| {
+                let mut table = txn.open_table(CERTIFICATES)?;
+                for record in records {
+                    let id = record.id();
+                    if let Some(key) = keys_of(record).next() {
+                        return Err(StoreError::MissingKey { id, key });
+                    }
+                    if table.get(&id.0)?.is_some() {
+                        return Err(StoreError::Exists { id });
+                    }
+                    table.insert(&id.0, codec::encode(record).as_slice())?;
+                    index::follow(txn, None, Some(record))?;
+                }
+                Ok(())
+            },
+            None,
+            None,
+            None,
             entries,
         )
     }
@@ -205,52 +251,11 @@ impl Disk {
         )
     }
 
-    pub(super) fn put_key(&mut self, key: &KeyHandle) -> Result<(), StoreError> {
-        self.write(|_| Ok(()), None, None, Some(key), Vec::new())
-    }
-
-    pub(super) fn key(&self, id: KeyId) -> Result<Option<KeyHandle>, StoreError> {
-        let txn = self.db()?.begin_read()?;
-        let table = txn.open_table(KEYS)?;
-        let found = table.get(&id.0)?;
-        found.map(|value| key_handle(id.0, value.value())).transpose()
-    }
-
     pub(super) fn append(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
         if entries.is_empty() {
             return Ok(());
         }
         self.write(|_| Ok(()), None, None, None, entries)
-    }
-
-    pub(super) fn journal(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let txn = self.db()?.begin_read()?;
-        let table = txn.open_table(JOURNAL)?;
-        let mut found = Vec::new();
-        for row in table.range(after.saturating_add(1)..)?.take(limit) {
-            let (seq, value) = row?;
-            found.push(entry(seq.value(), value.value())?);
-        }
-        Ok(found)
-    }
-
-    /// Every installed certificate with its key.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let txn = self.db()?.begin_read()?;
-        let records = txn.open_table(CERTIFICATES)?;
-        let keys = txn.open_table(KEYS)?;
-        let mut certificates = Vec::new();
-        for row in records.iter()? {
-            let (id, value) = row?;
-            let record = certificate(*id.value(), value.value())?;
-            let (id, spec) = (record.id(), record.spec);
-            let Some(installed) = record.installed else { continue };
-            let missing = StoreError::MissingKey { id, key: installed.key };
-            let value = keys.get(&installed.key.0)?.ok_or(missing)?;
-            let key = key_handle(installed.key.0, value.value())?;
-            certificates.push(Arc::new(Served { id, spec, installed, key }));
-        }
-        Ok(Snapshot { certificates })
     }
 
     /// One small durable write.
@@ -267,20 +272,6 @@ impl Disk {
             None,
             Vec::new(),
         )
-    }
-
-    pub(super) fn shelf_get(
-        &self,
-        shelf: Shelf,
-        name: &str,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let txn = self.db()?.begin_read()?;
-        let (table, word) = match shelf {
-            Shelf::Accounts => (txn.open_table(ACCOUNTS)?, "accounts"),
-            Shelf::InternalCa => (txn.open_table(INTERNAL_CA)?, "internal_ca"),
-        };
-        let found = table.get(name)?;
-        found.map(|value| codec::decode(word, || name.to_owned(), value.value())).transpose()
     }
 
     pub(super) fn shelf_put(
@@ -305,7 +296,7 @@ impl Disk {
         )
     }
 
-    fn db(&self) -> Result<&Database, StoreError> {
+    pub(super) fn db(&self) -> Result<&Database, StoreError> {
         self.db.as_ref().ok_or(StoreError::Closed)
     }
 
@@ -326,22 +317,13 @@ impl Disk {
         Ok(())
     }
 
-    /// Reads every record, and takes away what a crash left without an owner.
+    /// Reads every record of a short file, and the number of the newest entry of any.
     fn check(&mut self) -> Result<(), StoreError> {
-        let found = inspect(&self.db()?.begin_read()?)?;
-        self.head = found.head;
-        self.uses = found.uses;
-        if !found.orphans.is_empty() {
-            let txn = open::begin(self.db()?)?;
-            {
-                let mut keys = txn.open_table(KEYS)?;
-                for key in found.orphans {
-                    keys.remove(&key.0)?;
-                }
-            }
-            txn.commit()?;
-            self.trouble = None;
+        let txn = self.db()?.begin_read()?;
+        if inspect::is_short(&txn)? {
+            inspect::inspect(&txn)?;
         }
+        self.head = txn.open_table(JOURNAL)?.last()?.map_or(0, |(seq, _)| seq.value());
         Ok(())
     }
 
@@ -355,11 +337,11 @@ impl Disk {
         key: Option<&KeyHandle>,
         entries: Vec<Entry>,
     ) -> Result<(), StoreError> {
-        let counted = self.recount(old, new);
         let head = self.head;
         let next = head.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
-        let txn = open::begin(self.db()?)?;
+        let txn = open::begin(self.db()?, self.is_long())?;
         change(&txn)?;
+        let unused = index::follow(&txn, old, new)?;
         {
             let mut keys = txn.open_table(KEYS)?;
             if let Some(key) = key {
@@ -372,10 +354,8 @@ impl Disk {
                     }
                 }
             }
-            for (key, count) in &counted {
-                if *count == 0 {
-                    keys.remove(&key.0)?;
-                }
+            for key in unused {
+                keys.remove(&key.0)?;
             }
         }
         if !entries.is_empty() {
@@ -390,32 +370,12 @@ impl Disk {
         txn.commit()?;
         self.trouble = None;
         self.head = next;
-        for (key, count) in counted {
-            if count == 0 {
-                self.uses.remove(&key);
-            } else {
-                self.uses.insert(key, count);
-            }
-        }
         Ok(())
     }
 
-    /// The new counts of every key that `old` or `new` refers to.
-    fn recount(
-        &self,
-        old: Option<&Certificate>,
-        new: Option<&Certificate>,
-    ) -> HashMap<KeyId, usize> {
-        let mut counted = HashMap::new();
-        let now = |key: &KeyId| self.uses.get(key).copied().unwrap_or(0);
-        for key in new.into_iter().flat_map(keys_of) {
-            *counted.entry(key).or_insert_with_key(now) += 1;
-        }
-        for key in old.into_iter().flat_map(keys_of) {
-            let count: &mut usize = counted.entry(key).or_insert_with_key(now);
-            *count = count.saturating_sub(1);
-        }
-        counted
+    /// Whether the file is so long that a repair after a crash would be felt.
+    fn is_long(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|file| file.len() >= bounds::STORE_LONG)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! A call whose future is dropped is carried out all the same; only its answer is lost.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use tokio::sync::watch;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::error::StoreError;
+use super::inspect::Place;
+use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::failure::Failure;
@@ -42,11 +45,13 @@ struct Shared {
     thread: Option<JoinHandle<()>>,
     head: watch::Receiver<u64>,
     trouble: watch::Receiver<Option<Arc<str>>>,
+    damage: watch::Receiver<Option<Arc<str>>>,
 }
 
 impl Store {
-    /// Opens the store in `dir`, made with mode 0700 when it is not there. Reads every record
-    /// once: blocks for some milliseconds for each thousand certificates.
+    /// Opens the store in `dir`, made with mode 0700 when it is not there. Reads every record of a
+    /// short store once, which takes some milliseconds for each thousand certificates; one of more
+    /// than [`bounds::STORE_INSPECTED`] records is looked at by [`super::scrub`] instead.
     ///
     /// # Errors
     /// [`OpenError`]; a damaged file is left as it is.
@@ -55,6 +60,7 @@ impl Store {
         let (calls, mut queue) = mpsc::channel::<Call>(bounds::STORE_QUEUE);
         let (announce, head) = watch::channel(disk.head());
         let (complain, trouble) = watch::channel(None);
+        let (find, damage) = watch::channel(None);
         let work = move || {
             while let Some(call) = queue.blocking_recv() {
                 let before = disk.trouble().cloned();
@@ -62,6 +68,11 @@ impl Store {
                 if before.as_ref() != disk.trouble() {
                     complain.send_replace(disk.trouble().cloned());
                 }
+                find.send_if_modified(|known| {
+                    let same = known.as_ref() == disk.damage();
+                    *known = disk.damage().cloned();
+                    !same
+                });
                 announce.send_if_modified(|head| std::mem::replace(head, disk.head()) != *head);
             }
         };
@@ -69,7 +80,7 @@ impl Store {
             std::thread::Builder::new().name("store".to_owned()).spawn(work).map_err(|source| {
                 OpenError::Io { action: "starting a thread for", path: dir.into(), source }
             })?;
-        let shared = Shared { calls: Some(calls), thread: Some(thread), head, trouble };
+        let shared = Shared { calls: Some(calls), thread: Some(thread), head, trouble, damage };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -79,6 +90,47 @@ impl Store {
     /// [`StoreError`] of reading.
     pub async fn certificates(&self) -> Result<Vec<Certificate>, StoreError> {
         self.ask(|disk| disk.certificates()).await
+    }
+
+    /// At most `limit` certificates behind `after`, in the order of their names.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn page(
+        &self,
+        after: Option<CertificateId>,
+        limit: usize,
+    ) -> Result<Vec<Certificate>, StoreError> {
+        self.ask(move |disk| disk.page(after, limit)).await
+    }
+
+    /// Every certificate but the imported ones, in the order of their names.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn driven(&self) -> Result<Vec<Certificate>, StoreError> {
+        self.ask(|disk| disk.driven()).await
+    }
+
+    /// At most `limit` imported certificates whose time has come at `now`, the earliest first, and
+    /// the moment at which the next one's comes.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<CertificateId>, Option<Timestamp>), StoreError> {
+        self.ask(move |disk| disk.due(now, limit)).await
+    }
+
+    /// How many imported certificates are in which phase, by the phase's word.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn imported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.ask(|disk| disk.imported()).await
     }
 
     /// One certificate.
@@ -95,6 +147,19 @@ impl Store {
     /// [`StoreError::Exists`], [`StoreError::MissingKey`], and those of writing.
     pub async fn add(&self, record: Certificate, entries: Vec<Entry>) -> Result<(), StoreError> {
         self.ask(move |disk| disk.add(&record, None, entries)).await
+    }
+
+    /// Adds many certificates that refer to no key yet, together with journal entries, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`], [`StoreError::MissingKey`], and those of writing.
+    pub async fn add_all(
+        &self,
+        records: Vec<Certificate>,
+        entries: Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.add_all(&records, entries)).await
     }
 
     /// [`Self::add`] for a record that refers to `key`, which is stored in the same transaction.
@@ -147,15 +212,6 @@ impl Store {
         self.ask(move |disk| disk.remove(id, entries)).await
     }
 
-    /// Stores a key by itself. A key of a site that no record refers to by the next start is
-    /// deleted then; prefer [`Self::update_with_key`].
-    ///
-    /// # Errors
-    /// [`StoreError`] of writing.
-    pub async fn put_key(&self, key: KeyHandle) -> Result<(), StoreError> {
-        self.ask(move |disk| disk.put_key(&key)).await
-    }
-
     /// One key.
     ///
     /// # Errors
@@ -188,6 +244,16 @@ impl Store {
     /// Why the last write did not reach the disk, until one does.
     pub fn trouble(&self) -> Option<Arc<str>> {
         self.shared.trouble.borrow().clone()
+    }
+
+    /// What is wrong with single records, as far as they were looked at.
+    pub fn damage(&self) -> Option<Arc<str>> {
+        self.shared.damage.borrow().clone()
+    }
+
+    /// Looks at some records from `place` on, and says where to go on.
+    pub(super) async fn scrub(&self, place: Place) -> Result<Option<Place>, StoreError> {
+        self.ask(move |disk| disk.scrub(place)).await
     }
 
     /// Every installed certificate with its sealed key.

@@ -3,6 +3,7 @@
 use redb::WriteTransaction;
 
 use super::error::StoreError;
+use super::index;
 use super::tables::META;
 use super::tables::META_SCHEMA;
 
@@ -14,8 +15,11 @@ pub(super) struct Migration {
     pub(super) run: fn(&WriteTransaction) -> Result<(), StoreError>,
 }
 
-/// Every step there is, oldest first. Schema 1 is the first, so there is none yet.
-pub(super) const MIGRATIONS: &[Migration] = &[];
+/// Every step there is, oldest first.
+pub(super) const MIGRATIONS: &[Migration] = &[
+    // Schema 2 keeps in the file what used to be counted at every start.
+    Migration { from: 1, run: index::rebuild },
+];
 
 /// Runs the steps of `migrations` that lead from schema `found` to schema `target`, and records
 /// the new version in the same transaction.
@@ -73,14 +77,14 @@ mod tests {
     fn steps_run_in_order_and_the_version_is_recorded_with_them() {
         let dir = tempfile::tempdir().unwrap();
         let db = Database::create(dir.path().join("db")).unwrap();
-        let txn = begin(&db).unwrap();
+        let txn = begin(&db, false).unwrap();
         migrate(&txn, STEPS, 1, 3).unwrap();
         txn.commit().unwrap();
         assert_eq!(
             [value(&db, "one"), value(&db, "two"), value(&db, META_SCHEMA)],
             [Some(1), Some(2), Some(3)]
         );
-        let txn = begin(&db).unwrap();
+        let txn = begin(&db, false).unwrap();
         assert!(migrate(&txn, STEPS, 3, 5).is_err(), "no step leads on from 3");
         drop(txn);
         assert_eq!(value(&db, META_SCHEMA), Some(3));

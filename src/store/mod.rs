@@ -8,9 +8,12 @@ pub mod copy;
 mod disk;
 mod error;
 mod handle;
+mod index;
 mod inspect;
 mod migrate;
 mod open;
+mod reads;
+pub mod scrub;
 mod tables;
 
 pub use error::{OpenError, StoreError};

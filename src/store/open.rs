@@ -22,7 +22,8 @@ use redb::StorageError;
 
 use super::error::OpenError;
 use super::error::StoreError;
-use super::inspect::inspect;
+use super::index;
+use super::inspect;
 use super::migrate;
 use super::tables;
 use crate::base::bounds;
@@ -95,9 +96,10 @@ pub(super) fn open(dir: &Path) -> Result<Database, OpenError> {
 
 /// Opens the file at `path`, which must be there.
 ///
-/// A file that was closed well is read as a whole before it is opened for writing, because the
-/// library notes in the file that it is open: so a damaged one keeps every octet. One that a
-/// crash left is repaired by the library first.
+/// A short file that was closed well is read as a whole before it is opened for writing, because
+/// the library notes in the file that it is open: so a damaged one keeps every octet. A short one
+/// that a crash left is repaired by the library first; a long one needs no repair, because
+/// [`begin`] has it written that way.
 pub(super) fn open_existing(path: &Path) -> Result<Database, OpenError> {
     let damaged = |error: Trouble| error.at(path);
     if let Some(found) = guarded(|| look(path)).map_err(damaged)? {
@@ -109,7 +111,7 @@ pub(super) fn open_existing(path: &Path) -> Result<Database, OpenError> {
     let found = judge(path, found.map_err(damaged)?)?;
     if found < tables::SCHEMA {
         let migrate = || {
-            let txn = begin(&db)?;
+            let txn = begin(&db, false)?;
             migrate::migrate(&txn, migrate::MIGRATIONS, found, tables::SCHEMA)?;
             txn.commit().map_err(StoreError::from)?;
             Ok(())
@@ -130,8 +132,8 @@ fn look(path: &Path) -> Result<Option<u64>, Trouble> {
     };
     let txn = db.begin_read().map_err(StoreError::from)?;
     let found = schema(&txn)?;
-    if found == u64::from(tables::SCHEMA) {
-        inspect(&txn)?;
+    if found == u64::from(tables::SCHEMA) && inspect::is_short(&txn)? {
+        inspect::inspect(&txn)?;
     }
     Ok(Some(found))
 }
@@ -149,10 +151,13 @@ fn judge(path: &Path, found: u64) -> Result<u32, OpenError> {
     }
 }
 
-/// A write transaction that is durable when it is committed.
-pub(super) fn begin(db: &Database) -> Result<redb::WriteTransaction, StoreError> {
+/// A write transaction that is durable when it is committed. In a `long` file it also notes which
+/// pages are free: one more sync of the disk for each commit, and no repair that reads the whole
+/// file after a crash.
+pub(super) fn begin(db: &Database, long: bool) -> Result<redb::WriteTransaction, StoreError> {
     let mut txn = db.begin_write()?;
     txn.set_durability(redb::Durability::Immediate)?;
+    txn.set_quick_repair(long);
     Ok(txn)
 }
 
@@ -178,7 +183,7 @@ fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).map_err(failed)?;
     guarded(|| {
         let db = Database::builder().set_cache_size(bounds::STORE_CACHE).create(&aside)?;
-        let txn = begin(&db)?;
+        let txn = begin(&db, false)?;
         make_tables(&txn)?;
         migrate::migrate(&txn, &[], tables::SCHEMA, tables::SCHEMA)?;
         txn.commit().map_err(StoreError::from)?;
@@ -200,7 +205,7 @@ fn make_tables(txn: &redb::WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(tables::ACCOUNTS)?;
     txn.open_table(tables::INTERNAL_CA)?;
     txn.open_table(tables::JOURNAL)?;
-    Ok(())
+    index::make_tables(txn)
 }
 
 /// What went wrong while opening, before it is known which file it was.

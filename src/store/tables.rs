@@ -7,7 +7,7 @@
 use redb::TableDefinition;
 
 /// The version of this page. Recorded in the file; a file of a newer version is refused.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Numbers about the file itself, by the names below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -34,3 +34,15 @@ pub(super) const INTERNAL_CA: TableDefinition<'_, &str, &[u8]> =
 
 /// Sequence number to `Entry`, the newest ones only.
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+
+/// `KeyId` to the number of records that refer to it; a key that none refers to is not kept.
+pub(super) const KEY_USES: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("key_uses");
+
+/// The certificates that the scheduler drives: all but the imported ones.
+pub(super) const DRIVEN: TableDefinition<'_, &[u8; 8], ()> = TableDefinition::new("driven");
+
+/// When the imported certificates want to be looked at, in seconds of Unix time.
+pub(super) const WAKES: TableDefinition<'_, (u64, &[u8; 8]), ()> = TableDefinition::new("wakes");
+
+/// How many imported certificates are in which phase, by the phase's word.
+pub(super) const IMPORTED: TableDefinition<'_, &str, u64> = TableDefinition::new("imported");

@@ -81,8 +81,8 @@ async fn a_file_of_a_newer_version_is_refused_with_both_versions() {
     txn.commit().unwrap();
     drop(db);
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 77, known: 1, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has schema 77, and this version knows up to 1"));
+    assert!(matches!(error, OpenError::Newer { found: 77, known: 2, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("has schema 77, and this version knows up to 2"));
     let db = redb::Database::open(&path).unwrap();
     let table = db.begin_read().unwrap().open_table(META).unwrap();
     assert_eq!(table.get("schema").unwrap().unwrap().value(), 77);

@@ -1,0 +1,146 @@
+//! What is read of the store: one read transaction for each call, of single records or of a page,
+//! and of all only where they are few.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use redb::ReadableDatabase as _;
+use redb::ReadableTable as _;
+
+use super::codec;
+use super::disk::Disk;
+use super::error::StoreError;
+use super::index;
+use super::inspect::certificate;
+use super::inspect::entry;
+use super::inspect::key_handle;
+use super::tables::ACCOUNTS;
+use super::tables::CERTIFICATES;
+use super::tables::DRIVEN;
+use super::tables::INTERNAL_CA;
+use super::tables::JOURNAL;
+use super::tables::KEYS;
+use crate::base::Timestamp;
+use crate::cert::journal::Entry;
+use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyId;
+use crate::cert::ports::Shelf;
+use crate::cert::record::Certificate;
+use crate::cert::served::Served;
+use crate::cert::served::Snapshot;
+use crate::cert::spec::CertificateId;
+
+impl Disk {
+    pub(super) fn certificates(&self) -> Result<Vec<Certificate>, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let table = txn.open_table(CERTIFICATES)?;
+        let mut all = Vec::new();
+        for row in table.iter()? {
+            let (key, value) = row?;
+            all.push(certificate(*key.value(), value.value())?);
+        }
+        Ok(all)
+    }
+
+    /// At most `limit` certificates behind `after`, in the order of their names.
+    pub(super) fn page(
+        &self,
+        after: Option<CertificateId>,
+        limit: usize,
+    ) -> Result<Vec<Certificate>, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let table = txn.open_table(CERTIFICATES)?;
+        let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0));
+        let mut page = Vec::new();
+        for row in table.range::<&[u8; 8]>((from, Bound::Unbounded))?.take(limit) {
+            let (key, value) = row?;
+            page.push(certificate(*key.value(), value.value())?);
+        }
+        Ok(page)
+    }
+
+    /// Every certificate but the imported ones.
+    pub(super) fn driven(&self) -> Result<Vec<Certificate>, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let table = txn.open_table(CERTIFICATES)?;
+        let mut all = Vec::new();
+        for row in txn.open_table(DRIVEN)?.iter()? {
+            let (id, _) = row?;
+            let missing = StoreError::NotFound { id: CertificateId(*id.value()) };
+            let value = table.get(id.value())?.ok_or(missing)?;
+            all.push(certificate(*id.value(), value.value())?);
+        }
+        Ok(all)
+    }
+
+    pub(super) fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<CertificateId>, Option<Timestamp>), StoreError> {
+        index::due(&self.db()?.begin_read()?, now, limit)
+    }
+
+    pub(super) fn imported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        index::imported(&self.db()?.begin_read()?)
+    }
+
+    pub(super) fn certificate(&self, id: CertificateId) -> Result<Option<Certificate>, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let table = txn.open_table(CERTIFICATES)?;
+        let found = table.get(&id.0)?;
+        found.map(|value| certificate(id.0, value.value())).transpose()
+    }
+
+    pub(super) fn key(&self, id: KeyId) -> Result<Option<KeyHandle>, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let table = txn.open_table(KEYS)?;
+        let found = table.get(&id.0)?;
+        found.map(|value| key_handle(id.0, value.value())).transpose()
+    }
+
+    pub(super) fn journal(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let table = txn.open_table(JOURNAL)?;
+        let mut found = Vec::new();
+        for row in table.range(after.saturating_add(1)..)?.take(limit) {
+            let (seq, value) = row?;
+            found.push(entry(seq.value(), value.value())?);
+        }
+        Ok(found)
+    }
+
+    /// Every installed certificate with its key.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let records = txn.open_table(CERTIFICATES)?;
+        let keys = txn.open_table(KEYS)?;
+        let mut certificates = Vec::new();
+        for row in records.iter()? {
+            let (id, value) = row?;
+            let record = certificate(*id.value(), value.value())?;
+            let (id, spec) = (record.id(), record.spec);
+            let Some(installed) = record.installed else { continue };
+            let missing = StoreError::MissingKey { id, key: installed.key };
+            let value = keys.get(&installed.key.0)?.ok_or(missing)?;
+            let key = key_handle(installed.key.0, value.value())?;
+            certificates.push(Arc::new(Served { id, spec, installed, key }));
+        }
+        Ok(Snapshot { certificates })
+    }
+
+    pub(super) fn shelf_get(
+        &self,
+        shelf: Shelf,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let (table, word) = match shelf {
+            Shelf::Accounts => (txn.open_table(ACCOUNTS)?, "accounts"),
+            Shelf::InternalCa => (txn.open_table(INTERNAL_CA)?, "internal_ca"),
+        };
+        let found = table.get(name)?;
+        found.map(|value| codec::decode(word, || name.to_owned(), value.value())).transpose()
+    }
+}

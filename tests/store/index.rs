@@ -1,0 +1,150 @@
+//! What the store keeps beside its records, and how a store of many records is opened.
+
+use std::time::Duration;
+
+use keyward::base::Timestamp;
+use keyward::base::bounds;
+use keyward::cert::lifecycle::Phase;
+use keyward::cert::record::Certificate;
+use keyward::cert::spec::CertificateId;
+use keyward::cert::spec::IssuerName;
+use keyward::cert::spec::Role;
+use keyward::cert::spec::Specification;
+use keyward::store::OpenError;
+use keyward::store::Store;
+use keyward::store::scrub;
+
+use crate::entry;
+use crate::holding;
+use crate::key;
+use crate::ordering;
+use crate::put;
+use crate::spec;
+
+/// A certificate that was brought for `name`, to be renewed at `renew_at`.
+fn brought(name: &str, number: u32, renew_at: u64) -> Certificate {
+    let of_site = holding(name, &key(number));
+    let names = of_site.spec.names().to_vec();
+    let spec =
+        Specification::new(names, IssuerName::Imported, of_site.spec.key, None, Role::Imported);
+    let Phase::Holding { window, .. } = of_site.phase else { panic!("it is held") };
+    let renew_at = Timestamp::from_unix(renew_at);
+    let phase = Phase::Holding { renew_at, window, recheck_at: None };
+    Certificate { spec, phase, ..of_site }
+}
+
+#[tokio::test]
+async fn imported_certificates_are_found_by_their_time_and_the_others_by_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut ids = Vec::new();
+    for (number, at) in [(1, 300), (2, 100), (3, 200)] {
+        let record = brought(&format!("i{number}.example"), number, at);
+        ids.push(put(&store, record, &key(number)).await.id());
+    }
+    let site = put(&store, ordering("site.example", &key(4)), &key(4)).await;
+    let at = Timestamp::from_unix;
+    assert_eq!(store.driven().await.unwrap(), std::slice::from_ref(&site));
+    assert_eq!(store.due(at(99), 10).await.unwrap(), (vec![], Some(at(100))));
+    let (due, next) = store.due(at(200), 10).await.unwrap();
+    assert_eq!((due, next), (vec![ids[1], ids[2]], Some(at(300))));
+    let (due, next) = store.due(at(200), 1).await.unwrap();
+    assert_eq!((due, next), (vec![ids[1]], Some(at(200))), "there is more at once");
+    assert_eq!(store.imported().await.unwrap(), [("holding".to_owned(), 3)].into());
+
+    // A changed record is found by its new time alone, and counted in its new phase.
+    let mut second = store.certificate(ids[1]).await.unwrap().unwrap();
+    second.phase = Phase::Retiring { until: at(250) };
+    store.update(second, vec![]).await.unwrap();
+    let (due, next) = store.due(at(249), 10).await.unwrap();
+    assert_eq!((due, next), (vec![ids[2]], Some(at(250))));
+    let counted = [("holding".to_owned(), 2), ("retiring".to_owned(), 1)];
+    assert_eq!(store.imported().await.unwrap(), counted.into());
+
+    store.remove(ids[2], vec![]).await.unwrap();
+    store.remove(site.id(), vec![]).await.unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.driven().await.unwrap(), []);
+    assert_eq!(store.due(at(300), 10).await.unwrap(), (vec![ids[1], ids[0]], None));
+}
+
+#[tokio::test]
+async fn many_are_added_whole_or_not_at_all_and_read_page_by_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let many: Vec<_> =
+        (0..25).map(|n| Certificate::wanted(spec(&format!("n{n}.example")))).collect();
+    store.add_all(many.clone(), vec![entry("many")]).await.unwrap();
+    let one = Certificate::wanted(spec("one.example"));
+    let again = vec![one.clone(), many[3].clone()];
+    assert!(store.add_all(again, vec![entry("never")]).await.is_err());
+    assert!(store.add_all(vec![ordering("k.example", &key(1))], vec![]).await.is_err());
+    assert_eq!(store.certificate(one.id()).await.unwrap(), None);
+    assert_eq!(store.journal(0, 10).await.unwrap().len(), 1);
+
+    let mut ids: Vec<CertificateId> = many.iter().map(Certificate::id).collect();
+    ids.sort();
+    let (mut read, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.page(after, 10).await.unwrap();
+        assert!(page.len() <= 10);
+        let Some(last) = page.last() else { break };
+        after = Some(last.id());
+        read.extend(page.iter().map(Certificate::id));
+    }
+    assert_eq!(read, ids);
+    assert_eq!(store.driven().await.unwrap().len(), 25);
+}
+
+#[tokio::test]
+async fn a_long_store_is_opened_unread_and_its_damage_is_found_at_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let count = u32::try_from(bounds::STORE_INSPECTED).unwrap();
+    let names = (0..count).map(|n| Certificate::wanted(spec(&format!("many-{n}.example"))));
+    let names: Vec<_> = names.collect();
+    store.add_all(names.clone(), vec![]).await.unwrap();
+    drop(store);
+    let path = dir.path().join("keyward.redb");
+    let whole = std::fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    let needle = b"many-77.example";
+    let found: Vec<_> = whole
+        .windows(needle.len())
+        .enumerate()
+        .filter_map(|(at, window)| (window == needle).then_some(at))
+        .collect();
+    assert!(!found.is_empty());
+    found.iter().for_each(|at| damaged[at + 5] ^= 1);
+    std::fs::write(&path, &damaged).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "a short one is read: {error}");
+
+    // One more record, and it is long.
+    std::fs::write(&path, &whole).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.add_all(vec![Certificate::wanted(spec("last.example"))], vec![]).await.unwrap();
+    scrub::once(&store, Duration::ZERO).await;
+    assert_eq!(store.damage(), None);
+    drop(store);
+    let mut damaged = std::fs::read(&path).unwrap();
+    let places: Vec<_> = damaged
+        .windows(needle.len())
+        .enumerate()
+        .filter_map(|(at, window)| (window == needle).then_some(at))
+        .collect();
+    places.iter().for_each(|at| damaged[at + 5] ^= 1);
+    std::fs::write(&path, &damaged).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.damage(), None);
+    scrub::once(&store, Duration::ZERO).await;
+    let told = store.damage().unwrap();
+    let id = names[77].id().to_string();
+    assert!(told.starts_with("1 damaged, the first: ") && told.contains(&id), "{told}");
+    // Everything else is read and written as before.
+    assert!(store.certificate(names[77].id()).await.is_err());
+    assert!(store.certificate(names[78].id()).await.unwrap().is_some());
+    store.check_writable().await.unwrap();
+    assert_eq!(store.trouble(), None);
+}
