@@ -22,6 +22,8 @@ use keyward::vault::status;
 use keyward::vault::wire::Reply;
 use keyward::vault::wire::Request;
 use keyward::vault::wire::VERSION;
+use keyward::vault::wire_tickets::Step;
+use keyward::vault::wire_tickets::TicketRequest;
 use vault_common::House;
 
 fn frame(id: u64, request: &Request<'_>) -> Vec<u8> {
@@ -179,6 +181,7 @@ fn a_control_frame_outside_the_vocabulary_ends_the_vault() {
             message: b"",
         },
     );
+    let ticket = TicketRequest::Open { context: [0; 32], ticket: b"" };
     let breaches = [
         ("unknown tag", unknown),
         ("a reply as request", reply),
@@ -192,6 +195,7 @@ fn a_control_frame_outside_the_vocabulary_ends_the_vault() {
         ("second hello", frame(2, &hello(VERSION, 2))),
         ("the number of an earlier request", frame(1, &Request::Ping)),
         ("a signature on the control channel", sign),
+        ("a ticket on the control channel", frame(2, &Request::Tickets(ticket))),
     ];
     for (name, bytes) in breaches {
         let ended = status_after(name, |control| {
@@ -213,7 +217,16 @@ fn a_worker_channel_is_for_handshakes_only() {
     };
     let generate = Request::Generate { algorithm: KeyAlgorithm::P256, usage: KeyUsage::Tls };
     let open = Request::OpenSecret { label: b"account", sealed: b"" };
-    for (name, request) in [("csr", csr), ("generate", generate), ("open a secret", open)] {
+    let turn = TicketRequest::Turn { strict: false, step: Step::Look, now: 1, state: b"" };
+    let turn = Request::Tickets(turn);
+    let adopt = Request::Tickets(TicketRequest::Adopt { state: b"" });
+    for (name, request) in [
+        ("csr", csr),
+        ("generate", generate),
+        ("open a secret", open),
+        ("turn ticket keys", turn),
+        ("adopt ticket keys", adopt),
+    ] {
         let ended = status_after(name, |control| {
             let greeted = greet(control);
             descriptors::send(greeted.worker.as_fd(), &frame(1, &request)).unwrap();

@@ -313,3 +313,17 @@ pub const BROTLI_WINDOW: u32 = 22;
 
 /// Effort of zlib on a certificate, of 9: the most is 0.05 ms.
 pub const ZLIB_LEVEL: i32 = 9;
+
+/// Longest session ticket that is made or looked at. A session without certificates of the client
+/// takes some 350 octets at most, with a name of 253.
+pub const TICKET_BYTES: usize = 1024;
+
+/// Largest state of the ticket ratchet that is read: a sealed record of some 250 octets.
+pub const TICKET_STATE: u64 = 4096;
+
+/// Orders to the keeper of ticket keys that wait: replacements, and restarts of the vault.
+pub const TICKET_ORDERS: usize = 16;
+
+/// How far the moment at which an epoch of tickets is said to have begun may be off before it is
+/// written anew: a clock that is kept right drifts less, and each writing is a sync of the disk.
+pub const TICKET_CLOCK_DRIFT: Duration = Duration::from_secs(60);

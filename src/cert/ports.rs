@@ -146,6 +146,14 @@ pub trait SecretSeal: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<Secret<Vec<u8>>, Failure>>;
 }
 
+/// Who seals session tickets where main may not hold their keys: the vault.
+pub trait TicketSeal: Send + Sync + fmt::Debug {
+    /// A ticket for `session`, bound to `context`; `None` when there is none to be had.
+    fn seal(&self, context: &[u8; 32], session: &[u8]) -> Option<Vec<u8>>;
+    /// The session in a `ticket` of ours that is bound to `context`.
+    fn open(&self, context: &[u8; 32], ticket: &[u8]) -> Option<Vec<u8>>;
+}
+
 /// Who signs handshakes: the vault.
 pub trait Signers: Send + Sync + fmt::Debug {
     /// What rustls needs to serve `chain` with `key`. Asks nobody and does not block: the vault

@@ -264,19 +264,27 @@ impl Vault {
         message: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
         if purpose.is_handshake() {
-            let own = BOUND.with(|bound| {
-                let mut bound = bound.try_borrow_mut().ok()?;
-                let line = bound.as_mut()?;
-                let mine = line.instance() == self.0.link.instance;
-                mine.then(|| sign_on(line, key, purpose, scheme, message))
-            });
-            match own {
-                // Another thread was bound to the same index first.
-                None | Some(Err(VaultError::ChannelInUse)) => {}
-                Some(signed) => return signed,
-            }
+            return self.on_nearest(|line| sign_on(line, key, purpose, scheme, message));
         }
         sign_on(&mut lock(&self.0.work), key, purpose, scheme, message)
+    }
+
+    /// Asks on this thread's own channel if it has one, else on the shared one.
+    pub(super) fn on_nearest<T>(
+        &self,
+        ask: impl Fn(&mut Line) -> Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        let own = BOUND.with(|bound| {
+            let mut bound = bound.try_borrow_mut().ok()?;
+            let line = bound.as_mut()?;
+            let mine = line.instance() == self.0.link.instance;
+            mine.then(|| ask(line))
+        });
+        match own {
+            // Another thread was bound to the same index first.
+            None | Some(Err(VaultError::ChannelInUse)) => ask(&mut lock(&self.0.work)),
+            Some(answered) => answered,
+        }
     }
 
     /// Seals a secret that is no site key, such as an account key. It opens under `label` only.

@@ -19,11 +19,14 @@ use super::scheme::Scheme;
 use super::seal::Content;
 use super::seal::Sealer;
 use super::server::status;
+use super::ticketing::RESERVED;
+use super::ticketing::Ticketing;
 use super::transfer;
 use super::wire::Refusal;
 use super::wire::Reply;
 use super::wire::Request;
 use super::wire::WireError;
+use super::wire_tickets::TicketRequest;
 use crate::base::bounds;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyUsage;
@@ -34,6 +37,7 @@ use crate::os::sandbox;
 pub(super) struct Room {
     sealer: Sealer,
     keyring: Keyring,
+    tickets: Ticketing,
     refusals: AtomicU64,
 }
 
@@ -58,7 +62,10 @@ impl Role {
                 Self::Worker => purpose.is_handshake(),
                 Self::Work => true,
             },
-            Request::Load { .. } => !matches!(self, Self::Control),
+            Request::Load { .. }
+            | Request::Tickets(TicketRequest::Seal { .. } | TicketRequest::Open { .. }) => {
+                !matches!(self, Self::Control)
+            }
             Request::Generate { .. }
             | Request::Forget { .. }
             | Request::SealSecret { .. }
@@ -66,6 +73,7 @@ impl Role {
             | Request::ImportKey
             | Request::Import { .. }
             | Request::Export { .. }
+            | Request::Tickets(TicketRequest::Turn { .. } | TicketRequest::Adopt { .. })
             | Request::Ping => matches!(self, Self::Control),
         }
     }
@@ -73,7 +81,12 @@ impl Role {
 
 impl Room {
     pub(super) fn new(sealer: Sealer, cache_bytes: u64) -> Self {
-        Self { sealer, keyring: Keyring::new(cache_bytes), refusals: AtomicU64::new(0) }
+        Self {
+            sealer,
+            keyring: Keyring::new(cache_bytes),
+            tickets: Ticketing::default(),
+            refusals: AtomicU64::new(0),
+        }
     }
 
     /// Uses both cryptographic libraries once on the calling thread, with a key made for it.
@@ -135,7 +148,8 @@ impl<'r> Desk<'r> {
             if self.answer(bytes, along).is_err() {
                 sandbox::exit_now(status::PROTOCOL);
             }
-            // Secrets pass through here; a signing worker's frames hold none.
+            // Secrets pass through here. A worker's frames hold none, save a session whose ticket
+            // is sealed or opened here; its other copy is with the worker.
             if self.role == Role::Control {
                 bytes.zeroize();
             }
@@ -242,6 +256,15 @@ impl<'r> Desk<'r> {
             Request::Forget { key } => {
                 room.keyring.forget(key);
                 self.reply(id, &Reply::Done)
+            }
+            Request::Tickets(request) => {
+                let (sealer, random) = (&room.sealer, &self.random);
+                room.tickets.answer(sealer, random, id, request, &mut self.out)
+            }
+            Request::SealSecret { label, .. } | Request::OpenSecret { label, .. }
+                if label.starts_with(RESERVED) =>
+            {
+                Err((Refusal::Purpose, "this label is the vault's own".to_owned()))
             }
             Request::SealSecret { label, secret } => {
                 let sealed = room.sealer.seal(Content::secret(label), secret).map_err(seal)?;

@@ -6,7 +6,7 @@
 //! another when one ends, because what main starts would inherit main's walls.
 //!
 //! The half that runs in the vault's process (`server`, `desk`, `transfer`, `keys`, `keyring`,
-//! `seal`, `import_box`, `master`, `walls`, `purpose`) uses no runtime, no configuration and no store.
+//! `seal`, `import_box`, `master`, `walls`, `purpose`, `ratchet`, `ticketing`) uses no runtime, no configuration and no store.
 
 mod channel;
 mod client;
@@ -27,14 +27,19 @@ mod link;
 pub mod master;
 mod porter;
 pub mod purpose;
+mod ratchet;
 pub mod scheme;
 pub mod seal;
 mod server;
 mod signer;
 mod supervisor;
+pub mod ticket;
+mod ticketing;
+mod tickets;
 mod transfer;
 pub mod walls;
 pub mod wire;
+pub mod wire_tickets;
 
 pub use client::Launched;
 pub use client::Vault;
@@ -49,3 +54,4 @@ pub use master::MasterKeySource;
 pub use server::serve_vault;
 pub use server::status;
 pub use signer::CsrSigner;
+pub use tickets::Turned;

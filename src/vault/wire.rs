@@ -12,6 +12,8 @@ use super::codec::Reader;
 use super::codec::Writer;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
+use super::wire_tickets::TicketReply;
+use super::wire_tickets::TicketRequest;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
@@ -114,6 +116,8 @@ pub enum Request<'a> {
         /// The sealed key.
         sealed: &'a [u8],
     },
+    /// About session tickets.
+    Tickets(TicketRequest<'a>),
 }
 
 /// What the vault may answer.
@@ -154,6 +158,8 @@ pub enum Reply<'a> {
         /// In plain words, without secrets.
         text: &'a [u8],
     },
+    /// About session tickets.
+    Tickets(TicketReply<'a>),
 }
 
 /// Kinds of refusals.
@@ -265,6 +271,7 @@ impl<'a> Request<'a> {
                 out.head(32, id);
                 out.bytes(sealed);
             }
+            Self::Tickets(request) => request.encode(id, &mut out),
         }
         out.finish()
     }
@@ -310,6 +317,7 @@ impl<'a> Request<'a> {
                 sealed: input.bytes()?,
             },
             32 => Self::Export { sealed: input.bytes()? },
+            50..=59 => Self::Tickets(TicketRequest::decode(tag, &mut input)?),
             unknown => return Err(WireError::UnknownTag(unknown)),
         };
         input.finish()?;
@@ -362,6 +370,7 @@ impl<'a> Reply<'a> {
                 out.u8(position.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX));
                 out.bytes(text);
             }
+            Self::Tickets(reply) => reply.encode(id, &mut out),
         }
         out.finish()
     }
@@ -403,6 +412,7 @@ impl<'a> Reply<'a> {
                     .ok_or(WireError::BadField("refusal"))?,
                 text: input.bytes()?,
             },
+            178..=187 => Self::Tickets(TicketReply::decode(tag, &mut input)?),
             unknown => return Err(WireError::UnknownTag(unknown)),
         };
         input.finish()?;

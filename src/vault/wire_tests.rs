@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::bounds::VAULT_FRAME;
+use crate::vault::wire_tickets::Step;
 
 fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
     let key = KeyId(key);
@@ -26,6 +27,15 @@ fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
             sealed: bytes,
         },
         Request::Export { sealed: bytes },
+        Request::Tickets(TicketRequest::Turn {
+            strict: true,
+            step: Step::Skip,
+            now: 9,
+            state: bytes,
+        }),
+        Request::Tickets(TicketRequest::Adopt { state: bytes }),
+        Request::Tickets(TicketRequest::Seal { context: key.0, session: bytes }),
+        Request::Tickets(TicketRequest::Open { context: key.0, ticket: bytes }),
     ]
 }
 
@@ -44,6 +54,15 @@ fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
         Reply::Bytes(bytes),
         Reply::Figures([1, 2, 3, 4, 5, u64::MAX]),
         Reply::Refused { code: Refusal::Wall, text: bytes },
+        Reply::Tickets(TicketReply::Turned {
+            epoch: 1,
+            since: 2,
+            anew: bytes,
+            state: b"state",
+            keys: vec![([3; 16], Some([4; 32])), ([5; 16], None)],
+        }),
+        Reply::Tickets(TicketReply::Sealed(bytes)),
+        Reply::Tickets(TicketReply::No),
     ]
 }
 
@@ -76,7 +95,7 @@ proptest! {
 
     #[test]
     fn what_is_read_is_what_would_be_written(
-        tag in 0..140_u8,
+        tag in any::<u8>(),
         rest in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let bytes = [&[tag][..], &rest].concat();
