@@ -34,10 +34,13 @@ use keyward::base::SystemClock;
 use keyward::cert::identifier::Identifier;
 use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::ports::Signers;
+use keyward::cert::ports::TicketSeal;
 use keyward::cert::served::Snapshot;
 use keyward::cert::spec::IssuerName;
 use keyward::config;
+use keyward::edge::tickets::Tickets;
 use keyward::edge::{Edge, EdgeOptions, listen};
+use keyward::vault::ticket::RawTicketKey;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
@@ -134,6 +137,7 @@ impl Bench {
             clock: Arc::new(SystemClock),
             config: Arc::new(configuration(origin.address, limits)),
             snapshot: Arc::new(Snapshot { certificates: vec![ca.issue(&[NAME])] }),
+            tickets: tickets(),
         };
         let started = Edge::start(options, signers).unwrap();
         Self { runtime, edge, origin, ca, _edge: started }
@@ -278,6 +282,25 @@ where
     count
 }
 
+/// A ticket key as main holds it.
+fn tickets() -> Tickets {
+    #[derive(Debug)]
+    struct NoVault;
+    impl TicketSeal for NoVault {
+        fn seal(&self, _: &[u8; 32], _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
+        fn open(&self, _: &[u8; 32], _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
+    }
+    let tickets = Tickets::default();
+    let key = RawTicketKey { name: [1; 16], key: Some(zeroize::Zeroizing::new([7; 32])) };
+    let day = Duration::from_secs(24 * 3600);
+    tickets.use_keys(&[key], &(Arc::new(NoVault) as Arc<dyn TicketSeal>), day, day);
+    tickets
+}
+
 fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
     config::Config {
         acme: config::Acme {
@@ -297,6 +320,10 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             master_key: config::MasterKey::Auto,
             cache: 1 << 20,
             require: config::Require::Available,
+        },
+        tls: config::Tls {
+            tickets: config::TicketMode::Fast,
+            ticket_rotation: Duration::from_secs(3600),
         },
         edge,
         log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },

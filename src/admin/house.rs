@@ -15,6 +15,7 @@ use super::wire::EntryView;
 use super::wire::Reloaded;
 use super::wire::SiteView;
 use super::wire::Status;
+use super::wire::tickets::TicketsView;
 use super::wire::transfer::Exported;
 use super::wire::transfer::ImportKey;
 use super::wire::transfer::ImportOrder;
@@ -63,6 +64,8 @@ pub trait House: Send + Sync {
         selector: &'a Selector,
         peer: Peer,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Replaces the keys of session tickets at once, for `peer`.
+    fn rotate_tickets(&self, peer: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>>;
     /// Has the private key of a certificate written into `target`, which `peer` reads.
     fn export<'a>(
         &'a self,

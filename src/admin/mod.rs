@@ -11,6 +11,7 @@ mod events;
 mod handover;
 mod house;
 mod patience;
+mod rotate;
 mod routes;
 mod select;
 mod server;

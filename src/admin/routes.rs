@@ -28,6 +28,7 @@ use super::access::Peer;
 use super::events;
 use super::house::House;
 use super::house::HouseError;
+use super::rotate;
 use super::select::Selector;
 use super::transfer;
 use super::wire::CertificateView;
@@ -69,6 +70,7 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/import/key", get(transfer::key))
         .route("/v1/import", post(transfer::import))
         .route("/v1/reload", post(reload))
+        .route("/v1/rotate/tickets", post(rotate::tickets))
         .route("/v1/events", get(events::events))
         .route("/v1/trust/root", get(root))
         .fallback(unknown)
@@ -271,6 +273,7 @@ mod tests {
 
     use super::super::wire::EntryView;
     use super::super::wire::SiteView;
+    use super::super::wire::tickets::TicketsView;
     use super::super::wire::transfer::Exported;
     use super::super::wire::transfer::ImportKey;
     use super::super::wire::transfer::ImportOrder;
@@ -326,6 +329,9 @@ mod tests {
             _: &'a Selector,
             _: Peer,
         ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+            Box::pin(pending())
+        }
+        fn rotate_tickets(&self, _: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
             Box::pin(pending())
         }
         fn export<'a>(

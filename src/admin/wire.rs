@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Timestamp;
 
+pub mod tickets;
 pub mod transfer;
 
 /// Every path begins with this.
@@ -85,6 +86,9 @@ pub struct Status {
     pub certificates: Counts,
     /// The key process.
     pub vault: VaultView,
+    /// The keys of session tickets.
+    #[serde(default)]
+    pub tickets: tickets::TicketsView,
     /// Counters of the front door.
     pub edge: Figures,
     /// Where the front door listens.

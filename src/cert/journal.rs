@@ -59,6 +59,8 @@ pub enum EntryKind {
     Imported,
     /// A private key was handed out.
     Exported,
+    /// Somebody had the keys of session tickets replaced.
+    TicketsReplaced,
 }
 
 /// One entry of the journal.

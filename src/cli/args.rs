@@ -109,6 +109,11 @@ pub(super) enum Command {
     Export(Export),
     /// Show what happened
     Events(Events),
+    /// Replace secrets before their time
+    Rotate {
+        #[command(subcommand)]
+        what: Rotate,
+    },
     /// Apply the changed configuration
     Reload,
     /// Print, trust or distrust the root of this machine's own CA
@@ -124,6 +129,12 @@ pub(super) enum Command {
         /// Into this directory
         dir: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Rotate {
+    /// The keys of session tickets: no older ticket is accepted from then on
+    Tickets,
 }
 
 #[derive(Debug, clap::Args)]

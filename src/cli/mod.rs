@@ -16,6 +16,7 @@ mod look;
 mod out;
 mod render;
 mod report;
+mod rotate;
 mod run;
 mod shell;
 mod sse;
@@ -68,6 +69,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Import(what) => import::import(&client()?, what, out),
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Export(what) => export::export(&client()?, what, out),
+        Command::Rotate { what } => rotate::rotate(&client()?, what, out),
         Command::Reload => act::reload(&client()?, out),
         Command::Events(which) => events::events(&client()?, which, out),
         Command::Trust(what) => trust::trust(&client, what, out),

@@ -16,8 +16,15 @@ pub enum Reload {
 }
 
 /// Keys, or whole sections, that need a restart.
-const RESTART: &[&str] =
-    &["state.dir", "admin.socket", "admin.group", "vault", "edge.workers", "log.format"];
+const RESTART: &[&str] = &[
+    "state.dir",
+    "admin.socket",
+    "admin.group",
+    "vault",
+    "tls.tickets",
+    "edge.workers",
+    "log.format",
+];
 
 /// Whether the key with this dotted path is taken up by a reload.
 pub fn reload_class(path: &str) -> Reload {
@@ -52,6 +59,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("state", old.state != new.state),
         ("admin", old.admin != new.admin),
         ("vault", old.vault != new.vault),
+        ("tls", old.tls != new.tls),
         ("edge", old.edge != new.edge),
         ("log", old.log != new.log),
     ] {
@@ -66,6 +74,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("vault.master_key", old.vault.master_key != new.vault.master_key),
         ("vault.cache", old.vault.cache != new.vault.cache),
         ("vault.require", old.vault.require != new.vault.require),
+        ("tls.tickets", old.tls.tickets != new.tls.tickets),
         ("edge.workers", old.edge.workers != new.edge.workers),
         ("log.format", old.log.format != new.log.format),
     ] {
@@ -181,6 +190,8 @@ mod tests {
             ("[log]\nformat = 'text'", "log", Some("log.format")),
             ("[edge]\nidle_timeout = '1s'", "edge", None),
             ("[edge]\nworkers = 1000", "edge", Some("edge.workers")),
+            ("[tls]\ntickets = 'strict'", "tls", Some("tls.tickets")),
+            ("[tls]\nticket_rotation = '2h'", "tls", None),
             ("[state]\ndir = '/x'", "state", Some("state.dir")),
             ("[admin]\nsocket = '/x'", "admin", Some("admin.socket")),
             ("[admin]\ngroup = 'x'", "admin", Some("admin.group")),

@@ -23,6 +23,6 @@ pub use keys::{Key, keys};
 pub use load::{Loaded, load, parse};
 pub use model::{
     Acme, Admin, Config, Eab, Edge, Hsts, Listen, Log, LogFormat, MasterKey, Origin, Require, Site,
-    State, Vault,
+    State, TicketMode, Tls, Vault,
 };
 pub use problem::{Problem, Problems, Provenance, Severity};

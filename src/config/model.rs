@@ -27,6 +27,8 @@ pub struct Config {
     pub admin: Admin,
     /// The key process.
     pub vault: Vault,
+    /// What is agreed on with clients of the front door.
+    pub tls: Tls,
     /// Deadlines and limits of the front door.
     pub edge: Edge,
     /// Logging.
@@ -122,6 +124,26 @@ pub enum MasterKey {
     Auto,
     /// This file; it must exist.
     File(PathBuf),
+}
+
+/// `[tls]`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tls {
+    /// Whether sessions are resumed by tickets, and where the tickets' keys are.
+    pub tickets: TicketMode,
+    /// How long a ticket key is used; it is accepted for as long again.
+    pub ticket_rotation: Duration,
+}
+
+/// Where the keys of session tickets are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TicketMode {
+    /// In main, for as long as they are accepted.
+    Fast,
+    /// In the vault alone, which is asked for every ticket.
+    Strict,
+    /// There are none.
+    Off,
 }
 
 /// `[edge]`

@@ -17,6 +17,7 @@ pub(super) struct RawConfig {
     pub(super) state: RawState,
     pub(super) admin: RawAdmin,
     pub(super) vault: RawVault,
+    pub(super) tls: RawTls,
     pub(super) edge: RawEdge,
     pub(super) log: RawLog,
     pub(super) site: Vec<RawSite>,
@@ -72,6 +73,13 @@ pub(super) struct RawVault {
     pub(super) master_key: String,
     pub(super) cache: String,
     pub(super) require: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) tickets: String,
+    pub(super) ticket_rotation: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -170,6 +178,12 @@ impl Default for RawVault {
             cache: "64MiB".to_owned(),
             require: "available".to_owned(),
         }
+    }
+}
+
+impl Default for RawTls {
+    fn default() -> Self {
+        Self { tickets: "fast".to_owned(), ticket_rotation: "1h".to_owned() }
     }
 }
 

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use super::notices;
 use super::notices::Grounds;
 use super::open::Memory;
+use super::tickets::Order;
+use super::tickets::TicketDesk;
 use super::wire::Orders;
 use crate::admin::House;
 use crate::admin::HouseError;
@@ -19,6 +21,7 @@ use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
+use crate::admin::wire::tickets::TicketsView;
 use crate::admin::wire::transfer::Exported;
 use crate::admin::wire::transfer::ImportKey;
 use crate::admin::wire::transfer::ImportOrder;
@@ -54,6 +57,7 @@ pub(super) struct Residence {
     pub(super) vault: Vault,
     pub(super) grounds: Grounds,
     pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
+    pub(super) tickets: TicketDesk,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
     /// Followed when there is no store whose journal grows.
     pub(super) silent_head: watch::Receiver<u64>,
@@ -127,6 +131,7 @@ impl Residence {
                 channel: Some(if vault.gates { "shared memory" } else { "sockets" }.to_owned()),
                 figures: vault.figures.map(vault_figures).unwrap_or_default(),
             },
+            tickets: self.tickets.view.borrow().clone(),
             edge: figures(&self.edge.stats()),
             listeners: self.listeners.borrow().clone(),
             kernel: self.grounds.kernel(),
@@ -233,6 +238,18 @@ impl House for Residence {
         peer: Peer,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
         Box::pin(self.take_away(selector, peer))
+    }
+
+    fn rotate_tickets(&self, peer: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
+        Box::pin(async move {
+            let ending = || HouseError::Unavailable { reason: "the daemon is ending".to_owned() };
+            let (answer, outcome) = oneshot::channel();
+            let order = Order::Replace(answer);
+            self.tickets.orders.send(order).await.map_err(|_| ending())?;
+            let view = outcome.await.map_err(|_| ending())??;
+            self.note_replaced_tickets(peer).await;
+            Ok(view)
+        })
     }
 
     fn export<'a>(

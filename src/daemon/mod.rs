@@ -6,11 +6,13 @@
 
 mod authorities;
 mod demo;
+mod epochs;
 mod house;
 mod notices;
 mod open;
 mod reload;
 mod supervise;
+mod tickets;
 mod transfer;
 mod walls;
 mod wire;

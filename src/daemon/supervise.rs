@@ -9,6 +9,7 @@ use tokio::signal::unix::signal;
 use super::demo;
 use super::open::Manner;
 use super::open::Opened;
+use super::tickets::Order;
 use super::walls;
 use super::wire::Running;
 use super::wire::wire;
@@ -157,6 +158,8 @@ impl Running {
                 let text = format!("the vault ended ({exit}); process {pid} took its place");
                 self.note(EntryKind::VaultRestarted, Level::Error, text).await;
                 self.compare_walls();
+                // A full queue means that the keeper is about to look at the vault anyway.
+                let _told = self.tickets.orders.try_send(Order::VaultRestarted);
             }
             VaultEvent::Failing { reason } => {
                 tracing::error!(reason, "a new vault does not serve, another is started");

@@ -88,6 +88,17 @@ impl Residence {
         Ok(Imported { certificate, replaced: former.map(|former| former.serial), notes })
     }
 
+    /// Puts into the journal who had the ticket keys replaced.
+    pub(super) async fn note_replaced_tickets(&self, peer: Peer) {
+        let text = format!("the keys of session tickets were replaced by {}", who(peer));
+        let now = self.clock.now();
+        let entry = Entry::about_house(now, EntryKind::TicketsReplaced, Level::Info, text);
+        let Ok(store) = self.store() else { return };
+        if let Err(error) = store.append(vec![entry]).await {
+            tracing::warn!(%error, "the journal takes no entry, going on");
+        }
+    }
+
     /// Takes an imported certificate away.
     pub(super) async fn take_away(
         &self,

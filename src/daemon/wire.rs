@@ -19,6 +19,8 @@ use super::open::Opened;
 use super::open::Places;
 use super::reload::Reloader;
 use super::reload::listener_views;
+use super::tickets::TicketDesk;
+use super::tickets::TicketKeeper;
 use super::walls::Torn;
 use crate::admin;
 use crate::admin::wire;
@@ -34,6 +36,7 @@ use crate::cli::Failed;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::edge::EdgeOptions;
+use crate::edge::tickets::Tickets;
 use crate::issuer::InternalCa;
 use crate::issuer::InternalOptions;
 use crate::os::notify::Notifier;
@@ -61,6 +64,7 @@ pub(super) struct Running {
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) vault: Vault,
     pub(super) vault_events: mpsc::Receiver<VaultEvent>,
+    pub(super) tickets: TicketDesk,
     /// The torn walls that were told.
     pub(super) torn: Vec<Torn>,
     pub(super) tasks: TaskSet,
@@ -79,7 +83,7 @@ pub(super) struct Orders {
 /// Puts everything to work. The front door serves what the store, or its second copy, holds before
 /// anybody else is asked.
 pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
-    let Opened { config, manner, logs, notifier, doors, vault, grounds, torn, memory } = opened;
+    let Opened { config, manner, logs, notifier, mut doors, vault, grounds, torn, memory } = opened;
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
     let vault_events =
@@ -88,18 +92,13 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let doorways = Doorways::inherited(&doors);
     let inherited = doors.inherited;
     let listeners = door_views(&doors, &config);
-    let options = EdgeOptions {
-        https: doors.https,
-        http: doors.http,
-        limits: config.edge.clone(),
-        clock: Arc::clone(&clock),
-        config: Arc::clone(&config),
-        snapshot: Arc::clone(&first),
-    };
-    let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;
-    let edge = Arc::new(edge);
-
     let (config_sender, configs) = watch::channel(Arc::clone(&config));
+    let (keeper, ticket_desk, tickets) =
+        TicketKeeper::begin(vault.clone(), Arc::clone(&clock), configs.clone()).await;
+    tasks.service("tickets", keeper.keep());
+    let admin_door = doors.admin.take();
+    let edge = open_edge(doors, &config, &clock, &first, tickets, &vault)?;
+
     // Without a store nothing new is ever published.
     let (_unchanging, mut snapshots) = watch::channel(first);
     let mut orders = None;
@@ -133,12 +132,13 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         vault: vault.clone(),
         grounds,
         listeners: listener_watch,
+        tickets: ticket_desk.clone(),
         reload: reload_sender,
         silent_head: watch::channel(0).1,
     };
     let stop = CancellationToken::new();
     look_through(store.as_ref(), &tasks, &stop);
-    open_admin(residence, doors.admin, &config, &tasks, &stop)?;
+    open_admin(residence, admin_door, &config, &tasks, &stop)?;
     let reloader = Reloader {
         clock: Arc::clone(&clock),
         config: config_sender,
@@ -164,11 +164,34 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         reloads,
         vault,
         vault_events,
+        tickets: ticket_desk,
         torn,
         tasks,
         ended,
         stop,
     })
+}
+
+/// Opens the front door; the admin socket is not a part of it.
+fn open_edge(
+    doors: Doors,
+    config: &Arc<Config>,
+    clock: &SharedClock,
+    snapshot: &Arc<Snapshot>,
+    tickets: Tickets,
+    vault: &Vault,
+) -> Result<Arc<Edge>, Failed> {
+    let options = EdgeOptions {
+        https: doors.https,
+        http: doors.http,
+        limits: config.edge.clone(),
+        clock: Arc::clone(clock),
+        config: Arc::clone(config),
+        snapshot: Arc::clone(snapshot),
+        tickets,
+    };
+    let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;
+    Ok(Arc::new(edge))
 }
 
 /// The store, if it is whole, and what was installed when the last daemon ended.

@@ -25,6 +25,7 @@ use super::connection;
 use super::listen;
 use super::route::Identity;
 use super::serving::normal;
+use super::tickets;
 use super::tls::ACME_TLS;
 use super::worker::Kind;
 use super::worker::Worker;
@@ -148,7 +149,9 @@ async fn refused(error: &io::Error) {
 async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
     let limit = worker.set().limits.handshake_timeout;
     let counters = &worker.counters;
-    let Ok(shaken) = timeout(limit, handshake(worker, stream)).await else {
+    let shaken = timeout(limit, handshake(worker, stream)).await;
+    tickets::settle(counters);
+    let Ok(shaken) = shaken else {
         counters.timeout.up();
         return;
     };

@@ -24,6 +24,7 @@ mod route;
 mod serving;
 mod site;
 mod stats;
+pub mod tickets;
 mod tls;
 mod worker;
 
@@ -42,6 +43,7 @@ use self::challenge::Challenges;
 use self::challenge::EdgeSolver;
 use self::serving::Foundry;
 use self::serving::ServingSet;
+use self::tickets::Tickets;
 use self::worker::Kind;
 use self::worker::Shared;
 use self::worker::WorkerHandle;
@@ -53,7 +55,7 @@ use crate::config;
 use crate::config::Config;
 
 pub use self::framing::{Refusal, Scanner, Violation};
-pub use self::stats::{Connections, EdgeStats, HandshakeFailures, Handshakes};
+pub use self::stats::{Connections, EdgeStats, HandshakeFailures, Handshakes, TicketFigures};
 
 /// What an edge begins with.
 #[derive(Debug)]
@@ -71,6 +73,8 @@ pub struct EdgeOptions {
     pub config: Arc<Config>,
     /// The certificates.
     pub snapshot: Arc<Snapshot>,
+    /// Where the keys of session tickets are found; whoever keeps them has the other handle.
+    pub tickets: Tickets,
 }
 
 /// Why the edge cannot begin or listen.
@@ -123,8 +127,9 @@ impl Edge {
     /// # Errors
     /// When TLS cannot be set up, a listener is not usable, or a thread cannot be started.
     pub fn start(options: EdgeOptions, signers: Arc<dyn Signers>) -> Result<Self, EdgeError> {
-        let EdgeOptions { https, http, limits, clock, config, snapshot } = options;
-        let mould = Arc::new(tls::Mould::new(Arc::clone(&clock)).map_err(EdgeError::Tls)?);
+        let EdgeOptions { https, http, limits, clock, config, snapshot, tickets } = options;
+        let mould = tls::Mould::new(Arc::clone(&clock), tickets).map_err(EdgeError::Tls)?;
+        let mould = Arc::new(mould);
         let foundry = Foundry { mould: Arc::clone(&mould), signers };
         let count = limits.workers.max(1);
         let set = foundry.build(&config, limits, &snapshot, clock.now(), None);

@@ -182,7 +182,7 @@ impl Foundry {
             let tls = match former {
                 Some(former) => Arc::clone(&former.tls),
                 None => match self.signers.certified_key(&served.installed.chain, &served.key) {
-                    Ok(key) => self.mould.cast(key),
+                    Ok(key) => self.mould.cast(served.id, key),
                     Err(reason) => {
                         tracing::error!(cert = %served.id, %reason, "certificate is not usable, passing it over");
                         continue;

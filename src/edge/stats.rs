@@ -17,6 +17,10 @@ impl Counter {
         self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
     }
 
+    pub(super) fn add(&self, count: u64) {
+        self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
+    }
+
     pub(super) fn down(&self) {
         self.0.store(self.get().saturating_sub(1), Ordering::Relaxed);
     }
@@ -39,6 +43,10 @@ pub(super) struct Counters {
     pub(super) no_certificate: Counter,
     pub(super) protocol: Counter,
     pub(super) closed: Counter,
+    pub(super) tickets_issued: Counter,
+    pub(super) tickets_accepted: Counter,
+    pub(super) tickets_unknown: Counter,
+    pub(super) tickets_refused: Counter,
     pub(super) challenges: Counter,
     pub(super) requests: Counter,
     pub(super) refused: Counter,
@@ -55,6 +63,8 @@ pub struct EdgeStats {
     pub connections: Connections,
     /// TLS handshakes.
     pub handshakes: Handshakes,
+    /// Session tickets.
+    pub tickets: TicketFigures,
     /// Challenges answered, of either kind.
     pub challenges: u64,
     /// Requests that had a well-formed head.
@@ -91,6 +101,19 @@ pub struct Handshakes {
     pub failed: HandshakeFailures,
 }
 
+/// Session tickets.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct TicketFigures {
+    /// Made.
+    pub issued: u64,
+    /// Brought back and opened; each counts once, whether or not the handshake went on with it.
+    pub accepted: u64,
+    /// Brought, and sealed with a key that is not, or no longer, accepted.
+    pub unknown: u64,
+    /// Brought, and altered, or made for another certificate.
+    pub refused: u64,
+}
+
 /// Why handshakes did not finish.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct HandshakeFailures {
@@ -121,6 +144,12 @@ impl EdgeStats {
                     protocol: sum(|w| &w.protocol),
                     closed: sum(|w| &w.closed),
                 },
+            },
+            tickets: TicketFigures {
+                issued: sum(|w| &w.tickets_issued),
+                accepted: sum(|w| &w.tickets_accepted),
+                unknown: sum(|w| &w.tickets_unknown),
+                refused: sum(|w| &w.tickets_refused),
             },
             challenges: sum(|w| &w.challenges),
             requests: sum(|w| &w.requests),

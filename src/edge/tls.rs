@@ -1,8 +1,9 @@
 //! The TLS configurations of the edge: one for each certificate, all from one mould.
 //!
 //! A configuration has exactly one certificate, chosen before the handshake by looking at the
-//! ClientHello. Tickets are shared by all workers and all sites: rustls resumes a session only
-//! under the server name it was made for.
+//! ClientHello. Ticket keys are shared by all workers and all sites; each configuration binds its
+//! tickets to its certificate, and rustls resumes a session only under the server name it was
+//! made for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +21,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use super::compress;
 use super::groups;
+use super::tickets::BoundTickets;
+use super::tickets::Tickets;
 use crate::base::Clock;
+use crate::cert::spec::CertificateId;
 
 /// The protocol under which a CA looks for a challenge certificate (RFC 8737, section 6.2).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -32,27 +36,26 @@ pub(super) struct Mould {
     whole: ServerConfig,
     /// With one group each: rustls has no other way to be told which to take.
     narrow: Vec<(NamedGroup, ServerConfig)>,
+    tickets: Tickets,
 }
 
 impl Mould {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
+    pub(super) fn new(clock: Arc<dyn Clock>, tickets: Tickets) -> Result<Self, rustls::Error> {
         let provider = crate::base::tls::provider();
         let clock: Arc<dyn TimeProvider> = Arc::new(RustlsClock(clock));
         let whole = pour(Arc::clone(&provider), &clock)?;
         let alone = |group: &&'static dyn SupportedKxGroup| {
             let provider = CryptoProvider { kx_groups: vec![*group], ..(*provider).clone() };
-            // Tickets are shared, whatever the group.
-            let mut config = pour(Arc::new(provider), &clock)?;
-            config.ticketer = Arc::clone(&whole.ticketer);
-            Ok((group.name(), config))
+            Ok((group.name(), pour(Arc::new(provider), &clock)?))
         };
         let narrow: Result<_, rustls::Error> = provider.kx_groups.iter().map(alone).collect();
-        Ok(Self { narrow: narrow?, whole })
+        Ok(Self { narrow: narrow?, whole, tickets })
     }
 
-    /// The configuration that serves `key` and nothing else.
-    pub(super) fn cast(&self, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
+    /// The configuration that serves `key`, the one of certificate `id`, and nothing else.
+    pub(super) fn cast(&self, id: CertificateId, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
         let mut config = self.whole.clone();
+        config.ticketer = Arc::new(BoundTickets::new(self.tickets.clone(), id));
         config.cert_resolver = Arc::new(Always(key));
         config.cert_compression_cache = Arc::new(compress::cache());
         Arc::new(config)
@@ -71,6 +74,8 @@ impl Mould {
         let mut config = narrow.clone();
         config.cert_resolver = Arc::clone(&cast.cert_resolver);
         config.cert_compression_cache = Arc::clone(&cast.cert_compression_cache);
+        // Of the same certificate, whatever the group.
+        config.ticketer = Arc::clone(&cast.ticketer);
         Arc::new(config)
     }
 }
@@ -86,7 +91,6 @@ fn pour(
         .with_cert_resolver(Arc::new(Nothing));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.cert_compressors = compress::compressors();
-    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // One suffices: a client that used it up gets a new one with its next connection.
     config.send_tls13_tickets = 1;
@@ -216,7 +220,7 @@ mod tests {
             .into_iter()
             .map(|one| &*Box::leak(Box::new(Counted(one, AtomicUsize::new(0)))))
             .collect();
-        let mut mould = Mould::new(Arc::new(crate::base::SystemClock)).unwrap();
+        let mut mould = Mould::new(Arc::new(crate::base::SystemClock), Tickets::default()).unwrap();
         mould.whole.cert_compressors =
             compressors.iter().map(|one| *one as &'static dyn CertCompressor).collect();
         let mut roots = rustls::RootCertStore::empty();
@@ -228,7 +232,8 @@ mod tests {
                 roots.add(own.cert.der().clone()).unwrap();
                 let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
                 let key = mould.whole.crypto_provider().key_provider.load_private_key(key).unwrap();
-                mould.cast(Arc::new(CertifiedKey::new(vec![own.cert.der().clone()], key)))
+                let key = CertifiedKey::new(vec![own.cert.der().clone()], key);
+                mould.cast(CertificateId([0; 8]), Arc::new(key))
             })
             .collect();
         let mut client = ClientConfig::builder_with_provider(crate::base::tls::provider())

@@ -45,6 +45,7 @@ certificates   1 served, 1 needs you
 listening      https on [::]:443 (from the service manager)
 kernel         kernel TLS (missing: an old kernel)
 traffic        34 requests, 0 connections open, 0 handshakes of which 0 resumed
+tickets        fast, key 7 since {} (2 h ago), next {} (in 2 h); 0 issued, 0 accepted
 walls          dumps, files (partly: an old kernel)
 vault          process 4712, 1 restart, 0 keys open, 12 signatures
 vault walls    landlock, seccomp
@@ -56,6 +57,8 @@ try: keyward list
 ",
         shown(&running, -7300),
         shown(&running, -(3 * 3600 + 60)),
+        shown(&running, -7300),
+        shown(&running, 7300),
         shown(&running, 29 * 86_400 + 3600),
     );
     assert_eq!((status, out.as_str(), err.as_str()), (0, expected.as_str(), ""));

@@ -26,6 +26,7 @@ use keyward::admin::wire::SiteView;
 use keyward::admin::wire::Standing;
 use keyward::admin::wire::Status;
 use keyward::admin::wire::VaultView;
+use keyward::admin::wire::tickets::TicketsView;
 use keyward::admin::wire::transfer::Exported;
 use keyward::admin::wire::transfer::ImportKey;
 use keyward::admin::wire::transfer::ImportOrder;
@@ -98,6 +99,16 @@ impl Fake {
 
     pub(crate) fn entries(&self) -> Vec<EntryView> {
         self.journal.lock().unwrap().clone()
+    }
+
+    pub(crate) fn tickets(&self) -> TicketsView {
+        TicketsView {
+            mode: "fast".to_owned(),
+            epoch: Some(7),
+            since: Some(Moment(self.started.minus(Duration::from_secs(7300)))),
+            next: Some(at(self.started, 7300)),
+            durable: true,
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<CertificateView> {
@@ -195,6 +206,7 @@ impl House for Fake {
                     channel: Some("shared memory".to_owned()),
                     figures: [("signatures".to_owned(), 12)].into(),
                 },
+                tickets: self.tickets(),
                 edge: [("requests".to_owned(), 34), ("connections".to_owned(), 5)].into(),
                 listeners: vec![ListenerView {
                     purpose: "https".to_owned(),
@@ -300,6 +312,11 @@ impl House for Fake {
         _: Peer,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
         Box::pin(async { self.chosen(selector) })
+    }
+
+    fn rotate_tickets(&self, peer: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
+        self.tell("tickets-replaced", "info", None, &format!("user {}", peer.uid));
+        Box::pin(async { Ok(self.tickets()) })
     }
 
     fn export<'a>(

@@ -42,6 +42,7 @@ mod secrets;
 mod sites;
 mod start;
 mod status;
+mod tickets;
 mod vault;
 mod walls;
 mod window;

@@ -158,6 +158,7 @@ async fn draining_costs_no_request() {
             clock: Arc::new(SystemClock),
             config: Arc::new(config(vec![site(&["a.example"], origin.address)], limits())),
             snapshot: snapshot(vec![Arc::clone(&served)]),
+            tickets: crate::house::tickets(),
         };
         Edge::start(options, signers).unwrap()
     };

@@ -175,19 +175,32 @@ fn server_names_that_are_none_lead_to_no_other_site() {
 }
 
 /// Tickets are sealed with one key for all sites, but say whose they are.
-#[test]
-fn a_ticket_of_one_site_opens_no_other() {
+#[tokio::test]
+async fn a_ticket_of_one_site_opens_no_other() {
     let origin = Origin::start();
     let sites = vec![site(&["a.example"], origin.address), site(&["b.example"], origin.address)];
     let house = House::open(sites, limits());
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("session-{}", std::process::id()));
-    let path = file.to_str().unwrap();
-    let out = ["-servername", "a.example", "-tls1_2", "-sess_out", path];
-    assert!(s_client(&house, &out).contains("New, TLSv1.2"));
-    let own = s_client(&house, &["-servername", "a.example", "-tls1_2", "-sess_in", path]);
-    assert!(own.contains("Reused, TLSv1.2"), "{own}");
-    let other = s_client(&house, &["-servername", "b.example", "-tls1_2", "-sess_in", path]);
+    let visit = |name: &str, session: String| {
+        let request =
+            format!("GET / HTTP/1.1\\r\\nHost: {name}\\r\\nConnection: close\\r\\n\\r\\n");
+        let asking = format!(
+            "printf '{request}' | timeout 20 openssl s_client -ign_eof -connect {} -servername {name} \
+             {session}",
+            house.https
+        );
+        let output = Command::new("sh").arg("-c").arg(asking).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let first = visit("a.example", format!("-sess_out {}", file.display()));
+    assert!(first.contains("New, TLSv1.3"), "{first}");
+    let given = format!("-sess_in {}", file.display());
+    let own = visit("a.example", given.clone());
+    assert!(own.contains("Reused, TLSv1.3"), "{own}");
+    let other = visit("b.example", given);
     std::fs::remove_file(&file).unwrap();
-    assert!(other.contains("New, TLSv1.2") && !other.contains("Reused"), "{other}");
+    assert!(other.contains("New, TLSv1.3") && !other.contains("Reused"), "{other}");
+    let tickets = house.edge.stats().tickets;
+    assert_eq!((tickets.accepted, tickets.unknown, tickets.refused), (1, 0, 1));
 }

@@ -228,6 +228,7 @@ async fn a_fault_of_ours_costs_one_connection() {
         clock: std::sync::Arc::new(keyward::base::SystemClock),
         config: std::sync::Arc::new(crate::house::config(vec![own], one)),
         snapshot: crate::house::snapshot(vec![served]),
+        tickets: keyward::edge::tickets::Tickets::default(),
     };
     let edge = keyward::edge::Edge::start(options, std::sync::Arc::new(FaultySigners)).unwrap();
     let config = crate::load::client_config(&ca.root(), &[b"http/1.1"]);

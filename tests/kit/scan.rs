@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "in a test a panic is the report"
 )]
 
@@ -141,4 +142,49 @@ fn minus_order(number: [u8; 32]) -> [u8; 32] {
         (less[at], borrow) = (twice, under || below);
     }
     less
+}
+
+/// What an HMAC with SHA-256 keeps of a key of 32 octets: the states of its two digests after one
+/// block, in the words of this machine.
+pub fn hmac_states(key: &[u8; 32]) -> [Vec<u8>; 2] {
+    [0x36, 0x5c].map(|pad| {
+        let mut block = [pad; 64];
+        block.iter_mut().zip(key).for_each(|(octet, of_key)| *octet ^= of_key);
+        sha256_block(&block).iter().flat_map(|word| word.to_ne_bytes()).collect()
+    })
+}
+
+/// SHA-256 after its first block (FIPS 180-4, section 6.2.2).
+fn sha256_block(block: &[u8; 64]) -> [u32; 8] {
+    // The first octets of the fractions of roots of the first primes.
+    let primes: Vec<u32> = (2..).filter(|n| (2..*n).all(|d| n % d != 0)).take(64).collect();
+    let fraction = |root: f64| ((root - root.floor()) * 4_294_967_296.0) as u32;
+    let constants: Vec<u32> = primes.iter().map(|p| fraction(f64::from(*p).cbrt())).collect();
+    let start: Vec<u32> = primes.iter().take(8).map(|p| fraction(f64::from(*p).sqrt())).collect();
+    let mut words: Vec<u32> =
+        block.chunks(4).map(|c| u32::from_be_bytes(c.try_into().unwrap())).collect();
+    for at in 16..64 {
+        let (early, late) = (words[at - 15], words[at - 2]);
+        let small = early.rotate_right(7) ^ early.rotate_right(18) ^ (early >> 3);
+        let large = late.rotate_right(17) ^ late.rotate_right(19) ^ (late >> 10);
+        let sum = words[at - 16].wrapping_add(small).wrapping_add(words[at - 7]);
+        words.push(sum.wrapping_add(large));
+    }
+    let mut s: [u32; 8] = start.clone().try_into().unwrap();
+    for (word, constant) in words.iter().zip(&constants) {
+        let large = s[4].rotate_right(6) ^ s[4].rotate_right(11) ^ s[4].rotate_right(25);
+        let choice = (s[4] & s[5]) ^ (!s[4] & s[6]);
+        let one = s[7].wrapping_add(large).wrapping_add(choice);
+        let one = one.wrapping_add(*constant).wrapping_add(*word);
+        let small = s[0].rotate_right(2) ^ s[0].rotate_right(13) ^ s[0].rotate_right(22);
+        let majority = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
+        let two = small.wrapping_add(majority);
+        s.rotate_right(1);
+        s[4] = s[4].wrapping_add(one);
+        s[0] = one.wrapping_add(two);
+    }
+    for (word, first) in s.iter_mut().zip(&start) {
+        *word = word.wrapping_add(*first);
+    }
+    s
 }

@@ -12,6 +12,7 @@ mod names;
 mod origin;
 mod service;
 mod site;
+mod tls;
 
 use std::path::Path;
 
@@ -32,6 +33,7 @@ pub(super) fn config(
     let state = service::state(&raw.state, findings);
     let admin = service::admin(&raw.admin, findings);
     let vault = service::vault(&raw.vault, findings);
+    let tls = tls::check(&raw.tls, findings);
     let edge = edge::check(&raw.edge, findings);
     let log = service::log(&raw.log, findings);
     let sites = site::check_all(&raw.site, &acme, &listen, line, findings);
@@ -41,7 +43,7 @@ pub(super) fn config(
             .hint("add a [[site]] with `names` and `origin`");
     }
     let source = source.map(Path::to_owned);
-    Config { acme, listen, state, admin, vault, edge, log, sites, source }
+    Config { acme, listen, state, admin, vault, tls, edge, log, sites, source }
 }
 
 /// What should be a URL, as it may be repeated in a message: without what may be a password.
