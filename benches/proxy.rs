@@ -341,6 +341,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             redirect: true,
             default: false,
             preserve_host: true,
+            reuse_key: false,
             line: 0,
         }],
         source: None,

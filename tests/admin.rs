@@ -8,5 +8,7 @@
 mod cli;
 #[path = "admin/house.rs"]
 mod house;
+#[path = "admin/rotate.rs"]
+mod rotate;
 #[path = "admin/socket.rs"]
 mod socket;

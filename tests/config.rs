@@ -99,6 +99,7 @@ fn three_lines_make_a_site() {
     assert_eq!(site.key, KeyAlgorithm::P256);
     assert_eq!(site.hsts, None, "internal names get no HSTS by themselves");
     assert_eq!((site.redirect, site.default, site.preserve_host), (true, false, true));
+    assert!(!site.reuse_key);
     assert_eq!(site.line, 1);
 }
 
@@ -176,6 +177,7 @@ fn every_key_is_taken_up() {
         names = ['c.internal']
         origin = 'builtin:welcome'
         key = 'p384'
+        reuse_key = true
     ";
     let config = parse(text).unwrap().config;
     assert_eq!(config.acme.directory, "https://ca.example/dir");
@@ -208,6 +210,7 @@ fn every_key_is_taken_up() {
     assert_eq!(second.origin, Origin::Http("backend:80".parse().unwrap()));
     let hsts = Hsts { max_age: 31_536_000, include_subdomains: true, preload: true };
     assert_eq!(second.hsts, Some(hsts));
+    assert!(third.reuse_key && !second.reuse_key);
     assert_eq!((&third.origin, third.key), (&Origin::Welcome, KeyAlgorithm::P384));
 }
 

@@ -15,6 +15,8 @@ use super::wire::EntryView;
 use super::wire::Reloaded;
 use super::wire::SiteView;
 use super::wire::Status;
+use super::wire::rotate::RotateKeys;
+use super::wire::rotate::RotatedKeys;
 use super::wire::tickets::TicketsView;
 use super::wire::transfer::Exported;
 use super::wire::transfer::ImportKey;
@@ -58,6 +60,12 @@ pub trait House: Send + Sync {
     /// Takes in a certificate and its sealed key for `peer`.
     fn import(&self, order: ImportOrder, peer: Peer)
     -> BoxFuture<'_, Result<Imported, HouseError>>;
+    /// Sees to it that certificates get new keys, for `peer`.
+    fn rotate_keys(
+        &self,
+        order: RotateKeys,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>>;
     /// Takes an imported certificate away again.
     fn forget<'a>(
         &'a self,

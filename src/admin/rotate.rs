@@ -3,10 +3,14 @@
 use axum::Extension;
 use axum::Json;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use http::StatusCode;
 
 use super::access::Peer;
 use super::routes::Desk;
 use super::wire::Problem;
+use super::wire::rotate::RotateKeys;
+use super::wire::rotate::RotatedKeys;
 use super::wire::tickets::TicketsView;
 
 /// `POST /v1/rotate/tickets`
@@ -15,4 +19,22 @@ pub(super) async fn tickets(
     Extension(peer): Extension<Peer>,
 ) -> Result<Json<TicketsView>, Problem> {
     Ok(Json(desk.house.rotate_tickets(peer).await?))
+}
+
+/// `POST /v1/rotate/keys`
+pub(super) async fn keys(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    order: Result<Json<RotateKeys>, JsonRejection>,
+) -> Result<(StatusCode, Json<RotatedKeys>), Problem> {
+    let Json(order) = order.map_err(|rejection| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-body", "the body is no order for new keys")
+            .detail(rejection.body_text())
+    })?;
+    if order.all != order.certificates.is_empty() {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "refused", "this cannot be done")
+            .detail("expected either names of certificates, or all of them")
+            .hint("keyward rotate keys NAME, or keyward rotate keys --all"));
+    }
+    Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_keys(order, peer).await?)))
 }

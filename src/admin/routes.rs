@@ -69,6 +69,7 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/certificates/{selector}/renew", post(renew))
         .route("/v1/import/key", get(transfer::key))
         .route("/v1/import", post(transfer::import))
+        .route("/v1/rotate/keys", post(rotate::keys))
         .route("/v1/reload", post(reload))
         .route("/v1/rotate/tickets", post(rotate::tickets))
         .route("/v1/events", get(events::events))
@@ -273,6 +274,8 @@ mod tests {
 
     use super::super::wire::EntryView;
     use super::super::wire::SiteView;
+    use super::super::wire::rotate::RotateKeys;
+    use super::super::wire::rotate::RotatedKeys;
     use super::super::wire::tickets::TicketsView;
     use super::super::wire::transfer::Exported;
     use super::super::wire::transfer::ImportKey;
@@ -322,6 +325,13 @@ mod tests {
             Box::pin(pending())
         }
         fn import(&self, _: ImportOrder, _: Peer) -> BoxFuture<'_, Result<Imported, HouseError>> {
+            Box::pin(pending())
+        }
+        fn rotate_keys(
+            &self,
+            _: RotateKeys,
+            _: Peer,
+        ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
             Box::pin(pending())
         }
         fn forget<'a>(

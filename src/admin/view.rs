@@ -404,6 +404,7 @@ mod tests {
             redirect: true,
             default: false,
             preserve_host: true,
+            reuse_key: false,
             line: 3,
         };
         let mut own = record(Phase::Due { attempt: 0, in_flight: None }, false, Role::Primary);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Timestamp;
 
+pub mod rotate;
 pub mod tickets;
 pub mod transfer;
 

@@ -90,6 +90,8 @@ pub enum Event {
     },
     /// The job's key is sealed and stored.
     KeyStored(KeyId),
+    /// The key of this issuance is not to be used after all, and so its order is of no use either.
+    KeyDropped,
     /// The CA opened an order at this URL.
     OrderOpened(String),
     /// The stored order is of no more use; the key still is.
@@ -225,6 +227,12 @@ impl Phase {
                 Self::Ordering { attempt, in_flight: None, deadline } => {
                     let in_flight = Some(InFlight { key, order: None });
                     Self::Ordering { attempt, in_flight, deadline }
+                }
+                other => other,
+            }),
+            Event::KeyDropped => quiet(match self {
+                Self::Ordering { attempt, in_flight: _, deadline } => {
+                    Self::Ordering { attempt, in_flight: None, deadline }
                 }
                 other => other,
             }),

@@ -100,6 +100,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just(Event::Tick),
         moment().prop_map(|deadline| Event::Leased { deadline }),
         any::<[u8; 32]>().prop_map(|key| Event::KeyStored(KeyId(key))),
+        Just(Event::KeyDropped),
         any::<String>().prop_map(Event::OrderOpened),
         Just(Event::OrderLost),
         installed,

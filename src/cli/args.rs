@@ -135,6 +135,8 @@ pub(super) enum Command {
 pub(super) enum Rotate {
     /// The keys of session tickets: no older ticket is accepted from then on
     Tickets,
+    /// Have the next renewal of certificates make new keys, also where reuse_key is set
+    Keys(RotateKeys),
 }
 
 #[derive(Debug, clap::Args)]
@@ -148,6 +150,20 @@ pub(super) struct Demo {
     /// Keep the state in this directory
     #[arg(long, value_name = "DIR", default_value = "target/demo")]
     pub(super) state: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(id = "which", required = true, multiple = true)]
+pub(super) struct RotateKeys {
+    /// Names they are for, their ids, or the beginnings of ids
+    #[arg(value_name = "NAME", group = "which", conflicts_with = "all")]
+    pub(super) names: Vec<String>,
+    /// All certificates that are renewed here
+    #[arg(long, group = "which")]
+    pub(super) all: bool,
+    /// Renew at once, instead of when it is due
+    #[arg(long)]
+    pub(super) now: bool,
 }
 
 #[derive(Debug, clap::Args)]

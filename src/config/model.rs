@@ -202,6 +202,8 @@ pub struct Site {
     pub issuer: IssuerName,
     /// The kind of key.
     pub key: KeyAlgorithm,
+    /// Whether a renewal keeps the key, for clients that know it by heart.
+    pub reuse_key: bool,
     /// Profile asked for, instead of the one in `[acme]`.
     pub profile: Option<String>,
     /// Strict-Transport-Security, if it is to be sent.

@@ -113,6 +113,7 @@ pub(super) struct RawSite {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<String>,
     pub(super) key: String,
+    pub(super) reuse_key: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,6 +218,7 @@ impl Default for RawSite {
             origin: None,
             issuer: None,
             key: "p256".to_owned(),
+            reuse_key: false,
             profile: None,
             hsts: None,
             redirect: true,

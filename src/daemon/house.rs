@@ -21,6 +21,8 @@ use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
+use crate::admin::wire::rotate::RotateKeys;
+use crate::admin::wire::rotate::RotatedKeys;
 use crate::admin::wire::tickets::TicketsView;
 use crate::admin::wire::transfer::Exported;
 use crate::admin::wire::transfer::ImportKey;
@@ -230,6 +232,14 @@ impl House for Residence {
         peer: Peer,
     ) -> BoxFuture<'_, Result<Imported, HouseError>> {
         Box::pin(self.take_in(order, peer))
+    }
+
+    fn rotate_keys(
+        &self,
+        order: RotateKeys,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
+        Box::pin(self.replace_keys(order, peer))
     }
 
     fn forget<'a>(

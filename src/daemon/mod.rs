@@ -11,6 +11,7 @@ mod house;
 mod notices;
 mod open;
 mod reload;
+mod rotate;
 mod supervise;
 mod tickets;
 mod transfer;

@@ -223,14 +223,14 @@ fn boxed(order: &ImportOrder) -> Result<ImportBox, HouseError> {
     })
 }
 
-fn who(peer: Peer) -> String {
+pub(super) fn who(peer: Peer) -> String {
     match peer.pid {
         Some(pid) => format!("user {} (process {pid})", peer.uid),
         None => format!("user {}", peer.uid),
     }
 }
 
-fn refused(reason: String) -> HouseError {
+pub(super) fn refused(reason: String) -> HouseError {
     HouseError::Refused { reason }
 }
 

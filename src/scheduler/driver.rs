@@ -18,6 +18,7 @@ use super::check;
 use super::handle::Parts;
 use super::handle::SchedulerHandle;
 use super::job;
+use super::job::Manner;
 use super::job::Workshop;
 use super::plan;
 use super::plan::Busy;
@@ -321,18 +322,21 @@ impl Driver {
             Step::Remind(id) => {
                 records.change(id, None, |r| transition::remind(r, now)).await?;
             }
-            Step::Order(id) => self.begin(id, false, config.acme.renewal_info),
-            Step::Check(id) => self.begin(id, true, config.acme.renewal_info),
+            Step::Order(id) => self.begin(id, false, config),
+            Step::Check(id) => self.begin(id, true, config),
         }
         Ok(())
     }
 
     /// Begins an attempt or a question in a task of its own.
-    fn begin(&self, id: CertificateId, question: bool, renewal_info: bool) {
+    fn begin(&self, id: CertificateId, question: bool, config: &Config) {
         let Some(record) = self.shop.records.get(id) else { return };
         let work = if question { Work::Check } else { plan::work_of(&record) };
         let Some((shift, token)) = self.crew.enter(id, work, &self.wake) else { return };
         let shop = Arc::clone(&self.shop);
+        let renewal_info = config.acme.renewal_info;
+        let reuse_key = plan::site_of(config, &record.spec).is_some_and(|site| site.reuse_key);
+        let manner = Manner { renewal_info, reuse_key };
         let name = if question { "renewal-information" } else { "attempt" };
         self.tasks.job(name, async move {
             let _shift = shift;
@@ -340,7 +344,7 @@ impl Driver {
                 if question {
                     check::run(&shop, id, renewal_info).await
                 } else {
-                    job::run(&shop, id, renewal_info).await
+                    job::run(&shop, id, manner).await
                 }
             };
             let ended = tokio::select! {

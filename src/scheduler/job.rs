@@ -38,6 +38,15 @@ use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
 use crate::store::StoreError;
 
+/// How a certificate is to be obtained, as the configuration says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Whether the order may name the certificate it replaces.
+    pub(super) renewal_info: bool,
+    /// Whether a renewal keeps the key.
+    pub(super) reuse_key: bool,
+}
+
 /// What every attempt works with.
 pub(super) struct Workshop {
     pub(super) records: Records,
@@ -64,15 +73,14 @@ impl Workshop {
     }
 }
 
-/// Leases the certificate, makes one attempt, and stores how it ended. `renewal_info` says
-/// whether the order may name the certificate it replaces.
+/// Leases the certificate, makes one attempt, and stores how it ended.
 ///
 /// # Errors
 /// Only when the store refuses; how the attempt itself ended stands in the record.
 pub(super) async fn run(
     shop: &Workshop,
     id: CertificateId,
-    renewal_info: bool,
+    manner: Manner,
 ) -> Result<(), StoreError> {
     let mut failures = 0;
     let leased = shop.records.change(id, None, |record| {
@@ -82,7 +90,7 @@ pub(super) async fn run(
     });
     let Some(record) = leased.await? else { return Ok(()) };
     step(record.spec.role, "leased");
-    let work = attempt(shop, &record, failures, renewal_info);
+    let work = attempt(shop, &record, failures, manner);
     let ended = tokio::time::timeout(bounds::ORDER_LEASE, work).await.unwrap_or_else(|_elapsed| {
         Err(Failure::new(FailureKind::Lapsed, "the work did not end in time"))
     });
@@ -103,13 +111,14 @@ async fn attempt(
     shop: &Workshop,
     record: &Certificate,
     failures: u32,
-    renewal_info: bool,
+    manner: Manner,
 ) -> Result<(), Failure> {
     let (id, spec) = (record.id(), &record.spec);
     let authority = (shop.authorities)(&spec.issuer).ok_or_else(|| {
         Failure::new(FailureKind::Account, format!("{} is not configured", spec.issuer))
     })?;
-    let key = key(shop, record).await?;
+    let record = &without_worn_key(shop, record).await?;
+    let key = key(shop, record, manner.reuse_key).await?;
     // Nobody is asked for a certificate that could not be kept (invariant 12).
     shop.records.store().check_writable().await.map_err(|error| {
         shop.records.note(&error);
@@ -117,14 +126,16 @@ async fn attempt(
     })?;
     let order = record.phase.in_flight().and_then(|in_flight| in_flight.order.clone());
     let replaces = match (&spec.issuer, &record.installed) {
-        (IssuerName::Acme(_), Some(old)) if renewal_info => old.ari_id.clone(),
+        (IssuerName::Acme(_), Some(old)) if manner.renewal_info => old.ari_id.clone(),
         _ => None,
     };
     let steps = Steps { shop, id, spec, replaces: replaces.is_some(), permit: Mutex::new(None) };
     if order.is_none() {
         steps.take_permit()?;
     }
-    let resumed = record.phase.in_flight().is_some();
+    // By a key that is kept, the order of the present certificate would be found again.
+    let kept = record.installed.as_ref().is_some_and(|installed| installed.key == key.id);
+    let resumed = record.phase.in_flight().is_some() && !kept;
     let taken = if resumed && order.is_none() { others_orders(shop, id) } else { Vec::new() };
     let job = Job {
         spec: spec.clone(),
@@ -141,7 +152,7 @@ async fn attempt(
     let installed = Installed::read(chain, shop.now())
         .map_err(|error| Failure::new(FailureKind::BadCertificate, error.to_string()))?;
     verify(spec, &key, &installed, shop.now())?;
-    install(shop, record, key, installed, renewal.filter(|_| renewal_info)).await
+    install(shop, record, key, installed, renewal.filter(|_| manner.renewal_info)).await
 }
 
 /// The orders that records other than `id` have in flight.
@@ -160,13 +171,40 @@ fn obtain<'a>(
     authority.obtain(job, steps)
 }
 
-/// The key an earlier attempt left behind, or a new one: sealed and durable on return
-/// (invariant 3).
-async fn key(shop: &Workshop, record: &Certificate) -> Result<KeyHandle, Failure> {
-    let refused = |error: StoreError| {
-        shop.records.note(&error);
-        error.failure()
-    };
+/// The record without the key that an earlier attempt left behind, if somebody wants another
+/// since.
+async fn without_worn_key(shop: &Workshop, record: &Certificate) -> Result<Certificate, Failure> {
+    let Some(in_flight) = record.phase.in_flight() else { return Ok(record.clone()) };
+    let worn = shop.records.store().is_worn(in_flight.key).await;
+    if !worn.map_err(|error| refused(shop, &error))? {
+        return Ok(record.clone());
+    }
+    let now = shop.now();
+    let dropped = |record: &_| Some(transition::key_dropped(record, now));
+    let changed = shop.records.change(record.id(), None, dropped).await;
+    let changed = changed.map_err(|error| refused(shop, &error))?;
+    Ok(changed.map_or_else(|| record.clone(), |changed| changed.as_ref().clone()))
+}
+
+/// The key of the certificate that is to be renewed, unless somebody wants another.
+async fn present_key(
+    shop: &Workshop,
+    record: &Certificate,
+) -> Result<Option<KeyHandle>, StoreError> {
+    let Some(installed) = &record.installed else { return Ok(None) };
+    let store = shop.records.store();
+    if store.is_worn(installed.key).await? { Ok(None) } else { store.key(installed.key).await }
+}
+
+fn refused(shop: &Workshop, error: &StoreError) -> Failure {
+    shop.records.note(error);
+    error.failure()
+}
+
+/// The key an earlier attempt left behind, the present one where it is to be kept, or a new one:
+/// sealed and durable on return (invariant 3).
+async fn key(shop: &Workshop, record: &Certificate, reuse: bool) -> Result<KeyHandle, Failure> {
+    let refused = |error: StoreError| refused(shop, &error);
     if let Some(in_flight) = record.phase.in_flight() {
         let found = shop.records.store().key(in_flight.key).await.map_err(refused)?;
         // The store refuses records whose keys it does not have, so this is damage.
@@ -175,8 +213,15 @@ async fn key(shop: &Workshop, record: &Certificate) -> Result<KeyHandle, Failure
             Failure::new(FailureKind::Store, detail)
         });
     }
-    let key = shop.keys.generate(record.spec.key, KeyUsage::Tls).await?;
-    step(record.spec.role, "key-generated");
+    let kept = if reuse { present_key(shop, record).await.map_err(refused)? } else { None };
+    let key = match kept {
+        Some(key) => key,
+        None => {
+            let made = shop.keys.generate(record.spec.key, KeyUsage::Tls).await?;
+            step(record.spec.role, "key-generated");
+            made
+        }
+    };
     let stored = shop.records.change(record.id(), Some(&key), |record| {
         let change = transition::key_stored(record, key.id, shop.now());
         // A record that left `Ordering` has no place for the key.

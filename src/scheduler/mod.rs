@@ -12,6 +12,7 @@ mod job;
 pub mod plan;
 mod publish;
 mod records;
+mod rotate;
 mod supersede;
 #[cfg(test)]
 mod testing;
@@ -25,3 +26,4 @@ pub use handle::Parts;
 pub use handle::RenewError;
 pub use handle::Scheduler;
 pub use handle::SchedulerHandle;
+pub use rotate::Turn;

@@ -65,6 +65,13 @@ pub fn primary(config: &Config, site: &Site) -> Specification {
     Specification::new(names, issuer, site.key, profile, Role::Primary)
 }
 
+/// The site whose own certificate has this specification.
+pub fn site_of<'a>(config: &'a Config, spec: &Specification) -> Option<&'a Site> {
+    // The names first: a digest for each of ten thousand sites takes its time.
+    let mut named = config.sites.iter().filter(|site| spec.names().contains(site.name()));
+    named.find(|site| primary(config, site).id() == spec.id())
+}
+
 /// Every certificate that should exist: one for each site, and a bridge for each site that has
 /// to wait for a public CA and has nothing valid to show meanwhile.
 pub fn desired(

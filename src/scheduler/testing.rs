@@ -56,6 +56,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         redirect: true,
         default: false,
         preserve_host: true,
+        reuse_key: false,
         line: 0,
     }
 }

@@ -37,6 +37,7 @@ use crate::store::copy;
 mod bring;
 mod disk;
 mod faults;
+mod rotate;
 
 const CA: &str = "https://ca.example/dir";
 const DAY: Duration = Duration::from_secs(86_400);

@@ -58,6 +58,17 @@ pub fn key_stored(record: &Certificate, key: KeyId, now: Timestamp) -> Change {
     quiet(record, Event::KeyStored(key), now)
 }
 
+/// The key of this issuance was worn out since it was stored.
+pub fn key_dropped(record: &Certificate, now: Timestamp) -> Change {
+    quiet(record, Event::KeyDropped, now)
+}
+
+/// The entry that goes with the wish for a new key.
+pub fn key_unwanted(record: &Certificate, who: &str, now: Timestamp) -> Entry {
+    let message = format!("{who} wants another key, from the next renewal on");
+    entry(&record.spec, now, EntryKind::Requested, Level::Info, message)
+}
+
 /// The CA opened an order.
 pub fn order_opened(record: &Certificate, url: &str, now: Timestamp) -> Change {
     let message = format!("{} opened an order", record.spec.issuer);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use redb::Database;
 use redb::ReadableDatabase;
 use redb::ReadableTable;
+use redb::TableError;
 use redb::WriteTransaction;
 
 use super::codec;
@@ -27,9 +28,11 @@ use super::tables::JOURNAL;
 use super::tables::KEYS;
 use super::tables::META;
 use super::tables::META_PROBE;
+use super::tables::WORN_KEYS;
 use crate::base::bounds;
 use crate::cert::journal::Entry;
 use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyId;
 use crate::cert::ports::Shelf;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
@@ -251,6 +254,38 @@ impl Disk {
         )
     }
 
+    /// Marks those of `keys` that are there.
+    pub(super) fn wear_out(
+        &mut self,
+        worn: &[KeyId],
+        entries: Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        self.write(
+            |txn| {
+                let keys = txn.open_table(KEYS)?;
+                let mut marks = txn.open_table(WORN_KEYS)?;
+                for key in worn {
+                    if keys.get(&key.0)?.is_some() {
+                        marks.insert(&key.0, ())?;
+                    }
+                }
+                Ok(())
+            },
+            None,
+            None,
+            None,
+            entries,
+        )
+    }
+
+    pub(super) fn is_worn(&self, key: KeyId) -> Result<bool, StoreError> {
+        match self.db()?.begin_read()?.open_table(WORN_KEYS) {
+            Ok(marks) => Ok(marks.get(&key.0)?.is_some()),
+            Err(TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     pub(super) fn append(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
         if entries.is_empty() {
             return Ok(());
@@ -356,6 +391,7 @@ impl Disk {
             }
             for key in unused {
                 keys.remove(&key.0)?;
+                txn.open_table(WORN_KEYS)?.remove(&key.0)?;
             }
         }
         if !entries.is_empty() {

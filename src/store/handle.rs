@@ -220,6 +220,23 @@ impl Store {
         self.ask(move |disk| disk.key(id)).await
     }
 
+    /// Notes that no further certificate is to be ordered for `keys`, as far as they are there. The
+    /// note goes with the key.
+    ///
+    /// # Errors
+    /// [`StoreError`] of writing.
+    pub async fn wear_out(&self, keys: Vec<KeyId>, entries: Vec<Entry>) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.wear_out(&keys, entries)).await
+    }
+
+    /// Whether [`Self::wear_out`] was called for a key.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn is_worn(&self, key: KeyId) -> Result<bool, StoreError> {
+        self.ask(move |disk| disk.is_worn(key)).await
+    }
+
     /// Appends to the journal, which numbers the entries and forgets the oldest.
     ///
     /// # Errors

@@ -25,6 +25,10 @@ pub(super) const CERTIFICATES: TableDefinition<'_, &[u8; 8], &[u8]> =
 /// `KeyId` to `KeyHandle`; the private half is sealed.
 pub(super) const KEYS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("keys");
 
+/// Keys that no certificate is to be ordered for again, each as long as it is in [`KEYS`]. Not
+/// there before the first mark is made.
+pub(super) const WORN_KEYS: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("worn_keys");
+
 /// Directory URL to the issuer's account; credentials are sealed.
 pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
 

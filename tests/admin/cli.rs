@@ -420,6 +420,7 @@ fn completions_and_manual_pages_know_every_command() {
         "sites",
         "show",
         "renew",
+        "rotate",
         "events",
         "reload",
         "trust",

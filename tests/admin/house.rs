@@ -26,6 +26,9 @@ use keyward::admin::wire::SiteView;
 use keyward::admin::wire::Standing;
 use keyward::admin::wire::Status;
 use keyward::admin::wire::VaultView;
+use keyward::admin::wire::rotate::RotateKeys;
+use keyward::admin::wire::rotate::RotatedKey;
+use keyward::admin::wire::rotate::RotatedKeys;
 use keyward::admin::wire::tickets::TicketsView;
 use keyward::admin::wire::transfer::Exported;
 use keyward::admin::wire::transfer::ImportKey;
@@ -303,6 +306,26 @@ impl House for Fake {
             let mut certificate = self.all().remove(0);
             certificate.names = vec![order.key];
             Ok(Imported { certificate, replaced: None, notes: vec!["put right".to_owned()] })
+        })
+    }
+
+    fn rotate_keys(
+        &self,
+        order: RotateKeys,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
+        self.tell("requested", "info", None, &format!("user {}", peer.uid));
+        Box::pin(async move {
+            let mut chosen = Vec::new();
+            for name in &order.certificates {
+                chosen.push(self.chosen(&Selector::parse(name)?)?);
+            }
+            if order.all {
+                chosen = self.all();
+            }
+            let when = if order.now { "now" } else { "next-renewal" };
+            let rotated = |certificate| RotatedKey { certificate, when: when.to_owned() };
+            Ok(RotatedKeys { certificates: chosen.into_iter().map(rotated).collect() })
         })
     }
 

@@ -55,6 +55,7 @@ fn every_refusal_is_a_problem_document() {
         ("GET", "/v1/certificates/%00", 400, "/problems/refused"),
         ("GET", "/v1/certificates/%ff", 400, "/problems/refused"),
         ("POST", "/v1/certificates/a%20b/renew", 400, "/problems/refused"),
+        ("POST", "/v1/rotate/keys", 400, "/problems/bad-body"),
         ("GET", "/v1/events?after=minus", 400, "/problems/bad-question"),
         ("GET", "/v1/events?limit=-1", 400, "/problems/bad-question"),
     ];

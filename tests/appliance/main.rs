@@ -37,6 +37,7 @@ mod profile;
 mod reload;
 mod renew;
 mod restart;
+mod rotate;
 mod scene;
 mod secrets;
 mod sites;

@@ -42,6 +42,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         redirect: true,
         default: false,
         preserve_host: true,
+        reuse_key: false,
         line: 0,
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         redirect: true,
         default: false,
         preserve_host: true,
+        reuse_key: false,
         line: 0,
     }
 }

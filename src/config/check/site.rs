@@ -62,6 +62,7 @@ pub(super) fn check_all(
             origin,
             issuer,
             key: key(&raw.key, &at.key("key"), findings),
+            reuse_key: raw.reuse_key,
             profile: raw.profile.clone(),
             hsts,
             redirect: raw.redirect,

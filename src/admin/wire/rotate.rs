@@ -1,0 +1,38 @@
+//! What travels when keys are to be replaced.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use super::CertificateView;
+
+/// Body of `POST /v1/rotate/keys`. Either some certificates, or all.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKeys {
+    /// Names they are for, their ids, or the beginnings of ids.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// All that are renewed here.
+    #[serde(default)]
+    pub all: bool,
+    /// Renew at once.
+    #[serde(default)]
+    pub now: bool,
+}
+
+/// Answer to `POST /v1/rotate/keys`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct RotatedKeys {
+    /// Every certificate that gets a new key.
+    pub certificates: Vec<RotatedKey>,
+}
+
+/// One certificate that gets a new key.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct RotatedKey {
+    /// The certificate as it is.
+    pub certificate: CertificateView,
+    /// `next-renewal`, `now`, or `at-work`: an attempt that began before may still install the key
+    /// it began with.
+    pub when: String,
+}

@@ -1,0 +1,82 @@
+//! New keys because somebody wants them.
+//!
+//! The note lies with the key that is not to be used again, not with the certificate: whichever
+//! renewal comes first heeds it, however often the house is killed in between, and it goes when
+//! the key goes.
+
+use super::handle::RenewError;
+use super::handle::SchedulerHandle;
+use super::transition;
+use crate::cert::journal::Entry;
+use crate::cert::journal::EntryKind;
+use crate::cert::journal::Level;
+use crate::cert::lifecycle::Phase;
+use crate::cert::spec::CertificateId;
+use crate::cert::spec::Role;
+
+/// So many certificates are told of one by one; more would push everything else out of the
+/// journal.
+const TOLD_APART: usize = 32;
+
+/// When a certificate gets its new key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Turn {
+    /// At its next renewal.
+    NextRenewal,
+    /// A renewal has begun or is queued.
+    Now,
+    /// An attempt that began before is at work, and may install the key it began with. The
+    /// renewal after that makes a new one.
+    AtWork,
+}
+
+impl SchedulerHandle {
+    /// Notes that the next renewals of these certificates make new keys, whatever the
+    /// configuration says; the note is durable when this returns. With `now` they are renewed at
+    /// once. `who` wants it, in words for the journal.
+    ///
+    /// # Errors
+    /// [`RenewError`] of the first certificate that cannot have a new key; nothing was noted then,
+    /// unless it was the store that refused a renewal.
+    pub async fn rotate_keys(
+        &self,
+        ids: &[CertificateId],
+        now: bool,
+        who: &str,
+    ) -> Result<Vec<Turn>, RenewError> {
+        let shop = &self.shop;
+        let (mut keys, mut entries) = (Vec::new(), Vec::new());
+        for id in ids {
+            let record = shop.records.get(*id).ok_or(RenewError::NotFound(*id))?;
+            if record.spec.role == Role::Imported {
+                return Err(RenewError::Imported(*id));
+            }
+            if matches!(record.phase, Phase::Retiring { .. }) {
+                return Err(RenewError::Retiring(*id));
+            }
+            keys.extend(record.installed.as_ref().map(|installed| installed.key));
+            keys.extend(record.phase.in_flight().map(|in_flight| in_flight.key));
+            entries.push(transition::key_unwanted(&record, who, shop.now()));
+        }
+        if entries.len() > TOLD_APART {
+            let told = format!("{who} wants other keys for {} certificates", entries.len());
+            let kind = EntryKind::Requested;
+            entries = vec![Entry::about_house(shop.now(), kind, Level::Info, told)];
+        }
+        shop.records.store().wear_out(keys, entries).await?;
+        let mut turns = Vec::with_capacity(ids.len());
+        for id in ids {
+            // Looked at after the note is there: what begins from now on heeds it.
+            let record = shop.records.get(*id).ok_or(RenewError::NotFound(*id))?;
+            turns.push(match record.phase {
+                _ if !now => Turn::NextRenewal,
+                Phase::Ordering { .. } => Turn::AtWork,
+                _ => {
+                    self.renew(*id).await?;
+                    Turn::Now
+                }
+            });
+        }
+        Ok(turns)
+    }
+}
