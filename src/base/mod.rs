@@ -6,6 +6,8 @@ pub mod clock;
 pub mod crash;
 pub mod disk;
 pub mod jitter;
+#[cfg(any(test, fuzzing))]
+pub mod property;
 pub mod secret;
 pub mod tasks;
 pub mod tls;

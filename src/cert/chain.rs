@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use x509_parser::extensions::GeneralName;
@@ -26,7 +27,7 @@ pub enum ChainError {
     Empty,
     /// The PEM armour is damaged.
     #[error("not PEM: {0}")]
-    Pem(String),
+    Pem(&'static str),
     /// A certificate does not parse.
     #[error("certificate number {number} does not parse: {reason}")]
     Parse {
@@ -54,6 +55,22 @@ pub struct Leaf {
     pub ari_id: Option<String>,
 }
 
+/// What is wrong with the armour of a PEM text, in words that quote nothing of it: what does not
+/// parse may well be a private key.
+pub fn armour(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => {
+            "the line -----END ...----- is missing, or all of it stands on one line"
+        }
+        pem::Error::IllegalSectionStart { .. } => {
+            "a line that begins with -----BEGIN does not end with -----, or all of it stands on one line"
+        }
+        pem::Error::Base64Decode(_) => "what stands between BEGIN and END is no base64",
+        pem::Error::SectionTooLarge => "a section of it is too large",
+        _ => "it cannot be read",
+    }
+}
+
 impl Chain {
     /// From DER certificates, leaf first. Each must parse.
     ///
@@ -79,11 +96,11 @@ impl Chain {
     ///
     /// # Errors
     /// [`ChainError`] says what is wrong.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, ChainError> {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem)
+    pub fn from_pem(text: &[u8]) -> Result<Self, ChainError> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
             .map(|section| section.map(|der| der.as_ref().to_vec()))
             .collect();
-        Self::from_der(certificates.map_err(|error| ChainError::Pem(error.to_string()))?)
+        Self::from_der(certificates.map_err(|error| ChainError::Pem(armour(&error)))?)
     }
 
     /// The certificates, leaf first.

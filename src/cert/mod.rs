@@ -10,6 +10,8 @@ pub mod key;
 pub mod ladder;
 pub mod lifecycle;
 pub mod ports;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod record;
 pub mod served;
 pub mod spec;

@@ -18,7 +18,7 @@ const NAME: &str = "served.bin";
 const PREVIOUS: &str = "served.bin.1";
 
 /// Eight octets of name, the last of which is the version.
-const MAGIC: &[u8; 8] = b"keyward\x01";
+pub(super) const MAGIC: &[u8; 8] = b"keyward\x01";
 
 /// Magic, length of the body (big-endian), SHA-256 of magic, length and body.
 const HEAD: usize = 8 + 8 + 32;
@@ -93,7 +93,7 @@ pub fn read(dir: &Path) -> Result<Option<Snapshot>, CopyError> {
     }
 }
 
-fn pack(snapshot: &Snapshot) -> Vec<u8> {
+pub(super) fn pack(snapshot: &Snapshot) -> Vec<u8> {
     #[expect(
         clippy::expect_used,
         reason = "postcard fails only on sequences without a length, and there is none"
@@ -108,7 +108,7 @@ fn pack(snapshot: &Snapshot) -> Vec<u8> {
     bytes
 }
 
-fn unpack(bytes: &[u8]) -> Result<Snapshot, &'static str> {
+pub(super) fn unpack(bytes: &[u8]) -> Result<Snapshot, &'static str> {
     let (magic, rest) = bytes.split_at_checked(8).ok_or("it is too short")?;
     let (length, rest) = rest.split_at_checked(8).ok_or("it is too short")?;
     let (sum, body) = rest.split_at_checked(32).ok_or("it is too short")?;
@@ -131,7 +131,7 @@ fn unpack(bytes: &[u8]) -> Result<Snapshot, &'static str> {
     }
 }
 
-fn digest(length: &[u8], body: &[u8]) -> ring::digest::Digest {
+pub(super) fn digest(length: &[u8], body: &[u8]) -> ring::digest::Digest {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(MAGIC);
     context.update(length);

@@ -12,6 +12,8 @@ mod index;
 mod inspect;
 mod migrate;
 mod open;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod reads;
 pub mod scrub;
 mod tables;

@@ -89,6 +89,13 @@ impl Room {
         }
     }
 
+    /// Octets of opened keys that are kept.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn bytes_open(&self) -> u64 {
+        let [.., bytes, _] = self.keyring.figures();
+        bytes
+    }
+
     /// Uses both cryptographic libraries once on the calling thread, with a key made for it.
     pub(super) fn rehearse(&self) -> Result<(), keys::CryptoRefused> {
         let pkcs8 = keys::generate(KeyAlgorithm::P384)?;
@@ -103,7 +110,7 @@ impl Room {
 }
 
 /// What came along with a frame.
-enum Along {
+pub(super) enum Along {
     Nothing,
     One(OwnedFd),
     TooMuch,
@@ -162,6 +169,12 @@ impl<'r> Desk<'r> {
         }
     }
 
+    /// The last answer.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn out(&self) -> &[u8] {
+        &self.out
+    }
+
     /// One frame; on the control channel with what came along.
     fn receive(&self, channel: &mut dyn Transport, frame: &mut [u8]) -> io::Result<(usize, Along)> {
         if self.role != Role::Control {
@@ -177,7 +190,8 @@ impl<'r> Desk<'r> {
         Ok((received.len, along))
     }
 
-    fn answer(&mut self, frame: &[u8], along: Along) -> Result<(), WireError> {
+    /// Answers one frame into [`Self::out`]; an error ends the conversation.
+    pub(super) fn answer(&mut self, frame: &[u8], along: Along) -> Result<(), WireError> {
         let (id, request) = Request::decode(frame)?;
         if id <= self.newest || !self.role.admits(&request) {
             return Err(WireError::BadField("request"));

@@ -63,7 +63,7 @@ pub(super) enum KeeperReport {
 }
 
 impl KeeperReport {
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         let mut frame = Vec::new();
         let mut out = Writer::new(&mut frame);
         let (tag, value) = match self {
@@ -85,7 +85,8 @@ impl KeeperReport {
             1 => Ok(Self::Started { pid: value }),
             2 => Ok(Self::Ended { exit: VaultExit::Status(value.cast_signed()) }),
             3 => Ok(Self::Ended { exit: VaultExit::Signal(value.cast_signed()) }),
-            4 => Ok(Self::Ended { exit: VaultExit::Unseen }),
+            4 if value == 0 => Ok(Self::Ended { exit: VaultExit::Unseen }),
+            4 => Err(WireError::BadField("exit")),
             unknown => Err(WireError::UnknownTag(unknown)),
         }
     }

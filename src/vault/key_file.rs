@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::keys::CryptoRefused;
 use super::keys::OpenKey;
 use crate::base::bounds;
+use crate::cert::chain::armour;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
@@ -36,7 +37,8 @@ impl std::fmt::Debug for KeyFile {
     }
 }
 
-/// Why a file is no key that can be used here. None of these quotes the file.
+/// Why a file is no key that can be used here. None of these can quote the file: it
+/// may be a key with a slip in it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KeyFileError {
     /// It is protected by a passphrase.
@@ -50,7 +52,7 @@ pub enum KeyFileError {
     Several,
     /// The library does not take it.
     #[error("the private key is damaged or of a kind that is not served here ({0}): expected ECDSA on P-256 or P-384, or RSA with 2048 to {most} bits", most = bounds::RSA_BITS_MOST)]
-    Unusable(String),
+    Unusable(&'static str),
     /// Too easily broken.
     #[error("the RSA key is too short: expected at least 2048 bits")]
     Weak,
@@ -72,7 +74,7 @@ impl KeyFile {
         let mut sections = PrivateKeyDer::pem_slice_iter(pem);
         let mut der = match sections.next() {
             None => return Err(KeyFileError::None),
-            Some(Err(error)) => return Err(KeyFileError::Unusable(error.to_string())),
+            Some(Err(error)) => return Err(KeyFileError::Unusable(armour(&error))),
             Some(Ok(der)) => der,
         };
         let read = match sections.next() {
@@ -97,12 +99,12 @@ fn read(der: &PrivateKeyDer<'_>) -> Result<KeyFile, KeyFileError> {
     // The vault reads it the same way, so what it would refuse is refused here, where the reason
     // can be told to whoever has the file.
     let (key, _) = OpenKey::from_pkcs8(algorithm, KeyUsage::Tls, &pkcs8)
-        .map_err(|CryptoRefused| KeyFileError::Unusable("its numbers do not fit".to_owned()))?;
+        .map_err(|CryptoRefused| KeyFileError::Unusable("its numbers do not fit"))?;
     Ok(KeyFile { algorithm, id: key.id, pkcs8 })
 }
 
 fn other_curve() -> KeyFileError {
-    KeyFileError::Unusable("another curve".to_owned())
+    KeyFileError::Unusable("another curve")
 }
 
 /// The key as PKCS#8, which always has the public half in it.
@@ -122,15 +124,15 @@ fn elliptic(der: &[u8]) -> Option<(KeyAlgorithm, Zeroizing<Vec<u8>>)> {
 fn rsa_key(
     pair: Result<rsa::KeyPair, KeyRejected>,
 ) -> Result<(KeyAlgorithm, Zeroizing<Vec<u8>>), KeyFileError> {
-    let pair = pair.map_err(|rejected| match rejected.to_string().as_str() {
+    let pair = pair.map_err(|rejected| match rejected.description_() {
         "TooSmall" => KeyFileError::Weak,
-        other => KeyFileError::Unusable(other.to_owned()),
+        other => KeyFileError::Unusable(other),
     })?;
     let bits = pair.public_modulus_len().saturating_mul(8);
     if bits > bounds::RSA_BITS_MOST {
         return Err(KeyFileError::TooLong(bits));
     }
     let document: Pkcs8V1Der<'_> =
-        pair.as_der().map_err(|_| KeyFileError::Unusable("it cannot be written".to_owned()))?;
+        pair.as_der().map_err(|_| KeyFileError::Unusable("it cannot be written"))?;
     Ok((KeyAlgorithm::Rsa2048, Zeroizing::new(document.as_ref().to_vec())))
 }

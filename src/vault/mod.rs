@@ -26,6 +26,8 @@ pub mod keys;
 mod link;
 pub mod master;
 mod porter;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod purpose;
 mod ratchet;
 pub mod scheme;

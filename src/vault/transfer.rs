@@ -76,7 +76,7 @@ fn private(sealer: &Sealer) -> Result<Zeroizing<[u8; import_box::KEY]>, Refused>
 }
 
 /// RFC 7468, section 10. Has its room from the start: one that grows would leave copies behind.
-fn pem(pkcs8: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(super) fn pem(pkcs8: &[u8]) -> Zeroizing<Vec<u8>> {
     const LINE: usize = 48;
     let mut text = Zeroizing::new(Vec::with_capacity(pkcs8.len().saturating_mul(2) + 128));
     text.extend_from_slice(b"-----BEGIN PRIVATE KEY-----\n");
@@ -189,6 +189,10 @@ mod tests {
         assert_eq!(refused(&section("CERTIFICATE")), KeyFileError::None);
         assert_eq!(refused(&[&key[..], &key[..]].concat()), KeyFileError::Several);
         assert_eq!(refused(&section("ENCRYPTED PRIVATE KEY")), KeyFileError::Encrypted);
+        // All on one line, as a form leaves what is pasted into it: the line is not repeated.
+        let joined = String::from_utf8_lossy(&key).replace('\n', "");
+        let error = refused(joined.as_bytes());
+        assert!(error.to_string().contains("one line"), "{error}");
         for kind in ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"] {
             assert!(matches!(refused(&section(kind)), KeyFileError::Unusable(_)), "{kind}");
         }

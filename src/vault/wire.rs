@@ -420,6 +420,6 @@ impl<'a> Reply<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 #[path = "wire_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -1,12 +1,15 @@
 //! Every frame is read as it was written, and nothing else is.
 
+#[cfg(test)]
 use proptest::prelude::*;
 
 use super::*;
+#[cfg(test)]
 use crate::base::bounds::VAULT_FRAME;
 use crate::vault::wire_tickets::Step;
 
-fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
+/// One of each.
+pub(in super::super) fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
     let key = KeyId(key);
     let (purpose, scheme) = (Purpose::Tls12, Scheme::RsaPssSha384);
     vec![
@@ -39,7 +42,8 @@ fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
     ]
 }
 
-fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
+/// One of each.
+pub(in super::super) fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
     vec![
         Reply::Welcome {
             pid: 7,
@@ -66,6 +70,7 @@ fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
     ]
 }
 
+#[cfg(test)]
 proptest! {
     #[test]
     fn every_frame_is_read_as_written_and_no_other_length_is_read(

@@ -1,0 +1,90 @@
+//! What must hold for any file that lies where the second copy of what is served is kept.
+#![allow(clippy::expect_used, reason = "a property that does not hold ends in a panic")]
+
+use std::sync::Arc;
+
+use super::copy;
+use crate::base::Timestamp;
+use crate::base::property::Property;
+use crate::cert::chain::Chain;
+use crate::cert::identifier::Identifier;
+use crate::cert::key::KeyAlgorithm;
+use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyId;
+use crate::cert::key::KeyUsage;
+use crate::cert::key::SealedKey;
+use crate::cert::record::Installed;
+use crate::cert::served::Served;
+use crate::cert::served::Snapshot;
+use crate::cert::spec::IssuerName;
+use crate::cert::spec::Role;
+use crate::cert::spec::Specification;
+
+/// A copy that is read is the one that it would be written as; changed in any octet, cut or longer,
+/// it is not read. What stands behind a digest that fits may be anything at all.
+pub const SECOND_COPY: Property =
+    Property { name: "second_copy", check: second_copy, seeds, tries: 5_000 };
+
+fn second_copy(body: &[u8]) {
+    // As they are, and as somebody would write them who can compute a digest.
+    for bytes in [body.to_vec(), dressed(body)] {
+        let Ok(snapshot) = copy::unpack(&bytes) else { continue };
+        assert!(snapshot.certificates.len() <= bytes.len(), "certificates from nothing");
+        let mut again = copy::pack(&snapshot);
+        assert_eq!(copy::unpack(&again).as_ref(), Ok(&snapshot), "written otherwise than read");
+        let at = body.len() % again.len();
+        assert!(copy::unpack(again.get(..at).unwrap_or_default()).is_err(), "a cut copy is read");
+        if let Some(octet) = again.get_mut(at) {
+            *octet ^= 1;
+        }
+        assert!(copy::unpack(&again).is_err(), "a changed copy is read");
+    }
+}
+
+/// The head that belongs to `body`.
+fn dressed(body: &[u8]) -> Vec<u8> {
+    let length = u64::try_from(body.len()).unwrap_or(u64::MAX).to_be_bytes();
+    let sum = copy::digest(&length, body);
+    [&copy::MAGIC[..], &length, sum.as_ref(), body].concat()
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let [one, other] = ["a.example", "b.example"].map(served);
+    let snapshots = [vec![], vec![Arc::clone(&one)], vec![one, other]]
+        .map(|certificates| Snapshot { certificates });
+    let body = |packed: &Vec<u8>| packed.get(48..).unwrap_or_default().to_vec();
+    let packed: Vec<_> = snapshots.iter().map(copy::pack).collect();
+    let mut seeds: Vec<_> = packed.iter().map(body).collect();
+    seeds.extend(packed);
+    // A list that says that it is longer than memory.
+    seeds.push(vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0]);
+    seeds
+}
+
+fn served(name: &str) -> Arc<Served> {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    let leaf = params.self_signed(&key).expect("a leaf");
+    let chain = Chain::from_der(vec![leaf.der().to_vec()]).expect("a chain");
+    let installed = Installed::read(chain, Timestamp::from_unix(0)).expect("a leaf is read");
+    let names = vec![Identifier::parse(name).expect("a name")];
+    let (issuer, algorithm) = (IssuerName::Imported, KeyAlgorithm::P256);
+    let spec = Specification::new(names, issuer, algorithm, None, Role::Imported);
+    let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
+    let key = KeyHandle {
+        id: KeyId::of_spki(&spki),
+        algorithm,
+        usage: KeyUsage::Tls,
+        spki: spki.into(),
+        sealed: SealedKey(vec![7; 200].into()),
+    };
+    Arc::new(Served { id: spec.id(), spec, installed, key })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_copy_is_read_as_it_was_written_or_not_at_all() {
+        super::SECOND_COPY.hold();
+    }
+}
