@@ -125,6 +125,8 @@ impl Bench {
             body_timeout: Duration::from_secs(60),
             origin_idle: 64,
             max_connections: 10_000,
+            network_share: 100,
+            handshake_share: 100,
             drain_timeout: Duration::from_secs(10),
         };
         let https = listen::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();

@@ -247,6 +247,45 @@ pub const FAST_OPEN_PENDING: i32 = 256;
 /// milliseconds of full handshakes.
 pub const ACCEPT_BATCH: usize = 32;
 
+/// Places of each row of a ledger of client networks. A hundred networks that flood are taken for
+/// one of 400 others by chance; with four ledgers, a worker spends 128 KiB on them.
+pub const LEDGER_PLACES: usize = 2048;
+
+/// Bytes of a ClientHello that are kept while it comes in pieces: the largest record. Those of
+/// browsers have some two thousand.
+pub const HELLO_KEPT: usize = 16 * 1024 + 5;
+
+/// How long the time that handshakes took is remembered: bursts shorter than this pass, longer ones
+/// are a flood.
+pub const HANDSHAKE_MEMORY: Duration = Duration::from_secs(1);
+
+/// The most that one step of a handshake counts for. A signature with RSA-4096 takes some 5 ms on a
+/// slow core; what takes longer was held up by something else.
+pub const HANDSHAKE_COST_MOST: Duration = Duration::from_millis(10);
+
+/// What of the time for handshakes counts as left, for the share of one network, when nothing is:
+/// so that who has used nothing yet has its turn while others are being turned away. Three hundred
+/// networks that flood may all have so much before it is more than there is.
+pub const HANDSHAKE_RESERVE: f32 = 0.001;
+
+/// What it costs to turn a client away: to accept it, to read its ClientHello, and to close.
+pub const TURNING_AWAY: Duration = Duration::from_micros(20);
+
+/// The least time for a handshake while places for connections are short: over a satellite, it
+/// takes two round trips of 600 ms, and a lost packet.
+pub const HANDSHAKE_LEAST: Duration = Duration::from_secs(2);
+
+/// So many full handshakes may wait for their clients on a worker, however few connections it may
+/// have; more than that, half of its connections may.
+pub const UNFINISHED_LEAST: usize = 64;
+
+/// Tickets that spared no signature before those of a network are not believed in for a while: some
+/// clients of an office may bring tickets from before a restart.
+pub const FALSE_TICKETS: f32 = 16.0;
+
+/// How long false tickets are remembered.
+pub const FALSE_TICKET_MEMORY: Duration = Duration::from_secs(60);
+
 /// Orders (listen, stop listening, drain) that wait for one worker of the edge.
 pub const WORKER_ORDERS: usize = 1024;
 

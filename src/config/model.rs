@@ -167,6 +167,11 @@ pub struct Edge {
     pub origin_idle: usize,
     /// Open client connections, over all workers; further ones wait in the kernel's queue.
     pub max_connections: usize,
+    /// Percent of the connections, and of the time for handshakes, that one client network may
+    /// have while it is the only one that wants much; 100 is no limit.
+    pub network_share: u8,
+    /// Percent of a worker's time that full handshakes may take; 100 is no limit.
+    pub handshake_share: u8,
     /// How long open requests may still run after SIGTERM.
     pub drain_timeout: Duration,
 }

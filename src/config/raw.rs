@@ -94,6 +94,8 @@ pub(super) struct RawEdge {
     pub(super) body_timeout: String,
     pub(super) origin_idle: u64,
     pub(super) max_connections: u64,
+    pub(super) network_share: u64,
+    pub(super) handshake_share: u64,
     pub(super) drain_timeout: String,
 }
 
@@ -200,6 +202,8 @@ impl Default for RawEdge {
             body_timeout: "60s".to_owned(),
             origin_idle: 32,
             max_connections: 10_000,
+            network_share: 75,
+            handshake_share: 80,
             drain_timeout: "30s".to_owned(),
         }
     }

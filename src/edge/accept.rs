@@ -5,26 +5,31 @@
 use std::io;
 use std::net::SocketAddr;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::HandshakeKind;
 use rustls::ServerConfig;
-use rustls::server::Acceptor;
 use rustls::server::ClientHello;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection;
+use super::hello;
+use super::hello::Greeted;
 use super::listen;
+use super::network::Network;
 use super::route::Identity;
 use super::serving::normal;
+use super::shake::Admitted;
 use super::tickets;
 use super::tls::ACME_TLS;
 use super::worker::Kind;
@@ -118,6 +123,10 @@ impl Door {
     }
 
     fn begin(&self, worker: &Rc<Worker>, stream: std::net::TcpStream, peer: SocketAddr) {
+        let Some(place) = worker.enter(peer.ip()) else {
+            close_hard(&stream);
+            return;
+        };
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -125,7 +134,6 @@ impl Door {
                 return;
             }
         };
-        let place = worker.enter();
         let worker = Rc::clone(worker);
         let (kind, port) = (self.kind, self.port);
         drop(tokio::task::spawn_local(async move {
@@ -148,8 +156,9 @@ async fn refused(error: &io::Error) {
 
 async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
     let limit = worker.set().limits.handshake_timeout;
+    let limit = worker.crowd.borrow().patience(limit);
     let counters = &worker.counters;
-    let shaken = timeout(limit, handshake(worker, stream)).await;
+    let shaken = timeout(limit, handshake(worker, stream, Network::of(peer.ip()))).await;
     tickets::settle(counters);
     let Ok(shaken) = shaken else {
         counters.timeout.up();
@@ -166,6 +175,8 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u
         Ok(Shaken::Challenge) => counters.challenges.up(),
         Err(Failed::UnknownName) => counters.unknown_name.up(),
         Err(Failed::NoCertificate) => counters.no_certificate.up(),
+        // Counted where it was decided.
+        Err(Failed::TurnedAway) => {}
         Err(Failed::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
             counters.protocol.up();
             tracing::debug!(reason = %error, "handshake failed");
@@ -182,6 +193,7 @@ enum Shaken {
 enum Failed {
     UnknownName,
     NoCertificate,
+    TurnedAway,
     Io(io::Error),
 }
 
@@ -201,15 +213,15 @@ const UNRECOGNIZED_NAME: u8 = 112;
 /// RFC 8446, section 6.2.
 const INTERNAL_ERROR: u8 = 80;
 
-async fn handshake(worker: &Worker, stream: TcpStream) -> Result<Shaken, Failed> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Result<Shaken, Failed> {
+    let Greeted { start, ticket } = hello::read(stream, |ticket| worker.shared.mould.knows(ticket)).await?;
     if let Some(chosen) = challenge(worker, &start.client_hello()) {
         let Some(config) = chosen else {
             refuse(start.io, UNRECOGNIZED_NAME).await;
             return Err(Failed::UnknownName);
         };
         // The CA has seen what it came for; the connection carries nothing (RFC 8737, section 3).
-        let mut stream = start.into_stream(config).await?;
+        let mut stream = Admitted::unasked(worker, network).shake(start, config).await?;
         let _ = stream.shutdown().await;
         return Ok(Shaken::Challenge);
     }
@@ -220,8 +232,13 @@ async fn handshake(worker: &Worker, stream: TcpStream) -> Result<Shaken, Failed>
     let tls = identity.entry(&worker.set()).map(|entry| entry.tls.clone());
     match tls {
         Some(Some(config)) => {
+            // Up to here nothing costly was done.
+            let Some(admitted) = Admitted::ask(worker, network, ticket) else {
+                close_hard(&start.io);
+                return Err(Failed::TurnedAway);
+            };
             let config = worker.shared.mould.steer(&start.client_hello(), config);
-            let stream = start.into_stream(config).await?;
+            let stream = admitted.shake(start, config).await?;
             Ok(Shaken::Site(Box::new(stream), identity))
         }
         Some(None) => {
@@ -242,6 +259,14 @@ fn challenge(worker: &Worker, hello: &ClientHello<'_>) -> Option<Option<Arc<Serv
         return None;
     }
     Some(hello.server_name().and_then(|name| worker.shared.challenges.handshake(name)))
+}
+
+/// Ends a connection with a reset. There is no alert for "not now", and a browser takes a reset
+/// for an accident of the network, which it tries again, where an alert would be the site's
+/// last word. It also leaves nothing behind in the kernel.
+fn close_hard(stream: &impl AsFd) {
+    // If it cannot be had, the usual end does.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 async fn refuse(mut stream: TcpStream, description: u8) {

@@ -10,18 +10,23 @@ mod body;
 mod challenge;
 mod compress;
 mod connection;
+mod crowd;
 mod flow;
 mod forward;
 mod framing;
 mod groups;
 mod guard;
 mod headers;
+mod hello;
+mod ledger;
 pub mod listen;
+mod network;
 mod origin;
 mod plain;
 mod relay;
 mod route;
 mod serving;
+mod shake;
 mod site;
 mod stats;
 pub mod tickets;
@@ -55,7 +60,10 @@ use crate::config;
 use crate::config::Config;
 
 pub use self::framing::{Refusal, Scanner, Violation};
-pub use self::stats::{Connections, EdgeStats, HandshakeFailures, Handshakes, TicketFigures};
+pub use self::network::Network;
+pub use self::stats::{
+    Connections, EdgeStats, HandshakeFailures, Handshakes, TicketFigures, TurnedAway,
+};
 
 /// What an edge begins with.
 #[derive(Debug)]
@@ -171,6 +179,12 @@ impl Edge {
     /// What was done so far.
     pub fn stats(&self) -> EdgeStats {
         EdgeStats::sum(&self.shared.counters)
+    }
+
+    /// The network of a client that was turned away lately.
+    pub fn crowding(&self) -> Option<Network> {
+        let numbers = self.shared.counters.iter().map(|counters| counters.crowding.get());
+        numbers.filter_map(Network::from_number).next_back()
     }
 
     /// The addresses listened on, for TLS and for plain HTTP.

@@ -42,7 +42,7 @@ pub(super) fn switch(
     if let Some(protocol) = protocol {
         parts.headers.insert(UPGRADE, protocol);
     }
-    let place = client.worker.stay();
+    let place = client.worker.stay(client.peer_address.ip());
     drop(tokio::task::spawn_local(async move {
         if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
             relay(ours, theirs, idle).await;

@@ -25,6 +25,10 @@ impl Counter {
         self.0.store(self.get().saturating_sub(1), Ordering::Relaxed);
     }
 
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -38,6 +42,7 @@ pub(super) struct Counters {
     pub(super) accepted: Counter,
     pub(super) full: Counter,
     pub(super) resumed: Counter,
+    pub(super) false_tickets: Counter,
     pub(super) timeout: Counter,
     pub(super) unknown_name: Counter,
     pub(super) no_certificate: Counter,
@@ -48,6 +53,12 @@ pub(super) struct Counters {
     pub(super) tickets_unknown: Counter,
     pub(super) tickets_refused: Counter,
     pub(super) challenges: Counter,
+    pub(super) away_connections: Counter,
+    pub(super) away_handshakes: Counter,
+    pub(super) away_busy: Counter,
+    pub(super) away_unfinished: Counter,
+    /// No count: the network of the client that was turned away last.
+    pub(super) crowding: Counter,
     pub(super) requests: Counter,
     pub(super) refused: Counter,
     pub(super) origin_failures: Counter,
@@ -65,6 +76,8 @@ pub struct EdgeStats {
     pub handshakes: Handshakes,
     /// Session tickets.
     pub tickets: TicketFigures,
+    /// Clients turned away before they cost much, by reason.
+    pub turned_away: TurnedAway,
     /// Challenges answered, of either kind.
     pub challenges: u64,
     /// Requests that had a well-formed head.
@@ -97,6 +110,9 @@ pub struct Handshakes {
     pub full: u64,
     /// From a ticket.
     pub resumed: u64,
+    /// Of those with a signature, the ones whose client brought a ticket; and those that brought
+    /// one and were not finished.
+    pub false_tickets: u64,
     /// Not finished.
     pub failed: HandshakeFailures,
 }
@@ -129,6 +145,27 @@ pub struct HandshakeFailures {
     pub closed: u64,
 }
 
+/// Why clients were turned away.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct TurnedAway {
+    /// Their network had its share of the connections.
+    pub connections: u64,
+    /// Their network had its share of the time for handshakes.
+    pub handshakes: u64,
+    /// There was no time left for handshakes.
+    pub busy: u64,
+    /// Too many handshakes waited for their clients.
+    pub unfinished: u64,
+}
+
+impl TurnedAway {
+    /// For whatever reason.
+    pub const fn total(&self) -> u64 {
+        let Self { connections, handshakes, busy, unfinished } = self;
+        connections.wrapping_add(*handshakes).wrapping_add(*busy).wrapping_add(*unfinished)
+    }
+}
+
 impl EdgeStats {
     pub(super) fn sum(workers: &[Arc<Counters>]) -> Self {
         let sum = |pick: fn(&Counters) -> &Counter| workers.iter().map(|w| pick(w).get()).sum();
@@ -137,6 +174,7 @@ impl EdgeStats {
             handshakes: Handshakes {
                 full: sum(|w| &w.full),
                 resumed: sum(|w| &w.resumed),
+                false_tickets: sum(|w| &w.false_tickets),
                 failed: HandshakeFailures {
                     timeout: sum(|w| &w.timeout),
                     unknown_name: sum(|w| &w.unknown_name),
@@ -150,6 +188,12 @@ impl EdgeStats {
                 accepted: sum(|w| &w.tickets_accepted),
                 unknown: sum(|w| &w.tickets_unknown),
                 refused: sum(|w| &w.tickets_refused),
+            },
+            turned_away: TurnedAway {
+                connections: sum(|w| &w.away_connections),
+                handshakes: sum(|w| &w.away_handshakes),
+                busy: sum(|w| &w.away_busy),
+                unfinished: sum(|w| &w.away_unfinished),
             },
             challenges: sum(|w| &w.challenges),
             requests: sum(|w| &w.requests),

@@ -77,6 +77,23 @@ impl Tickets {
         let until = Some((now + life, now + rest));
         self.0.store(Arc::new(InUse { holder, until }));
     }
+
+    /// Whether `ticket` has the name of a key in use, which costs nothing to see and nothing to
+    /// forge.
+    pub(super) fn know(&self, ticket: &[u8], now: Instant) -> bool {
+        let in_use = self.0.load();
+        let (Some(name), Some((until, previous_until))) = (name_of(ticket), in_use.until) else {
+            return false;
+        };
+        let (current, previous) = match &in_use.holder {
+            Holder::Nobody => return false,
+            Holder::Main { current, previous } => {
+                (*current.name(), previous.as_ref().map(|key| *key.name()))
+            }
+            Holder::Other { current, previous, .. } => (*current, *previous),
+        };
+        current == name && now < until || previous == Some(name) && now < previous_until
+    }
 }
 
 /// The tickets of one certificate.
@@ -278,6 +295,9 @@ mod tests {
         put(&tickets, &[raw(1)], 7200, 0);
         let ticket = site.encrypt(SESSION).unwrap();
         assert!(site.enabled() && (7190..=7200).contains(&site.lifetime()));
+        let now = Instant::now();
+        assert!(tickets.know(&ticket, now) && !tickets.know(&ticket[1..], now));
+        assert!(!tickets.know(b"", now));
         assert_eq!(site.decrypt(&ticket).as_deref(), Some(SESSION));
         assert_eq!(bound(&tickets, 2).decrypt(&ticket), None);
         // The next epoch.
@@ -303,6 +323,8 @@ mod tests {
         assert!(site.open(&old, after(3590)).is_ok() && site.open(&ticket, after(7190)).is_ok());
         assert!(site.open(&old, after(3601)).is_err());
         assert!(site.open(&ticket, after(7201)).is_err());
+        assert!(tickets.know(&old, after(3590)) && !tickets.know(&old, after(3601)));
+        assert!(tickets.know(&ticket, after(7190)) && !tickets.know(&ticket, after(7201)));
         assert!(site.seal(SESSION, after(7190)).is_some());
         assert_eq!(site.seal(SESSION, after(7201)), None);
     }

@@ -18,6 +18,7 @@ use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio::time::Instant;
 
 use super::compress;
 use super::groups;
@@ -40,6 +41,11 @@ pub(super) struct Mould {
 }
 
 impl Mould {
+    /// Whether a client that brings `ticket` is likely to have been here before.
+    pub(super) fn knows(&self, ticket: &[u8]) -> bool {
+        self.tickets.know(ticket, Instant::now())
+    }
+
     pub(super) fn new(clock: Arc<dyn Clock>, tickets: Tickets) -> Result<Self, rustls::Error> {
         let provider = crate::base::tls::provider();
         let clock: Arc<dyn TimeProvider> = Arc::new(RustlsClock(clock));

@@ -3,7 +3,8 @@
 //! Workers share nothing that is written while serving. A worker takes orders over a bounded
 //! channel; when the other end is dropped it ends at once, with everything it has.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -15,11 +16,15 @@ use arc_swap::Guard;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::CurrentSet;
 use super::EdgeError;
 use super::accept;
 use super::challenge::Challenges;
+use super::crowd::Away;
+use super::crowd::Crowd;
+use super::network::Network;
 use super::origin::Pools;
 use super::serving::ServingSet;
 use super::stats::Counters;
@@ -70,15 +75,18 @@ pub(super) struct Worker {
     pub(super) pools: Pools,
     /// Becomes true when the worker drains.
     pub(super) draining: watch::Receiver<bool>,
-    open: Cell<usize>,
-    most: usize,
+    /// Borrowed for no longer than a call.
+    pub(super) crowd: RefCell<Crowd>,
     /// A connection has ended.
     closed: Notify,
 }
 
 /// Counts a connection while it is held.
 #[derive(Debug)]
-pub(super) struct Place(Rc<Worker>);
+pub(super) struct Place {
+    worker: Rc<Worker>,
+    network: Network,
+}
 
 impl Shared {
     pub(super) fn new(
@@ -151,24 +159,46 @@ impl Worker {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.open.get() >= self.most
+        self.crowd.borrow().is_full()
     }
 
-    /// Counts a new connection.
-    pub(super) fn enter(self: &Rc<Self>) -> Place {
+    /// Counts a new connection, if its network may have one more.
+    pub(super) fn enter(self: &Rc<Self>, client: IpAddr) -> Option<Place> {
         self.counters.accepted.up();
-        self.stay()
+        let network = Network::of(client);
+        if self.crowd.borrow().has_place(network, &self.set().limits) {
+            return Some(self.stay(client));
+        }
+        self.turn_away(Away::Connections, network);
+        None
     }
 
     /// Counts a connection that goes on elsewhere, as upgraded ones do.
-    pub(super) fn stay(self: &Rc<Self>) -> Place {
-        self.open.set(self.open.get() + 1);
+    pub(super) fn stay(self: &Rc<Self>, client: IpAddr) -> Place {
+        let network = Network::of(client);
+        self.crowd.borrow_mut().enter(network);
         self.counters.open.up();
-        Place(Rc::clone(self))
+        Place { worker: Rc::clone(self), network }
+    }
+
+    /// Counts a client that is turned away.
+    pub(super) fn turn_away(&self, why: Away, network: Network) {
+        self.crowd.borrow_mut().turned_away(network, Instant::now());
+        self.counters.crowding.set(network.as_number());
+        match why {
+            Away::Connections => self.counters.away_connections.up(),
+            Away::Handshakes => self.counters.away_handshakes.up(),
+            Away::Busy => self.counters.away_busy.up(),
+            Away::Unfinished => self.counters.away_unfinished.up(),
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.crowd.borrow().open()
     }
 
     async fn deserted(&self) {
-        while self.open.get() > 0 {
+        while self.open() > 0 {
             self.closed.notified().await;
         }
     }
@@ -176,8 +206,8 @@ impl Worker {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let worker = &self.0;
-        worker.open.set(worker.open.get().saturating_sub(1));
+        let worker = &self.worker;
+        worker.crowd.borrow_mut().leave(self.network);
         worker.counters.open.down();
         if std::thread::panicking() {
             worker.counters.panics.up();
@@ -236,13 +266,13 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
     let (drain, draining) = watch::channel(false);
     let workers = shared.counters.len().max(1);
     let limit = shared.set.load().limits.max_connections;
+    let most = (limit / workers + usize::from(index < limit % workers)).max(1);
     let worker = Rc::new(Worker {
         shared,
         counters,
         pools: Pools::default(),
         draining,
-        open: Cell::new(0),
-        most: (limit / workers + usize::from(index < limit % workers)).max(1),
+        crowd: RefCell::new(Crowd::new(most, Instant::now())),
         closed: Notify::new(),
     });
     let mut listening: Vec<Listening> = Vec::new();
@@ -278,7 +308,7 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
                 let ended = tokio::time::timeout(deadline, leave).await;
                 if ended.is_err() {
                     tracing::warn!(
-                        open = worker.open.get(),
+                        open = worker.open(),
                         "drain deadline passed, closing connections"
                     );
                 }

@@ -58,6 +58,8 @@ pub(crate) fn limits() -> config::Edge {
         body_timeout: Duration::from_secs(20),
         origin_idle: 32,
         max_connections: 1000,
+        network_share: 75,
+        handshake_share: 80,
         drain_timeout: Duration::from_secs(10),
     }
 }

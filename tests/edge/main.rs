@@ -21,6 +21,7 @@ mod challenges;
 mod changes;
 mod clients;
 mod compression;
+mod crowd;
 mod deadlines;
 mod differential;
 mod floods;

@@ -28,7 +28,8 @@ use keyward::cert::record::Installed;
 use keyward::cert::served::Served;
 use keyward::cert::spec::{IssuerName, Role, Specification};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// A CA whose keys, and those of its leaves, are in this process.
@@ -44,6 +45,8 @@ pub struct MemorySigners {
     keys: Mutex<HashMap<KeyId, Vec<u8>>>,
     /// How often a certificate was made ready.
     pub asked: AtomicUsize,
+    /// Signatures made.
+    pub signed: Arc<AtomicUsize>,
     /// Worker threads that were bound.
     pub bound: AtomicUsize,
 }
@@ -62,11 +65,47 @@ impl Signers for MemorySigners {
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.clone()));
         let provider = keyward::base::tls::provider();
         let signing = provider.key_provider.load_private_key(der).map_err(|e| e.to_string())?;
-        Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), signing)))
+        let counted = Counted { key: signing, signed: Arc::clone(&self.signed) };
+        Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), Arc::new(counted))))
     }
 
     fn bind_worker(&self, _: usize, _: Option<usize>) {
         self.bound.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A key whose signatures are counted.
+#[derive(Debug)]
+struct Counted {
+    key: Arc<dyn SigningKey>,
+    signed: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct CountedSigner {
+    signer: Box<dyn Signer>,
+    signed: Arc<AtomicUsize>,
+}
+
+impl SigningKey for Counted {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let signer = self.key.choose_scheme(offered)?;
+        Some(Box::new(CountedSigner { signer, signed: Arc::clone(&self.signed) }))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
+    }
+}
+
+impl Signer for CountedSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.signed.fetch_add(1, Ordering::SeqCst);
+        self.signer.sign(message)
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.signer.scheme()
     }
 }
 

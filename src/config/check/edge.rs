@@ -20,6 +20,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const WORKERS: RangeInclusive<u64> = 0..=1024;
 const ORIGIN_IDLE: RangeInclusive<u64> = 0..=65_536;
 const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
+const PERCENT: RangeInclusive<u64> = 1..=100;
 
 pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
     let workers = match number(raw.workers, "workers", WORKERS, findings) {
@@ -36,6 +37,8 @@ pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
         body_timeout: deadline(&raw.body_timeout, "body_timeout", findings),
         origin_idle: number(raw.origin_idle, "origin_idle", ORIGIN_IDLE, findings),
         max_connections: number(raw.max_connections, "max_connections", CONNECTIONS, findings),
+        network_share: percent(raw.network_share, "network_share", findings),
+        handshake_share: percent(raw.handshake_share, "handshake_share", findings),
         drain_timeout: deadline(&raw.drain_timeout, "drain_timeout", findings),
     }
 }
@@ -60,6 +63,10 @@ fn deadline(text: &str, name: &str, findings: &mut Findings) -> Duration {
             SHORTEST
         }
     }
+}
+
+fn percent(value: u64, name: &str, findings: &mut Findings) -> u8 {
+    u8::try_from(number(value, name, PERCENT, findings)).unwrap_or(100)
 }
 
 fn number(value: u64, name: &str, bounds: RangeInclusive<u64>, findings: &mut Findings) -> usize {
