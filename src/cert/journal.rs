@@ -61,6 +61,10 @@ pub enum EntryKind {
     Exported,
     /// Somebody had the keys of session tickets replaced.
     TicketsReplaced,
+    /// Clients are being turned away at the door.
+    FloodBegan,
+    /// They are no more.
+    FloodEnded,
 }
 
 /// One entry of the journal.

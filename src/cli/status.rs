@@ -88,11 +88,11 @@ fn listening(listener: &ListenerView) -> String {
 /// What passed the front door, in words; failures only when there are some.
 fn traffic(figures: &Figures) -> String {
     let figure = |name: &str| figures.get(name).copied().unwrap_or_default();
-    let failed: u64 = figures
-        .iter()
-        .filter(|(name, _)| name.starts_with("handshakes.failed."))
-        .map(|(_, number)| *number)
-        .sum();
+    let all = |prefix: &str| -> u64 {
+        let parts = figures.iter().filter(|(name, _)| name.starts_with(prefix));
+        parts.map(|(_, number)| *number).sum()
+    };
+    let (failed, turned_away) = (all("handshakes.failed."), all("turned_away."));
     let (full, resumed) = (figure("handshakes.full"), figure("handshakes.resumed"));
     let open = render::count(figure("connections.open"), "connection");
     let handshakes = render::count(full.saturating_add(resumed), "handshake");
@@ -102,6 +102,7 @@ fn traffic(figures: &Figures) -> String {
     );
     for (number, word) in [
         (failed, "handshakes not finished"),
+        (turned_away, "clients turned away"),
         (figure("refused"), "requests refused"),
         (figure("origin_failures"), "requests without an answer of their origin"),
         (figure("panics"), "connections lost to a fault of keyward"),
@@ -190,8 +191,11 @@ mod tests {
         figures.insert("handshakes.failed.closed".to_owned(), 3);
         figures.insert("handshakes.failed.timeout".to_owned(), 4);
         figures.insert("origin_failures".to_owned(), 5);
+        figures.insert("turned_away.busy".to_owned(), 6);
+        figures.insert("turned_away.connections".to_owned(), 7);
         let told = format!(
-            "{calm}; 7 handshakes not finished; 5 requests without an answer of their origin"
+            "{calm}; 7 handshakes not finished; 13 clients turned away; \
+             5 requests without an answer of their origin"
         );
         assert_eq!(traffic(&figures), told);
     }

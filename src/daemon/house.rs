@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 
+use super::floods::Told;
 use super::notices;
 use super::notices::Grounds;
 use super::open::Memory;
@@ -53,6 +54,7 @@ pub(super) struct Residence {
     pub(super) applied: watch::Receiver<Timestamp>,
     /// Why the newest change of the file was refused.
     pub(super) refused: Arc<ArcSwapOption<String>>,
+    pub(super) flood: Told,
     pub(super) memory: Memory,
     pub(super) orders: Option<Orders>,
     pub(super) edge: Arc<Edge>,
@@ -88,6 +90,11 @@ impl Residence {
         Ok(self.orders()?.scheduler.certificates())
     }
 
+    fn notices(&self) -> Vec<String> {
+        let flood = self.flood.load_full().map(|text| (*text).clone());
+        self.grounds.notices().into_iter().chain(flood).collect()
+    }
+
     async fn describe(&self) -> Result<wire::Status, HouseError> {
         let now = self.clock.now();
         let config = Arc::clone(&self.config.borrow());
@@ -120,7 +127,7 @@ impl Residence {
                 refused: self.refused.load_full().map(|text| (*text).clone()),
             },
             degraded: (!degraded.is_empty()).then(|| degraded.join("; ")),
-            notices: self.grounds.notices(),
+            notices: self.notices(),
             walls: self.grounds.walls(),
             sites: u64::try_from(config.sites.len()).unwrap_or(u64::MAX),
             certificates: view::counts(records.iter().map(Arc::as_ref), now),

@@ -7,6 +7,7 @@
 mod authorities;
 mod demo;
 mod epochs;
+mod floods;
 mod house;
 mod notices;
 mod open;

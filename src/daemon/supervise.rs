@@ -7,6 +7,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
 use super::demo;
+use super::floods::News;
 use super::open::Manner;
 use super::open::Opened;
 use super::tickets::Order;
@@ -39,7 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at the workers where no watchdog waits for them.
 const NO_WATCHDOG: Duration = Duration::from_secs(600);
 
-/// Between two looks at whether another certificate has become the best for a name.
+/// Between two looks at whether another certificate has become the best for a name, and at whether
+/// clients are being turned away.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Serves until told to end.
@@ -106,6 +108,7 @@ impl Running {
                     if self.chosen_until.is_some_and(|turn| turn <= self.clock.now()) {
                         self.publish();
                     }
+                    self.look_at_the_door().await;
                 }
                 () = &mut patience, if !waited => waited = true,
                 _ = beat.tick() => {
@@ -183,6 +186,24 @@ impl Running {
         torn.retain(|wall| !self.torn.contains(wall));
         walls::tell(&torn, self.manner != Manner::Service);
         self.torn.extend(torn);
+    }
+
+    /// Tells when clients begin to be turned away, and when that is over.
+    async fn look_at_the_door(&mut self) {
+        let turned_away = self.edge.stats().turned_away.total();
+        let network = self.edge.crowding().map(|network| network.to_string());
+        let now = self.clock.now();
+        match self.floods.look(turned_away, network.as_deref(), now) {
+            Some(News::Began(text)) => {
+                tracing::warn!(what = text, "a flood is being turned away");
+                self.note(EntryKind::FloodBegan, Level::Warning, text).await;
+            }
+            Some(News::Ended(text)) => {
+                tracing::info!(what = text, "the flood is over");
+                self.note(EntryKind::FloodEnded, Level::Info, text).await;
+            }
+            None => {}
+        }
     }
 
     /// Whether every name has a certificate to show, be it the bridge.

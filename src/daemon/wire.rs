@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::authorities::Authorities;
 use super::authorities::Doorways;
 use super::authorities::Means;
+use super::floods::Floods;
 use super::house::ReloadRequest;
 use super::house::Residence;
 use super::open::Doors;
@@ -71,6 +72,7 @@ pub(super) struct Running {
     pub(super) ended: Watch,
     /// Ends the admin socket.
     pub(super) stop: CancellationToken,
+    pub(super) floods: Floods,
 }
 
 /// What exists only while the store can be written.
@@ -117,6 +119,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     }
 
     let refused = Arc::new(ArcSwapOption::empty());
+    let floods = Floods::default();
     let (applied_sender, applied) = watch::channel(clock.now());
     let (listener_sender, listener_watch) = watch::channel(listeners);
     let (reload_sender, reloads) = mpsc::channel(4);
@@ -126,6 +129,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         config: configs.clone(),
         applied,
         refused: Arc::clone(&refused),
+        flood: floods.told(),
         memory,
         orders: orders.clone(),
         edge: Arc::clone(&edge),
@@ -169,6 +173,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         tasks,
         ended,
         stop,
+        floods,
     })
 }
 

@@ -214,7 +214,8 @@ const UNRECOGNIZED_NAME: u8 = 112;
 const INTERNAL_ERROR: u8 = 80;
 
 async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Result<Shaken, Failed> {
-    let Greeted { start, ticket } = hello::read(stream, |ticket| worker.shared.mould.knows(ticket)).await?;
+    let Greeted { start, ticket } =
+        hello::read(stream, |ticket| worker.shared.mould.knows(ticket)).await?;
     if let Some(chosen) = challenge(worker, &start.client_hello()) {
         let Some(config) = chosen else {
             refuse(start.io, UNRECOGNIZED_NAME).await;

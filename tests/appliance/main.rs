@@ -29,6 +29,7 @@ mod damage;
 mod demo;
 mod disk;
 mod events;
+mod floods;
 mod import;
 mod internal;
 mod issue;
