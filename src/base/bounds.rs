@@ -101,8 +101,11 @@ pub const STORE_SCRUB_REST: Duration = Duration::from_secs(600);
 /// after a crash reads the file three times, a second for each some hundred MiB.
 pub const STORE_LONG: u64 = 64 * 1024 * 1024;
 
-/// Largest second copy that is read: a hundred thousand certificates of some four KiB.
-pub const COPY_BYTES: u64 = 512 * 1024 * 1024;
+/// Memory of the second copy's page cache: its upper pages and those of the names asked for last.
+pub const CATALOG_CACHE: usize = 32 * 1024 * 1024;
+
+/// Certificates that are read at once while the second copy is made: some MiB.
+pub const CATALOG_PORTION: usize = 2048;
 
 /// A wall clock this much behind the newest moment in the store is not believed.
 pub const CLOCK_BEHIND: Duration = Duration::from_secs(300);

@@ -103,6 +103,11 @@ impl Chain {
         Self::from_der(certificates.map_err(|error| ChainError::Pem(armour(&error)))?)
     }
 
+    /// A chain that was one when it was stored; nothing is parsed again.
+    pub(crate) fn restored(certificates: Vec<Vec<u8>>) -> Self {
+        Self(certificates.into())
+    }
+
     /// The certificates, leaf first.
     pub fn certificates(&self) -> &[Vec<u8>] {
         &self.0

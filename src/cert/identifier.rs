@@ -139,6 +139,12 @@ impl Identifier {
         Ok(Self::Dns(name))
     }
 
+    /// The wildcard that covers this name, if one can.
+    pub fn wildcard(&self) -> Option<Self> {
+        let parent = self.as_dns()?.parent()?;
+        Some(Self::Wildcard(DnsName(parent.into())))
+    }
+
     /// Whether a certificate for `self` is good for the host `other` (RFC 6125, section 6.4.3).
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {

@@ -100,8 +100,8 @@ impl Residence {
         let config = Arc::clone(&self.config.borrow());
         let (records, degraded) = match &self.memory {
             Memory::Whole(_) => (self.records()?, None),
-            Memory::Copy { reason, snapshot } => {
-                let count = snapshot.certificates.len();
+            Memory::Copy { reason, catalog } => {
+                let count = catalog.count().map_err(|error| unavailable(&error))?;
                 let text = format!("serving {count} certificates from the second copy: {reason}");
                 (Vec::new(), Some(text))
             }

@@ -13,7 +13,6 @@ use super::notices::MasterPlace;
 use super::walls;
 use super::walls::Torn;
 use crate::base::causes::with_causes;
-use crate::cert::served::Snapshot;
 use crate::cli::DemoOptions;
 use crate::config::{Config, LogFormat, MasterKey, Require};
 use crate::edge::EdgeError;
@@ -25,7 +24,7 @@ use crate::os::logs::{self, Logs, Sink};
 use crate::os::notify::Notifier;
 use crate::os::tcp;
 use crate::os::wall::{self, WallPaths, WallState};
-use crate::store::{OpenError, Store, copy};
+use crate::store::{Catalog, OpenError, Store};
 use crate::vault::MasterKeySource;
 use crate::vault::Vault;
 use crate::vault::VaultError;
@@ -69,8 +68,8 @@ pub(super) enum Memory {
     Whole(Store),
     /// It is not: the second copy is served, and nothing is ordered.
     Copy {
-        /// What the copy holds.
-        snapshot: Arc<Snapshot>,
+        /// The copy.
+        catalog: Arc<Catalog>,
         /// Why the store is not to be had.
         reason: String,
     },
@@ -254,11 +253,11 @@ fn remember(places: &Places) -> Result<Memory, Failed> {
         }
         OpenError::Damaged { .. } | OpenError::Io { .. } => {}
     }
-    match copy::read(&places.served) {
-        Ok(Some(snapshot)) if !snapshot.certificates.is_empty() => {
+    match Catalog::open_still(&places.served) {
+        Ok(Some(catalog)) if !matches!(catalog.count(), Ok(0)) => {
             let reason = with_causes(&error);
             tracing::error!(reason, "the store is not readable, serving the second copy");
-            Ok(Memory::Copy { snapshot: Arc::new(snapshot), reason })
+            Ok(Memory::Copy { catalog: Arc::new(catalog), reason })
         }
         Ok(_) => Err(Failed::unavailable(format!(
             "error: {}\n  there is no second copy to serve from\n  \

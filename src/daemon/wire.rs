@@ -44,6 +44,7 @@ use crate::os::notify::Notifier;
 use crate::scheduler::Parts;
 use crate::scheduler::Scheduler;
 use crate::scheduler::SchedulerHandle;
+use crate::store::Catalog;
 use crate::store::Store;
 use crate::store::scrub;
 use crate::vault::Vault;
@@ -90,7 +91,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let (tasks, ended) = TaskSet::new();
     let vault_events =
         vault.events().ok_or_else(|| Failed::fault("error: the vault's events are taken"))?;
-    let (store, first) = remembered(&memory).await?;
+    let (store, catalog, first) = remembered(&memory, &config).await?;
     let doorways = Doorways::inherited(&doors);
     let inherited = doors.inherited;
     let listeners = door_views(&doors, &config);
@@ -113,7 +114,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
             solver: edge.solver(),
             inherited: doorways,
         };
-        let begun = begin_orders(store, &vault, means, &tasks, &configs).await?;
+        let begun = begin_orders(store, catalog, &vault, means, &tasks, &configs).await?;
         snapshots = begun.scheduler.snapshot();
         orders = Some(begun);
     }
@@ -199,19 +200,25 @@ fn open_edge(
     Ok(Arc::new(edge))
 }
 
-/// The store, if it is whole, and what was installed when the last daemon ended.
-async fn remembered(memory: &Memory) -> Result<(Option<Store>, Arc<Snapshot>), Failed> {
-    match memory {
+/// The store, if it is whole, its second copy, and what was installed when the last daemon ended.
+async fn remembered(
+    memory: &Memory,
+    config: &Config,
+) -> Result<(Option<Store>, Arc<Catalog>, Arc<Snapshot>), Failed> {
+    let (store, catalog) = match memory {
         Memory::Whole(store) => {
-            let snapshot = store.snapshot().await.map_err(|error| unavailable(&error))?;
-            Ok((Some(store.clone()), Arc::new(snapshot)))
+            let catalog = store.catalog(&Places::of(config).served).await;
+            (Some(store.clone()), Arc::new(catalog.map_err(|error| unavailable(&error))?))
         }
-        Memory::Copy { snapshot, .. } => Ok((None, Arc::clone(snapshot))),
-    }
+        Memory::Copy { catalog, .. } => (None, Arc::clone(catalog)),
+    };
+    let certificates = catalog.certificates().map_err(|error| unavailable(&error))?;
+    Ok((store, catalog, Arc::new(Snapshot { certificates })))
 }
 
 async fn begin_orders(
     store: &Store,
+    catalog: Arc<Catalog>,
     vault: &Vault,
     means: Means,
     tasks: &TaskSet,
@@ -228,7 +235,7 @@ async fn begin_orders(
     let authorities = Authorities::new(means, configs.clone(), Arc::clone(&internal));
     let parts = Parts {
         store: store.clone(),
-        copy_dir: Places::of(&configs.borrow()).served,
+        catalog,
         clock,
         jitter: Arc::new(Jitter::from_os()),
         authorities: Arc::new(move |name| authorities.of(name)),

@@ -50,7 +50,7 @@ impl SchedulerHandle {
     ) -> Result<Option<Installed>, StoreError> {
         let (id, shop) = (spec.id(), &self.shop);
         let draw = shop.jitter.draw();
-        let mut former = None;
+        let (mut former, mut revision) = (None, 0);
         for _ in 0..TRIES {
             let now = shop.now();
             if shop.records.get(id).is_none() {
@@ -72,7 +72,7 @@ impl SchedulerHandle {
                 // Somebody else has just had it forgotten.
                 Err(StoreError::NotFound { .. }) => former = None,
                 other => {
-                    other?;
+                    revision = other?.map_or(0, |record| record.revision);
                     break;
                 }
             }
@@ -84,7 +84,7 @@ impl SchedulerHandle {
             not_after = %installed.validity.not_after,
             "a certificate was brought"
         );
-        let publication = shop.publisher.put(Served { id, spec, installed, key });
+        let publication = shop.publisher.put(Served { id, spec, installed, key }, revision);
         shop.publisher.copied(publication).await;
         self.wake();
         Ok(former)
@@ -106,7 +106,7 @@ impl SchedulerHandle {
             Err(StoreError::NotFound { id }) => return Err(ForgetError::NotFound(id)),
             other => other?,
         }
-        let publication = shop.publisher.withdraw(id);
+        let publication = shop.publisher.withdraw(id, record.revision.saturating_add(1));
         shop.publisher.copied(publication).await;
         self.wake();
         Ok(record.as_ref().clone())

@@ -33,6 +33,7 @@ use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 use crate::cert::journal::Entry;
 use crate::cert::served::Served;
+use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
 use crate::config::Config;
@@ -43,9 +44,9 @@ pub(super) async fn start(
     parts: Parts,
     config: watch::Receiver<Arc<Config>>,
 ) -> Result<SchedulerHandle, StoreError> {
-    let Parts { store, copy_dir, clock, jitter, authorities, keys, tasks } = parts;
-    let snapshot = store.snapshot().await?;
-    let publisher = Publisher::start(snapshot, copy_dir, &tasks);
+    let Parts { store, catalog, clock, jitter, authorities, keys, tasks } = parts;
+    let snapshot = Snapshot { certificates: catalog.certificates()? };
+    let publisher = Publisher::start(snapshot, catalog, store.clone(), &tasks);
     let records = Records::load(store.clone()).await?;
     let journal = whole_journal(&store).await?;
     let all = records.all();
@@ -246,7 +247,8 @@ impl Driver {
         let records = self.shop.records.all();
         for id in supersede::superseded(&config, &records, now) {
             if self.shop.publisher.shows(id) {
-                self.shop.publisher.withdraw(id);
+                let revision = self.shop.records.get(id).map_or(0, |record| record.revision);
+                self.shop.publisher.withdraw(id, revision);
             }
         }
         again
@@ -287,7 +289,7 @@ impl Driver {
         }
         let Some(key) = self.shop.records.store().key(installed.key).await? else { return Ok(()) };
         let spec = record.spec.clone();
-        self.shop.publisher.put(Served { id, spec, installed, key });
+        self.shop.publisher.put(Served { id, spec, installed, key }, record.revision);
         Ok(())
     }
 
@@ -313,7 +315,7 @@ impl Driver {
             Step::Delete(id) => {
                 if let Some(record) = records.get(id) {
                     records.remove(id, transition::deleted(&record, now)).await?;
-                    self.shop.publisher.withdraw(id);
+                    self.shop.publisher.withdraw(id, record.revision.saturating_add(1));
                 }
             }
             Step::Lapse(id) => {

@@ -1,7 +1,6 @@
 //! The scheduler's public face: what it needs, and what others may ask of it.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -26,6 +25,7 @@ use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
 use crate::config::Config;
+use crate::store::Catalog;
 use crate::store::Store;
 use crate::store::StoreError;
 
@@ -38,8 +38,8 @@ pub type Authorities =
 pub struct Parts {
     /// Where records are kept.
     pub store: Store,
-    /// Where the second copy of what is served is kept.
-    pub copy_dir: PathBuf,
+    /// The second copy of what is served.
+    pub catalog: Arc<Catalog>,
     /// The wall clock.
     pub clock: SharedClock,
     /// Draws for renewal moments and waits.

@@ -290,7 +290,7 @@ async fn install(
         "a certificate is installed"
     );
     let role = spec.role;
-    let publication = shop.publisher.put(Served { id, spec, installed, key });
+    let publication = shop.publisher.put(Served { id, spec, installed, key }, stored.revision);
     shop.publisher.copied(publication).await;
     step(role, "published");
     Ok(())

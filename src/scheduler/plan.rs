@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use crate::base::Timestamp;
 use crate::base::bounds;
-use crate::cert::identifier::Identifier;
 use crate::cert::lifecycle::Effect;
 use crate::cert::lifecycle::Event;
 use crate::cert::lifecycle::Phase;
@@ -94,7 +93,7 @@ pub fn desired(
         let spec = primary(config, site);
         let candidates = spec.names().first().into_iter().flat_map(|name| {
             let exact = valid.get(name);
-            let star = wildcard_for(name).and_then(|star| valid.get(&star));
+            let star = name.wildcard().and_then(|star| valid.get(&star));
             exact.into_iter().chain(star).flatten()
         });
         let mut candidates = candidates.filter(|found| site.names.iter().all(|n| found.covers(n)));
@@ -106,12 +105,6 @@ pub fn desired(
         wanted.push(spec);
     }
     wanted
-}
-
-/// The wildcard that covers `name`, if one can.
-pub(super) fn wildcard_for(name: &Identifier) -> Option<Identifier> {
-    let parent = name.as_dns()?.parent()?;
-    Identifier::parse(&format!("*.{parent}")).ok()
 }
 
 /// The steps to be taken at `now`, in their order: records first, then orders at the internal

@@ -1,5 +1,6 @@
 //! Plans for configurations and records of every kind.
 
+use crate::cert::identifier::Identifier;
 use proptest::prelude::*;
 
 use super::*;

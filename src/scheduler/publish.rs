@@ -1,8 +1,7 @@
 //! Makes known what is installed: to whoever watches, and to the second copy on disk.
 //!
-//! Publications that arrive while a copy is being written share the next copy.
+//! Publications that arrive while the copy is being written share its next transaction.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -12,24 +11,31 @@ use crate::base::tasks::TaskSet;
 use crate::cert::served::Served;
 use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
-use crate::store::copy;
+use crate::store::Catalog;
+use crate::store::Store;
 
 /// The publishing end.
 #[derive(Debug)]
 pub(super) struct Publisher {
+    catalog: Arc<Catalog>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     wanted: watch::Sender<u64>,
     copied: watch::Receiver<u64>,
 }
 
 impl Publisher {
-    /// Publishes `first` at once, and keeps the copy in `dir` up to date from a task of its own.
-    pub(super) fn start(first: Snapshot, dir: PathBuf, tasks: &TaskSet) -> Self {
-        let (snapshot, source) = watch::channel(Arc::new(first));
+    /// Publishes what `catalog` holds at once, and keeps it up to date from a task of its own.
+    pub(super) fn start(
+        first: Snapshot,
+        catalog: Arc<Catalog>,
+        store: Store,
+        tasks: &TaskSet,
+    ) -> Self {
+        let (snapshot, _) = watch::channel(Arc::new(first));
         let (wanted, wants) = watch::channel(1);
         let (done, copied) = watch::channel(0);
-        tasks.service("second-copy", keep_copy(source, wants, done, dir));
-        Self { snapshot, wanted, copied }
+        tasks.service("second-copy", keep_copy(Arc::clone(&catalog), store, wants, done));
+        Self { catalog, snapshot, wanted, copied }
     }
 
     /// What is installed, as it changes.
@@ -37,9 +43,10 @@ impl Publisher {
         self.snapshot.subscribe()
     }
 
-    /// Puts one certificate in the place of its former self.
-    pub(super) fn put(&self, served: Served) -> u64 {
+    /// Puts one certificate, whose record has this `revision`, in the place of its former self.
+    pub(super) fn put(&self, served: Served, revision: u64) -> u64 {
         let served = Arc::new(served);
+        self.catalog.stage(served.id, Some(Arc::clone(&served)), revision);
         self.modify(|certificates| match certificates.iter_mut().find(|one| one.id == served.id) {
             Some(slot) => *slot = served,
             None => certificates.push(served),
@@ -51,8 +58,9 @@ impl Publisher {
         self.snapshot.borrow().certificates.iter().any(|one| one.id == id)
     }
 
-    /// Takes one certificate away.
-    pub(super) fn withdraw(&self, id: CertificateId) -> u64 {
+    /// Takes one certificate away. `revision` is the one after its record's last.
+    pub(super) fn withdraw(&self, id: CertificateId, revision: u64) -> u64 {
+        self.catalog.stage(id, None, revision);
         self.modify(|certificates| certificates.retain(|one| one.id != id))
     }
 
@@ -79,19 +87,20 @@ impl Publisher {
 }
 
 async fn keep_copy(
-    snapshot: watch::Receiver<Arc<Snapshot>>,
+    catalog: Arc<Catalog>,
+    store: Store,
     mut wants: watch::Receiver<u64>,
     done: watch::Sender<u64>,
-    dir: PathBuf,
 ) {
     loop {
-        // The number first: the snapshot read after it is at least as new.
+        // The number first: what is staged after it is at least as new.
         let number = *wants.borrow_and_update();
-        let current = Arc::clone(&snapshot.borrow());
-        let dir = dir.clone();
-        let written = tokio::task::spawn_blocking(move || copy::write(&dir, &current)).await;
-        let failed = match written {
-            Ok(Ok(())) => false,
+        let copy = Arc::clone(&catalog);
+        let failed = match tokio::task::spawn_blocking(move || copy.flush()).await {
+            Ok(Ok(settled)) => {
+                store.settle(settled).await;
+                false
+            }
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

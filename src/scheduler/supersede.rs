@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::plan::wildcard_for;
 use crate::base::Timestamp;
 use crate::cert::identifier::Identifier;
 use crate::cert::lifecycle::Phase;
@@ -34,7 +33,7 @@ pub(super) fn superseded(
     let names: BTreeSet<_> = config.sites.iter().flat_map(|site| &site.names).collect();
     let mut below: HashMap<Identifier, Vec<&Identifier>> = HashMap::new();
     for name in &names {
-        if let Some(star) = wildcard_for(name) {
+        if let Some(star) = name.wildcard() {
             below.entry(star).or_default().push(name);
         }
     }
@@ -46,7 +45,7 @@ pub(super) fn superseded(
         }
     }
     let covered = |name: &Identifier| {
-        valid.contains(name) || wildcard_for(name).is_some_and(|star| valid.contains(&star))
+        valid.contains(name) || name.wildcard().is_some_and(|star| valid.contains(&star))
     };
     let done = |record: &&Arc<Certificate>| {
         let of_sites: Vec<_> = record

@@ -22,9 +22,14 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
         a length, and no record has one"
     )]
     let body = postcard::to_stdvec(record).expect("every record has known lengths");
+    seal(&body)
+}
+
+/// Puts version and checksum before a body.
+pub(super) fn seal(body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + CHECKSUM + body.len());
     bytes.push(VERSION);
-    bytes.extend(checksum(&body));
+    bytes.extend(checksum(body));
     bytes.extend(body);
     bytes
 }

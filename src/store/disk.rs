@@ -20,6 +20,8 @@ use super::index;
 use super::index::keys_of;
 use super::inspect;
 use super::inspect::Place;
+use super::mirror;
+use super::mirror::Settled;
 use super::open;
 use super::tables::ACCOUNTS;
 use super::tables::CERTIFICATES;
@@ -52,6 +54,8 @@ pub(super) struct Disk {
     found: Damage,
     /// What is wrong with single records, in words.
     damage: Option<Arc<str>>,
+    /// What the second copy has and is still marked as lacking.
+    pub(super) settled: Settled,
     /// Dropped last: the lock outlives the database.
     _lock: open::Lock,
 }
@@ -78,6 +82,7 @@ impl Disk {
             trouble: None,
             found: Damage::default(),
             damage: None,
+            settled: Settled::new(),
             _lock: lock,
         };
         let checked = guarded(|| disk.check());
@@ -286,6 +291,11 @@ impl Disk {
         }
     }
 
+    /// Takes the marks of what the second copy has away.
+    pub(super) fn take_marks_away(&mut self) -> Result<(), StoreError> {
+        self.write(|_| Ok(()), None, None, None, Vec::new())
+    }
+
     pub(super) fn append(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
         if entries.is_empty() {
             return Ok(());
@@ -377,6 +387,7 @@ impl Disk {
         let txn = open::begin(self.db()?, self.is_long())?;
         change(&txn)?;
         let unused = index::follow(&txn, old, new)?;
+        mirror::mark(&txn, &self.settled, old, new)?;
         {
             let mut keys = txn.open_table(KEYS)?;
             if let Some(key) = key {
@@ -406,16 +417,17 @@ impl Disk {
         txn.commit()?;
         self.trouble = None;
         self.head = next;
+        self.settled.clear();
         Ok(())
     }
 
     /// Whether the file is so long that a repair after a crash would be felt.
-    fn is_long(&self) -> bool {
+    pub(super) fn is_long(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|file| file.len() >= bounds::STORE_LONG)
     }
 }
 
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
         Ok(result) => result,
         Err(panic) => Err(StoreError::Damaged { reason: open::panic_text(panic.as_ref()) }),

@@ -131,6 +131,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What the operating system said of a file, sorted by what it means to us.
+    pub(super) fn from_io(source: io::Error) -> Self {
+        redb::Error::Io(source).into()
+    }
+
     /// The same as a failure of an attempt, for whoever hands failures on.
     pub fn failure(&self) -> Failure {
         use std::error::Error as _;
@@ -179,5 +184,6 @@ through_redb!(
     redb::TableError,
     redb::TransactionError,
     redb::CommitError,
+    redb::DatabaseError,
     redb::SetDurabilityError
 );

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 
+use super::catalog::Catalog;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::error::StoreError;
@@ -27,7 +28,6 @@ use crate::cert::key::KeyId;
 use crate::cert::ports::Book;
 use crate::cert::ports::Shelf;
 use crate::cert::record::Certificate;
-use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
 
 type Call = Box<dyn FnOnce(&mut Disk) + Send>;
@@ -273,12 +273,31 @@ impl Store {
         self.ask(move |disk| disk.scrub(place)).await
     }
 
-    /// Every installed certificate with its sealed key.
+    /// The second copy in `dir`, with everything that is installed and its sealed key. Where it is
+    /// not there, damaged, or of another store, it is made anew, which takes a moment for each
+    /// thousand certificates.
     ///
     /// # Errors
-    /// [`StoreError::MissingKey`], and those of reading.
-    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.ask(|disk| disk.snapshot()).await
+    /// Those of reading. A disk that cannot take the copy is told in the log, and it is kept in
+    /// memory.
+    pub async fn catalog(&self, dir: &Path) -> Result<Catalog, StoreError> {
+        let dir = dir.to_owned();
+        self.ask(move |disk| disk.catalog(&dir)).await
+    }
+
+    /// Notes that the second copy has these, each as of this revision of its record: what
+    /// [`Catalog::flush`] returned. Forgotten in a crash, which costs the next start a moment.
+    pub async fn settle(&self, settled: Vec<(CertificateId, u64)>) {
+        if settled.is_empty() {
+            return;
+        }
+        let noted = self.ask(move |disk| {
+            disk.settle(settled);
+            Ok(())
+        });
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "marks of the second copy are left");
+        }
     }
 
     /// Makes one small durable write, so that nobody asks a CA for what could not be kept

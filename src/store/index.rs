@@ -17,6 +17,7 @@ use super::tables::DRIVEN;
 use super::tables::IMPORTED;
 use super::tables::KEY_USES;
 use super::tables::KEYS;
+use super::tables::PENDING;
 use super::tables::WAKES;
 use crate::base::Timestamp;
 use crate::cert::key::KeyId;
@@ -30,6 +31,7 @@ pub(super) fn make_tables(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(DRIVEN)?;
     txn.open_table(WAKES)?;
     txn.open_table(IMPORTED)?;
+    txn.open_table(PENDING)?;
     Ok(())
 }
 

@@ -1,16 +1,18 @@
-//! One redb file on one thread, behind a bounded handle; and a second copy of what is served.
+//! One redb file on one thread, behind a bounded handle; and a second copy of what is served, in a
+//! file of its own.
 //!
 //! The file is never overwritten when it cannot be read: [`Store::open`] refuses, and the daemon
-//! serves from [`copy`] until a person has looked.
+//! serves from the [`Catalog`] until a person has looked.
 
+mod catalog;
 mod codec;
-pub mod copy;
 mod disk;
 mod error;
 mod handle;
 mod index;
 mod inspect;
 mod migrate;
+mod mirror;
 mod open;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
@@ -18,6 +20,7 @@ mod reads;
 pub mod scrub;
 mod tables;
 
+pub use catalog::Catalog;
 pub use error::{OpenError, StoreError};
 pub use handle::Store;
 pub use tables::SCHEMA;

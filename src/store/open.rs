@@ -209,7 +209,7 @@ fn make_tables(txn: &redb::WriteTransaction) -> Result<(), StoreError> {
 }
 
 /// What went wrong while opening, before it is known which file it was.
-enum Trouble {
+pub(super) enum Trouble {
     Database(DatabaseError),
     Store(StoreError),
     Panic(String),
@@ -228,7 +228,7 @@ impl From<StoreError> for Trouble {
 }
 
 impl Trouble {
-    fn at(self, path: &Path) -> OpenError {
+    pub(super) fn at(self, path: &Path) -> OpenError {
         let damaged = |reason| OpenError::Damaged { path: path.to_owned(), reason };
         let io = |source| OpenError::Io { action: "opening", path: path.to_owned(), source };
         match self {
@@ -259,7 +259,7 @@ fn io_or_cut(source: io::Error) -> Result<io::Error, String> {
 }
 
 /// Runs `work`; the library may panic over a damaged file, which is then an error like others.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
         Ok(result) => result,
         Err(panic) => Err(Trouble::Panic(panic_text(panic.as_ref()))),

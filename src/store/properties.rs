@@ -1,9 +1,11 @@
-//! What must hold for any file that lies where the second copy of what is served is kept.
+//! What must hold for any bytes that lie where an entry of the second copy is kept.
 #![allow(clippy::expect_used, reason = "a property that does not hold ends in a panic")]
 
 use std::sync::Arc;
 
-use super::copy;
+use super::catalog::file::Entry;
+use super::codec;
+use super::error::StoreError;
 use crate::base::Timestamp;
 use crate::base::property::Property;
 use crate::cert::chain::Chain;
@@ -15,45 +17,43 @@ use crate::cert::key::KeyUsage;
 use crate::cert::key::SealedKey;
 use crate::cert::record::Installed;
 use crate::cert::served::Served;
-use crate::cert::served::Snapshot;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
 
-/// A copy that is read is the one that it would be written as; changed in any octet, cut or longer,
-/// it is not read. What stands behind a digest that fits may be anything at all.
+/// An entry that is read is the one that it would be written as; changed in any octet, cut or
+/// longer, it is not read. What stands behind a checksum that fits may be anything at all.
 pub const SECOND_COPY: Property =
     Property { name: "second_copy", check: second_copy, seeds, tries: 5_000 };
 
 fn second_copy(body: &[u8]) {
-    // As they are, and as somebody would write them who can compute a digest.
-    for bytes in [body.to_vec(), dressed(body)] {
-        let Ok(snapshot) = copy::unpack(&bytes) else { continue };
-        assert!(snapshot.certificates.len() <= bytes.len(), "certificates from nothing");
-        let mut again = copy::pack(&snapshot);
-        assert_eq!(copy::unpack(&again).as_ref(), Ok(&snapshot), "written otherwise than read");
+    // As they are, and as somebody would write them who can compute a checksum.
+    for bytes in [body.to_vec(), codec::seal(body)] {
+        let Ok(entry) = read(&bytes) else { continue };
+        let mut again = codec::encode(&entry);
+        assert!(again.len() <= 2 * bytes.len(), "an entry from nothing");
+        assert_eq!(read(&again).as_ref().ok(), Some(&entry), "written otherwise than read");
         let at = body.len() % again.len();
-        assert!(copy::unpack(again.get(..at).unwrap_or_default()).is_err(), "a cut copy is read");
+        assert!(read(again.get(..at).unwrap_or_default()).is_err(), "a cut entry is read");
+        assert!(read(&[&again[..], &[0]].concat()).is_err(), "a longer entry is read");
         if let Some(octet) = again.get_mut(at) {
             *octet ^= 1;
         }
-        assert!(copy::unpack(&again).is_err(), "a changed copy is read");
+        assert!(read(&again).is_err(), "a changed entry is read");
     }
 }
 
-/// The head that belongs to `body`.
-fn dressed(body: &[u8]) -> Vec<u8> {
-    let length = u64::try_from(body.len()).unwrap_or(u64::MAX).to_be_bytes();
-    let sum = copy::digest(&length, body);
-    [&copy::MAGIC[..], &length, sum.as_ref(), body].concat()
+fn read(bytes: &[u8]) -> Result<Entry, StoreError> {
+    codec::decode("entries", String::new, bytes)
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let [one, other] = ["a.example", "b.example"].map(served);
-    let snapshots = [vec![], vec![Arc::clone(&one)], vec![one, other]]
-        .map(|certificates| Snapshot { certificates });
-    let body = |packed: &Vec<u8>| packed.get(48..).unwrap_or_default().to_vec();
-    let packed: Vec<_> = snapshots.iter().map(copy::pack).collect();
+    let packed = ["a.example", "b.example"].map(|name| {
+        let served = served(name);
+        let leaf = served.installed.chain.certificates().first().cloned().unwrap_or_default();
+        codec::encode(&Entry::new(&served, leaf, vec![[3; 32]]))
+    });
+    let body = |packed: &Vec<u8>| packed.get(9..).unwrap_or_default().to_vec();
     let mut seeds: Vec<_> = packed.iter().map(body).collect();
     seeds.extend(packed);
     // A list that says that it is longer than memory.
@@ -84,7 +84,7 @@ fn served(name: &str) -> Arc<Served> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_copy_is_read_as_it_was_written_or_not_at_all() {
+    fn an_entry_is_read_as_it_was_written_or_not_at_all() {
         super::SECOND_COPY.hold();
     }
 }

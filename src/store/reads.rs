@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
 
 use redb::ReadableDatabase as _;
 use redb::ReadableTable as _;
@@ -28,7 +27,6 @@ use crate::cert::key::KeyId;
 use crate::cert::ports::Shelf;
 use crate::cert::record::Certificate;
 use crate::cert::served::Served;
-use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
 
 impl Disk {
@@ -111,23 +109,29 @@ impl Disk {
         Ok(found)
     }
 
-    /// Every installed certificate with its key.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    /// What is installed for a certificate, with its key.
+    pub(super) fn served(&self, id: CertificateId) -> Result<Option<Served>, StoreError> {
+        let Some(record) = self.certificate(id)? else { return Ok(None) };
+        let Some(installed) = record.installed else { return Ok(None) };
+        let missing = StoreError::MissingKey { id, key: installed.key };
+        let key = self.key(installed.key)?.ok_or(missing)?;
+        Ok(Some(Served { id, spec: record.spec, installed, key }))
+    }
+
+    /// The names of at most `limit` certificates behind `after`, readable or not.
+    pub(super) fn page_of_ids(
+        &self,
+        after: Option<CertificateId>,
+        limit: usize,
+    ) -> Result<Vec<CertificateId>, StoreError> {
         let txn = self.db()?.begin_read()?;
-        let records = txn.open_table(CERTIFICATES)?;
-        let keys = txn.open_table(KEYS)?;
-        let mut certificates = Vec::new();
-        for row in records.iter()? {
-            let (id, value) = row?;
-            let record = certificate(*id.value(), value.value())?;
-            let (id, spec) = (record.id(), record.spec);
-            let Some(installed) = record.installed else { continue };
-            let missing = StoreError::MissingKey { id, key: installed.key };
-            let value = keys.get(&installed.key.0)?.ok_or(missing)?;
-            let key = key_handle(installed.key.0, value.value())?;
-            certificates.push(Arc::new(Served { id, spec, installed, key }));
+        let table = txn.open_table(CERTIFICATES)?;
+        let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0));
+        let mut page = Vec::new();
+        for row in table.range::<&[u8; 8]>((from, Bound::Unbounded))?.take(limit) {
+            page.push(CertificateId(*row?.0.value()));
         }
-        Ok(Snapshot { certificates })
+        Ok(page)
     }
 
     pub(super) fn shelf_get(

@@ -18,6 +18,12 @@ pub(super) const META_SCHEMA: &str = "schema";
 /// In [`META`]: counts the probes for writability.
 pub(super) const META_PROBE: &str = "probe";
 
+/// In [`META`]: names the second copy that was made from this file.
+pub(super) const META_LINEAGE: &str = "lineage";
+
+/// Certificates whose change the second copy may lack, with the revision of the record.
+pub(super) const PENDING: TableDefinition<'_, &[u8; 8], u64> = TableDefinition::new("pending");
+
 /// `CertificateId` to `Certificate`.
 pub(super) const CERTIFICATES: TableDefinition<'_, &[u8; 8], &[u8]> =
     TableDefinition::new("certificates");

@@ -38,10 +38,31 @@ fn damage_to_the_newest_second_copy_falls_back_to_the_one_before() {
     let root = scene.root();
     scene.keyward.kill9();
     let served = scene.keyward.state().join("served");
-    fs::copy(served.join("served.bin"), served.join("served.bin.1")).unwrap();
-    fs::write(served.join("served.bin"), b"not a copy").unwrap();
+    fs::copy(served.join("catalog.redb"), served.join("catalog.redb.1")).unwrap();
+    fs::write(served.join("catalog.redb"), b"not a copy").unwrap();
     fs::write(scene.keyward.state().join("store/keyward.redb"), b"not a database").unwrap();
     scene.keyward.start();
     let said = scene.keyward.curl(&root, "older.example", "/", &[]);
     assert_eq!(said.ok(), "ok");
+}
+
+#[test]
+fn a_damaged_second_copy_is_made_anew_and_the_one_before_is_kept() {
+    let mut scene = Scene::new("again.example");
+    scene.keyward.start();
+    scene.keyward.wait_issued("again.example");
+    let serial = scene.keyward.served_serial("again.example");
+    assert!(scene.keyward.terminate().success());
+    let served = scene.keyward.state().join("served");
+    fs::write(served.join("catalog.redb"), b"not a copy").unwrap();
+    scene.keyward.start();
+    assert_eq!(scene.keyward.served_serial("again.example"), serial);
+    assert!(scene.keyward.terminate().success());
+    // A start keeps what it found whole.
+    scene.keyward.start();
+    scene.keyward.kill9();
+    fs::write(served.join("catalog.redb"), b"not a copy").unwrap();
+    fs::write(scene.keyward.state().join("store/keyward.redb"), b"not a database").unwrap();
+    scene.keyward.start();
+    assert_eq!(scene.keyward.served_serial("again.example"), serial);
 }

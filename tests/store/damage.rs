@@ -1,8 +1,7 @@
 //! Files that are damaged, of a newer version, or of the first: what is read of them, and what is
 //! left alone.
 
-use std::os::unix::fs::FileExt as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::path::PathBuf;
 
 use keyward::cert::journal::Entry;
@@ -11,8 +10,6 @@ use keyward::cert::ports::Book as _;
 use keyward::cert::ports::Shelf;
 use keyward::store::OpenError;
 use keyward::store::Store;
-use keyward::store::copy;
-use keyward::store::copy::CopyError;
 
 use crate::entry;
 use crate::holding;
@@ -21,7 +18,9 @@ use crate::ordering;
 use crate::put;
 use crate::spec;
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1.redb");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+/// One for each schema there was, oldest first; the last is the one that can be remade.
+const FILES: [&str; 2] = ["store-v1.redb", "store-v2.redb"];
 const REMAKE: &str = "KEYWARD_REMAKE_FIXTURES";
 
 /// A directory with a closed store of several records, and the file's bytes.
@@ -88,57 +87,16 @@ async fn a_file_of_a_newer_version_is_refused_with_both_versions() {
     assert_eq!(table.get("schema").unwrap().unwrap().value(), 77);
 }
 
-#[tokio::test]
-async fn a_damaged_second_copy_is_noticed_and_the_one_before_is_used() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("store")).unwrap();
-    let at = dir.path().join("served");
-    assert_eq!(copy::read(&at).unwrap(), None);
-    let (one, two) = (key(1), key(2));
-    put(&store, holding("a.example", &one), &one).await;
-    let first = store.snapshot().await.unwrap();
-    copy::write(&at, &first).unwrap();
-    assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&first));
-    put(&store, holding("b.example", &two), &two).await;
-    let second = store.snapshot().await.unwrap();
-    copy::write(&at, &second).unwrap();
-    assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&second));
-    let newest = at.join("served.bin");
-    let mode = std::fs::metadata(&newest).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-
-    // One flipped bit anywhere is enough.
-    let whole = std::fs::read(&newest).unwrap();
-    for at_byte in (0..whole.len()).step_by(97).chain([0, 7, 8, 15, 16, 47, 48, whole.len() - 1]) {
-        let mut damaged = whole.clone();
-        damaged[at_byte] ^= 1;
-        std::fs::write(&newest, &damaged).unwrap();
-        assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&first), "octet {at_byte}");
-    }
-    std::fs::write(&newest, &whole[..whole.len() - 1]).unwrap();
-    assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&first));
-    // A damaged one does not push the whole one out.
-    copy::write(&at, &second).unwrap();
-    std::fs::remove_file(&newest).unwrap();
-    assert_eq!(copy::read(&at).unwrap().as_ref(), Some(&first));
-    // With both damaged that is said, and never taken for "nothing was installed".
-    std::fs::write(&newest, b"junk").unwrap();
-    let previous = std::fs::OpenOptions::new().write(true).open(at.join("served.bin.1")).unwrap();
-    previous.write_all_at(&[0xff], 60).unwrap();
-    let error = copy::read(&at).unwrap_err();
-    assert!(matches!(error, CopyError::Damaged { .. }), "{error}");
-}
-
 /// The keys of the records in the fixture.
 fn fixture_keys() -> (KeyHandle, KeyHandle) {
     (key(1001), key(1002))
 }
 
 #[tokio::test]
-async fn a_file_of_schema_1_opens_with_everything_in_it() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_file_of_every_schema_opens_with_everything_in_it() {
     let (installed, in_flight) = fixture_keys();
     if std::env::var_os(REMAKE).is_some() {
+        let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         put(&store, holding("installed.example", &installed), &installed).await;
         put(&store, ordering("ordered.example", &in_flight), &in_flight).await;
@@ -148,27 +106,39 @@ async fn a_file_of_schema_1_opens_with_everything_in_it() {
         let mut db = redb::Database::open(dir.path().join("keyward.redb")).unwrap();
         db.compact().unwrap();
         drop(db);
-        std::fs::copy(dir.path().join("keyward.redb"), FIXTURE).unwrap();
+        std::fs::copy(dir.path().join("keyward.redb"), Path::new(FIXTURES).join(FILES[1])).unwrap();
     }
-    std::fs::copy(FIXTURE, dir.path().join("keyward.redb")).unwrap();
+    for file in FILES {
+        opens(file, &installed, &in_flight).await;
+    }
+}
+
+async fn opens(file: &str, installed: &KeyHandle, in_flight: &KeyHandle) {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Path::new(FIXTURES).join(file);
+    std::fs::copy(fixture, dir.path().join("keyward.redb")).unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let served = store.snapshot().await.unwrap();
-    assert_eq!(served.certificates.len(), 1);
-    let one = &served.certificates[0];
+    let served = store.catalog(&dir.path().join("served")).await.unwrap().certificates().unwrap();
+    let [one] = served.as_slice() else { panic!("{file}: {served:?}") };
     assert_eq!(one.spec, spec("installed.example"));
-    assert_eq!(one.key, installed);
+    assert_eq!(one.key, *installed);
     let leaf = one.installed.chain.leaf().unwrap();
     assert_eq!(leaf.names, spec("installed.example").names());
     assert_eq!(leaf.serial, one.installed.serial);
-    let wanted = ordering("ordered.example", &in_flight);
+    let wanted = ordering("ordered.example", in_flight);
     assert_eq!(store.certificate(wanted.id()).await.unwrap(), Some(wanted));
-    assert_eq!(store.key(in_flight.id).await.unwrap(), Some(in_flight));
+    assert_eq!(store.key(in_flight.id).await.unwrap(), Some(in_flight.clone()));
     let journal = store.journal(0, 10).await.unwrap();
     assert_eq!(journal.len(), 2);
-    assert_eq!(journal[1], Entry { seq: 2, ..entry("added") });
+    assert_eq!(journal.last(), Some(&Entry { seq: 2, ..entry("added") }));
     let account = store.get(Shelf::Accounts, "https://ca.example/dir").await.unwrap();
     assert_eq!(account.as_deref(), Some(&b"account"[..]));
     let root = store.get(Shelf::InternalCa, "root").await.unwrap();
     assert_eq!(root.as_deref(), Some(&b"root"[..]));
     store.check_writable().await.unwrap();
+    // What is kept beside the records is there as well.
+    assert_eq!(store.driven().await.unwrap().len(), 2, "{file}");
+    store.remove(one.id, vec![]).await.unwrap();
+    assert_eq!(store.key(installed.id).await.unwrap(), None, "{file}");
+    assert!(store.key(in_flight.id).await.unwrap().is_some(), "{file}");
 }

@@ -37,6 +37,7 @@ use keyward::store::OpenError;
 use keyward::store::Store;
 use keyward::store::StoreError;
 
+mod catalog;
 mod damage;
 mod index;
 
@@ -253,9 +254,10 @@ async fn a_key_goes_with_the_last_record_that_refers_to_it() {
     let renewed = store.update_with_key(renewed, next.clone(), vec![]).await.unwrap();
     assert!(store.key(shared.id).await.unwrap().is_none());
     assert!(store.key(next.id).await.unwrap().is_some());
-    let served = store.snapshot().await.unwrap();
-    assert_eq!(served.certificates.len(), 1);
-    assert_eq!(served.certificates[0].key, next);
+    let catalog = store.catalog(&dir.path().join("served")).await.unwrap();
+    let served = catalog.certificates().unwrap();
+    assert_eq!(served.len(), 1);
+    assert_eq!(served[0].key, next);
     store.remove(renewed.id(), vec![]).await.unwrap();
     assert!(store.key(next.id).await.unwrap().is_none());
 }

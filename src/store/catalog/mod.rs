@@ -1,0 +1,410 @@
+//! The second copy of what is served, in a file of its own: where certificates are found by name,
+//! and what is served while the database is damaged.
+//!
+//! A change is seen from the moment it is staged, and is durable once it was flushed; a disk that
+//! takes no writes leaves it staged. Keys are sealed. Deliberately absent: anything but what a
+//! handshake needs, and any memory of certificates that nobody asks for.
+
+pub(super) mod file;
+mod still;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::DirBuilder;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::sync::RwLockReadGuard;
+
+use redb::Builder;
+use redb::Database;
+use redb::ReadTransaction;
+use redb::ReadableDatabase as _;
+use redb::backends::InMemoryBackend;
+
+use self::still::Still;
+use super::disk::guarded;
+use super::error::OpenError;
+use super::error::StoreError;
+use super::open;
+use crate::base::bounds;
+use crate::base::disk;
+use crate::cert::identifier::Identifier;
+use crate::cert::ports::Catalog as Port;
+use crate::cert::served::Served;
+use crate::cert::spec::CertificateId;
+
+const NAME: &str = "catalog.redb";
+/// As it was when the daemon started before, where it is short.
+const PREVIOUS: &str = "catalog.redb.1";
+const ASIDE: &str = ".catalog.redb.new";
+
+/// What earlier versions kept in its place.
+const FORMER: [&str; 2] = ["served.bin", "served.bin.1"];
+
+/// The second copy.
+pub struct Catalog {
+    path: PathBuf,
+    held: RwLock<Held>,
+    /// What the file does not have yet.
+    staged: RwLock<BTreeMap<CertificateId, Staged>>,
+}
+
+/// A change that is to be written.
+#[derive(Clone, Debug)]
+struct Staged {
+    /// `None` to take the certificate away.
+    served: Option<Arc<Served>>,
+    /// The revision of the record that it comes from.
+    revision: u64,
+}
+
+enum Held {
+    /// Open for reading and writing.
+    Open(Database),
+    /// As before, in memory: the disk had no place for a file.
+    Memory(Database),
+    /// Open for reading: the store is damaged, or the disk is full.
+    Still(Database),
+    /// It could be opened no more.
+    Lost,
+}
+
+impl Catalog {
+    /// Opens the copy in `dir` without a change to it, or the one before where that is damaged, or
+    /// else what can be read of the damaged one; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`] when there is one and neither it nor the one before can be read.
+    pub fn open_still(dir: &Path) -> Result<Option<Self>, OpenError> {
+        let (newest, previous) = (dir.join(NAME), dir.join(PREVIOUS));
+        let error = match Self::still(&newest, true) {
+            Ok(Some(newest)) => return Ok(Some(newest)),
+            Ok(None) => return Self::still(&previous, true),
+            Err(error) => error,
+        };
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the second copy is damaged, looking for the one before"
+        );
+        let rest = match Self::still(&previous, true) {
+            Ok(Some(previous)) => Ok(Some(previous)),
+            Ok(None) | Err(_) => Self::still(&newest, false),
+        };
+        rest.map_err(|_| error)
+    }
+
+    /// `strict` refuses a short copy of which a single record is damaged.
+    fn still(path: &Path, strict: bool) -> Result<Option<Self>, OpenError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let open = || {
+            let file = Still::open(path).map_err(StoreError::from_io)?;
+            let db = builder().create_with_backend(file)?;
+            let txn = db.begin_read().map_err(StoreError::from)?;
+            if file::lineage(&txn)?.is_none() {
+                let reason = "it has a version that is not known here".to_owned();
+                return Err(StoreError::Damaged { reason }.into());
+            }
+            if strict {
+                file::look(&txn)?;
+            }
+            Ok(db)
+        };
+        let db = open::guarded(open).map_err(|error| error.at(path))?;
+        Ok(Some(Self::of(path.to_owned(), Held::Still(db))))
+    }
+
+    /// Opens the copy in `dir` for writing, if it was made from the store of this `lineage`.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it is damaged, and when the disk refuses.
+    pub(super) fn open(dir: &Path, lineage: u64) -> Result<Option<Self>, OpenError> {
+        let path = dir.join(NAME);
+        let Some(looked) = Self::still(&path, true)? else { return Ok(None) };
+        let found = looked.with(file::lineage);
+        let count = looked.with(file::count);
+        drop(looked);
+        if !matches!(found, Ok(Some(found)) if found == lineage) {
+            return Ok(None);
+        }
+        if matches!(count, Ok(count) if count <= bounds::STORE_INSPECTED) {
+            keep_former(dir);
+        }
+        let held = match open::guarded(|| Ok(builder().open(&path)?)) {
+            Ok(db) => Held::Open(db),
+            Err(error) => match error.at(&path) {
+                OpenError::Io { .. } => return Self::still(&path, true),
+                other => return Err(other),
+            },
+        };
+        Ok(Some(Self::of(path, held)))
+    }
+
+    /// Makes the copy in `dir` from what `next` yields, portion by portion until there is none. A
+    /// copy that is there keeps its place until the new one is whole.
+    ///
+    /// # Errors
+    /// [`StoreError`] of what `next` reads, and of the disk.
+    pub(super) fn make(
+        dir: &Path,
+        lineage: u64,
+        next: &mut dyn FnMut() -> Result<Vec<Served>, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let (path, aside) = (dir.join(NAME), dir.join(ASIDE));
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::from_io)?;
+        remove(&aside)?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)
+            .map_err(StoreError::from_io)?;
+        let db = builder().create(&aside).map_err(redb::Error::from)?;
+        fill(&db, lineage, next)?;
+        db.close().map_err(redb::Error::from)?;
+        File::open(&aside)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&aside, &path))
+            .and_then(|()| disk::sync_directory(dir))
+            .map_err(StoreError::from_io)?;
+        for former in FORMER {
+            remove(&dir.join(former))?;
+        }
+        let db = builder().open(&path).map_err(redb::Error::from)?;
+        Ok(Self::of(path, Held::Open(db)))
+    }
+
+    /// The same in memory, for a disk that has no place for it.
+    ///
+    /// # Errors
+    /// [`StoreError`] of what `next` reads.
+    pub(super) fn make_in_memory(
+        lineage: u64,
+        next: &mut dyn FnMut() -> Result<Vec<Served>, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let backend = InMemoryBackend::new();
+        let db = builder().create_with_backend(backend).map_err(redb::Error::from)?;
+        fill(&db, lineage, next)?;
+        Ok(Self::of(PathBuf::new(), Held::Memory(db)))
+    }
+
+    const fn of(path: PathBuf, held: Held) -> Self {
+        Self { path, held: RwLock::new(held), staged: RwLock::new(BTreeMap::new()) }
+    }
+
+    /// Puts a certificate in the place of its former self, or takes `id` away. Seen at once;
+    /// durable after [`Self::flush`]. `revision` is that of the record it comes from.
+    pub fn stage(&self, id: CertificateId, served: Option<Arc<Served>>, revision: u64) {
+        let mut staged = self.staged.write().unwrap_or_else(PoisonError::into_inner);
+        staged.insert(id, Staged { served, revision });
+    }
+
+    /// Writes what is staged in one transaction, and returns what is durable now, each with the
+    /// revision of the record it came from. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was staged stays so and is seen as before.
+    pub fn flush(&self) -> Result<Vec<(CertificateId, u64)>, StoreError> {
+        let staged = self.staged().clone();
+        if staged.is_empty() {
+            return Ok(Vec::new());
+        }
+        if matches!(*self.held(), Held::Still(_) | Held::Lost) {
+            self.reopen();
+        }
+        let written = guarded(|| match &*self.held() {
+            Held::Open(db) | Held::Memory(db) => file::apply(db, &staged),
+            Held::Still(_) | Held::Lost => Err(StoreError::Closed),
+        });
+        if let Err(error) = written {
+            self.reopen();
+            return Err(error);
+        }
+        let mut left = self.staged.write().unwrap_or_else(PoisonError::into_inner);
+        // What was staged anew meanwhile is still to be written.
+        left.retain(|id, now| {
+            staged.get(id).is_none_or(|then| match (&then.served, &now.served) {
+                (Some(then), Some(now)) => !Arc::ptr_eq(then, now),
+                (None, None) => then.revision != now.revision,
+                _ => true,
+            })
+        });
+        Ok(staged.into_iter().map(|(id, staged)| (id, staged.revision)).collect())
+    }
+
+    /// Whether everything that was staged is durable.
+    pub fn is_flushed(&self) -> bool {
+        self.staged().is_empty()
+    }
+
+    /// How many certificates the file has.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub fn count(&self) -> Result<u64, StoreError> {
+        self.with(file::count)
+    }
+
+    /// Whether a certificate is shown.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub fn shows(&self, id: CertificateId) -> Result<bool, StoreError> {
+        if let Some(staged) = self.staged().get(&id) {
+            return Ok(staged.served.is_some());
+        }
+        self.with(|txn| file::has(txn, id))
+    }
+
+    /// Every certificate that can be read. For few of them.
+    ///
+    /// # Errors
+    /// When the file itself cannot be read.
+    pub fn certificates(&self) -> Result<Vec<Arc<Served>>, StoreError> {
+        let staged = self.staged();
+        let mut all = self.with(|txn| {
+            file::all(txn, |error| {
+                tracing::error!(%error, "a certificate of the second copy is damaged");
+            })
+        })?;
+        all.retain(|served| !staged.contains_key(&served.id));
+        all.extend(staged.values().filter_map(|staged| staged.served.clone()));
+        Ok(all)
+    }
+
+    fn find(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, StoreError> {
+        // Held until the file was read, so that nothing is between the two in a flush.
+        let staged = self.staged();
+        let shown = staged.values().filter_map(|staged| staged.served.as_ref());
+        let mut found: Vec<_> =
+            shown.filter(|served| served.spec.covers(host)).map(Arc::clone).collect();
+        let stored = self.with(|txn| {
+            let mut ids = file::named(txn, host)?;
+            if let Some(star) = host.wildcard() {
+                ids.extend(file::named(txn, &star)?);
+            }
+            ids.retain(|id| !staged.contains_key(id));
+            let mut stored = Vec::with_capacity(ids.len());
+            let mut damaged = None;
+            for id in ids {
+                match file::get(txn, id) {
+                    Ok(served) => stored.extend(served.map(Arc::new)),
+                    Err(error) => damaged = Some(error),
+                }
+            }
+            match damaged {
+                // Another certificate of the name is better than none.
+                Some(error) if stored.is_empty() => Err(error),
+                _ => Ok(stored),
+            }
+        });
+        match stored {
+            Ok(stored) => found.extend(stored.into_iter().filter(|s| s.spec.covers(host))),
+            Err(error) if found.is_empty() => return Err(error),
+            Err(_) => {}
+        }
+        Ok(found)
+    }
+
+    fn with<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let held = self.held();
+        guarded(|| {
+            let txn = match &*held {
+                Held::Open(db) | Held::Memory(db) | Held::Still(db) => db.begin_read()?,
+                Held::Lost => return Err(StoreError::Closed),
+            };
+            read(&txn)
+        })
+    }
+
+    /// After an error the library refuses the file until it is opened again.
+    fn reopen(&self) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*held, Held::Memory(_)) {
+            return;
+        }
+        *held = Held::Lost;
+        let writable = open::guarded(|| Ok(builder().open(&self.path)?));
+        *held = match writable {
+            Ok(db) => Held::Open(db),
+            Err(_) => match Self::still(&self.path, false) {
+                Ok(Some(still)) => still.held.into_inner().unwrap_or_else(PoisonError::into_inner),
+                Ok(None) => Held::Lost,
+                Err(error) => {
+                    tracing::error!(%error, "the second copy cannot be opened again");
+                    Held::Lost
+                }
+            },
+        };
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn staged(&self) -> RwLockReadGuard<'_, BTreeMap<CertificateId, Staged>> {
+        self.staged.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Port for Catalog {
+    fn candidates(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, String> {
+        self.find(host).map_err(|error| error.to_string())
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(bounds::CATALOG_CACHE);
+    builder
+}
+
+fn fill(
+    db: &Database,
+    lineage: u64,
+    next: &mut dyn FnMut() -> Result<Vec<Served>, StoreError>,
+) -> Result<(), StoreError> {
+    file::make_tables(db, lineage)?;
+    loop {
+        let portion = next()?;
+        if portion.is_empty() {
+            return Ok(());
+        }
+        file::fill(db, &portion)?;
+    }
+}
+
+/// Keeps the closed copy in `dir`, which was just found whole, for the case that the next one is
+/// not.
+fn keep_former(dir: &Path) {
+    let kept = std::fs::read(dir.join(NAME))
+        .and_then(|bytes| disk::replace(&dir.join(PREVIOUS), &bytes, 0o600));
+    if let Err(error) = kept {
+        tracing::warn!(%error, "the former second copy is not kept, going on");
+    }
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::from_io(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
