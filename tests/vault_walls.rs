@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at its first surprise")]
 
+use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -28,9 +29,17 @@ fn probe() {
     let (wall, act) = wanted.split_once(' ').unwrap();
     let socket = descriptors::seqpacket_pair().unwrap();
     let stray = std::fs::File::open("/dev/null").unwrap();
+    // Somebody to be traced, from before there was a wall.
+    let victim = (act == "trace").then(|| {
+        let mut waits = Command::new("sh");
+        waits.args(["-c", "read line"]).stdin(Stdio::piped()).spawn().unwrap()
+    });
+    let victim = victim.as_ref().map(std::process::Child::id);
+    // Read after the walls are up, of what was opened before.
+    let mut own = std::fs::File::open("/proc/thread-self/status").unwrap();
     if act == "compute" {
         // As the vault does: the libraries look for randomness in files when first used.
-        perform(act).unwrap();
+        perform(act, victim).unwrap();
     }
     let raised = match wall {
         "none" => Vec::new(),
@@ -54,14 +63,36 @@ fn probe() {
     if !raised.iter().filter(|report| report.wall.name() != "swap").all(standing) {
         sandbox::exit_now(NOT_RAISED);
     }
-    sandbox::exit_now(match perform(act) {
+    let performed = match act {
+        "gain" => gain(&mut own),
+        _ => perform(act, victim),
+    };
+    sandbox::exit_now(match performed {
         Ok(()) => DONE,
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => DENIED,
         Err(_) => OTHER,
     })
 }
 
-fn perform(act: &str) -> std::io::Result<()> {
+/// Denied when this process has no capability, and no way to get one.
+fn gain(own: &mut std::fs::File) -> std::io::Result<()> {
+    let mut text = String::new();
+    own.read_to_string(&mut text)?;
+    let is = |field: &str, wanted: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.unwrap().trim() == wanted
+    };
+    let mut sets = vec!["CapInh", "CapPrm", "CapEff", "CapAmb"];
+    // The last set can be narrowed by a superuser only, and without the others it gives nothing.
+    if nix::unistd::geteuid().is_root() {
+        sets.push("CapBnd");
+    }
+    let none = sets.into_iter().all(|set| is(set, "0000000000000000"));
+    let denied = none && is("NoNewPrivs", "1") && nix::sys::prctl::get_no_new_privs()?;
+    if denied { Err(std::io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+}
+
+fn perform(act: &str, victim: Option<u32>) -> std::io::Result<()> {
     match act {
         "stray" => Ok(()),
         "compute" => {
@@ -95,6 +126,26 @@ fn perform(act: &str) -> std::io::Result<()> {
             let mut local = [std::io::IoSliceMut::new(&mut octet)];
             nix::sys::uio::process_vm_readv(nix::unistd::getpid(), &mut local, &remote)?;
             Ok(())
+        }
+        "poke" => {
+            let mut octet = [0_u8; 1];
+            let place = std::ptr::from_mut(&mut octet).addr();
+            let remote = [nix::sys::uio::RemoteIoVec { base: place, len: 1 }];
+            let local = [std::io::IoSlice::new(&[7])];
+            nix::sys::uio::process_vm_writev(nix::unistd::getpid(), &local, &remote)?;
+            Ok(())
+        }
+        "trace" => {
+            let victim = nix::unistd::Pid::from_raw(victim.unwrap().cast_signed());
+            Ok(nix::sys::ptrace::seize(victim, nix::sys::ptrace::Options::empty())?)
+        }
+        "unix socket" => std::os::unix::net::UnixDatagram::unbound().map(drop),
+        "inet socket" => std::net::UdpSocket::bind("127.0.0.1:0").map(drop),
+        "execute" => {
+            let arguments = [c"sh", c"-c", c"exit 10"];
+            match nix::unistd::execv(c"/bin/sh", &arguments) {
+                Err(error) => Err(error.into()),
+            }
         }
         "thread" => std::thread::Builder::new().spawn(|| {}).map(drop),
         "chroot" => Ok(nix::unistd::chroot("/")?),
@@ -131,8 +182,8 @@ fn behind_the_first_walls_nothing_is_dumped_and_no_descriptor_is_left() {
 }
 
 #[test]
-fn behind_the_second_walls_there_is_no_path_no_port_and_no_signal() {
-    let acts = ["read", "write", "listen", "connect", "run", "signal"];
+fn behind_the_second_walls_there_is_no_path_no_port_no_other_process_and_no_right() {
+    let acts = ["read", "write", "listen", "connect", "run", "execute", "signal", "trace", "gain"];
     works_outside_and_is_denied_behind("second", &acts);
 }
 
@@ -149,7 +200,21 @@ fn behind_the_second_walls_a_superuser_is_nobody() {
 fn behind_the_last_wall_any_other_system_call_ends_the_process() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    for act in ["read", "write", "listen", "connect", "run", "signal", "peek", "thread"] {
+    for act in [
+        "read",
+        "write",
+        "listen",
+        "connect",
+        "run",
+        "execute",
+        "signal",
+        "peek",
+        "poke",
+        "trace",
+        "unix socket",
+        "inet socket",
+        "thread",
+    ] {
         let outside = attempt("none", act, port);
         assert_eq!(outside.code(), Some(i32::from(DONE)), "{act} outside: {outside}");
         let inside = attempt("last", act, port);

@@ -221,3 +221,7 @@ pub fn exit_now(status: u8) -> ! {
     // SAFETY: the call does not return and touches no memory of ours.
     unsafe { libc::_exit(i32::from(status)) }
 }
+
+#[cfg(test)]
+#[path = "sandbox_tests.rs"]
+mod tests;

@@ -153,6 +153,11 @@ impl Launched {
         walls::torn(&self.link.state().walls)
     }
 
+    /// The processes of vault and keeper.
+    pub fn processes(&self) -> (u32, u32) {
+        (self.link.state().pid, self.keeper.pid())
+    }
+
     /// Supervises it from a thread of its own.
     ///
     /// # Errors

@@ -45,6 +45,10 @@ impl Keeper {
         Ok(Self { child, socket: Arc::new(ours) })
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the first vault and greets it.
     pub(super) fn first(&mut self, link: &Link, terms: &Terms) -> Result<(), VaultError> {
         let deadline = bounds::VAULT_WORK_DEADLINE;
