@@ -67,8 +67,16 @@ const CLI_ONLY: &[(&str, &str)] = &[("admin", "wire")];
 const CLI_WITH_VAULT: &[&str] = &["trust.rs", "import.rs"];
 
 /// Files of the vault that run in main; all others run in its own process, without a runtime.
-const VAULT_CLIENT: &[&str] =
-    &["client.rs", "issuing.rs", "link.rs", "porter.rs", "signer.rs", "supervisor.rs"];
+const VAULT_CLIENT: &[&str] = &[
+    "client.rs",
+    "counting.rs",
+    "issuing.rs",
+    "ledger.rs",
+    "link.rs",
+    "porter.rs",
+    "signer.rs",
+    "supervisor.rs",
+];
 
 /// Names that gather what has no place, until everything imports them.
 const NO_DRAWERS: &[&str] = &["common", "util", "utils", "types", "prelude", "helpers", "misc"];

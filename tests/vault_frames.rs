@@ -226,6 +226,7 @@ fn a_worker_channel_is_for_handshakes_only() {
         ("open a secret", open),
         ("turn ticket keys", turn),
         ("adopt ticket keys", adopt),
+        ("counts", Request::Signed { desk: 0, from: 0 }),
     ] {
         let ended = status_after(name, |control| {
             let greeted = greet(control);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::base::Timestamp;
 
 pub mod rotate;
+pub mod signing;
 pub mod tickets;
 pub mod transfer;
 
@@ -151,6 +152,12 @@ pub struct VaultView {
     pub channel: Option<String>,
     /// Its counters.
     pub figures: Figures,
+    /// Keys that signed far more than their handshakes, in words.
+    #[serde(default)]
+    pub alarms: Vec<String>,
+    /// What the busiest keys do.
+    #[serde(default)]
+    pub busiest: Vec<signing::SigningView>,
 }
 
 /// One listening socket.
@@ -258,6 +265,9 @@ pub struct CertificateView {
     pub order: Option<String>,
     /// Counts the changes of the record.
     pub revision: u64,
+    /// What its key does; in the answer about one certificate only.
+    #[serde(default)]
+    pub signing: Option<signing::SigningView>,
 }
 
 /// What is served for a certificate.

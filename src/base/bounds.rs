@@ -167,6 +167,33 @@ pub const VAULT_CACHE_LEAST: u64 = 256 * 1024;
 /// sign, one for each thread, and what is derived from the master key.
 pub const VAULT_SPARE_PLACES: usize = 2 * VAULT_WORKERS;
 
+/// Sets of a table in which a thread counts by key. With [`TALLY_WAYS`], four thousand keys are
+/// counted exactly, in 96 KiB; of more, the busy ones are known.
+pub const TALLY_SETS: usize = 512;
+
+/// Places of a set: three cache lines, which is what a count compares at most.
+pub const TALLY_WAYS: usize = 8;
+
+/// Counts in one answer of the vault: 24 octets each, and three quarters of a frame.
+pub const TALLY_PAGE: usize = 512;
+
+/// Between two looks at what the vault signed.
+pub const SIGN_LOOK: Duration = Duration::from_secs(5);
+
+/// Signatures over handshakes that nobody is known to have begun, until there is an alarm. In good
+/// order there is none but those of handshakes during which a vault was replaced, one for each of
+/// [`VAULT_WORKERS`].
+pub const SIGN_EXCESS: u64 = 256;
+
+/// The alarm about a key is given once in this time, and stands in status for as long.
+pub const SIGN_ALARM_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// Keys of which the rate is known: the busiest. As many as a table counts exactly.
+pub const SIGN_RATES: usize = 4096;
+
+/// Alarms that stand in status at once.
+pub const SIGN_ALARMS: usize = 16;
+
 /// A vault that lives shorter than this ended because of its surroundings, not of its work.
 pub const VAULT_SHORT_LIFE: Duration = Duration::from_secs(1);
 

@@ -65,6 +65,8 @@ pub enum EntryKind {
     FloodBegan,
     /// They are no more.
     FloodEnded,
+    /// A key signed far more than its handshakes.
+    KeyAlarm,
 }
 
 /// One entry of the journal.

@@ -163,6 +163,8 @@ pub(super) fn everything(certificate: &CertificateView, out: &Out) -> Fields {
             fields.add("installed", render::both(installed.installed_at, out));
         }
     }
+    let signing = certificate.signing.as_ref();
+    fields.add_if("signed", signing.map(|signing| render::signing(signing, out)));
     fields.add("phase", &certificate.phase);
     fields.add_if("renewal", certificate.renew_at.map(|at| render::both(at, out)));
     if let Some(window) = &certificate.window {

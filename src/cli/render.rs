@@ -12,6 +12,7 @@ use super::report::Report;
 use super::report::plain;
 use crate::admin::wire::Moment;
 use crate::admin::wire::Standing;
+use crate::admin::wire::signing::SigningView;
 use crate::base::Timestamp;
 
 /// Columns of the terminal on standard output, if it is one.
@@ -108,6 +109,17 @@ pub(super) fn relative(moment: Moment, now: Timestamp) -> String {
         (0, seconds) => format!("{} ago", span(seconds)),
         (seconds, _) => format!("in {}", span(seconds)),
     }
+}
+
+/// What a key does.
+pub(super) fn signing(signing: &SigningView, out: &Out) -> String {
+    let SigningView { signatures, handshakes, per_minute, .. } = signing;
+    format!(
+        "{} for {}, {per_minute} in a minute, since {}",
+        count(*signatures, "signature"),
+        count(*handshakes, "handshake"),
+        local(signing.since, &out.zone)
+    )
 }
 
 /// A number of seconds in its largest unit of which there are at least two.

@@ -27,6 +27,9 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
         format!("{}, process {}, up {up} since {since}", status.version, status.pid),
     );
     fields.add_if("degraded", status.degraded.as_deref());
+    for alarm in &status.vault.alarms {
+        fields.add("alarm", alarm);
+    }
     let source = status.config.source.as_deref().unwrap_or("embedded defaults");
     let applied = render::both(status.config.applied_at, out);
     fields.add("configuration", format!("{source}, applied {applied}"));
@@ -41,6 +44,10 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
     fields.add("tickets", tickets(&status, out));
     fields.add("walls", walls(&status.walls));
     fields.add("vault", vault(&status.vault));
+    for busy in &status.vault.busiest {
+        let whose = busy.name.as_deref().unwrap_or("a former certificate");
+        fields.add("busy key", format!("{} of {whose}: {}", busy.key, render::signing(busy, out)));
+    }
     fields.add("vault walls", walls(&status.vault.walls));
     fields.add_if("walls wanted", status.vault.required.as_deref());
     fields.add_if("master key", status.vault.master_key.as_deref());

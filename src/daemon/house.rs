@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 
 use super::floods::Told;
+use super::lookout::Lookout;
 use super::notices;
 use super::notices::Grounds;
 use super::open::Memory;
@@ -60,6 +61,7 @@ pub(super) struct Residence {
     pub(super) edge: Arc<Edge>,
     pub(super) vault: Vault,
     pub(super) grounds: Grounds,
+    pub(super) lookout: Arc<Lookout>,
     pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
     pub(super) tickets: TicketDesk,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
@@ -139,6 +141,8 @@ impl Residence {
                 master_key: Some(self.grounds.master.in_words()),
                 channel: Some(if vault.gates { "shared memory" } else { "sockets" }.to_owned()),
                 figures: vault.figures.map(vault_figures).unwrap_or_default(),
+                alarms: self.lookout.alarms(now),
+                busiest: self.lookout.busiest(now),
             },
             tickets: self.tickets.view.borrow().clone(),
             edge: figures(&self.edge.stats()),
@@ -176,8 +180,10 @@ impl House for Residence {
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
         Box::pin(async {
             let records = self.records()?;
-            let found = find(records.iter().map(Arc::as_ref), selector)?;
-            Ok(view::certificate(found, self.clock.now()))
+            let (found, now) = (find(records.iter().map(Arc::as_ref), selector)?, self.clock.now());
+            let key = found.installed.as_ref().map(|installed| installed.key);
+            let signing = key.and_then(|key| self.lookout.of(&key, now));
+            Ok(wire::CertificateView { signing, ..view::certificate(found, now) })
         })
     }
 

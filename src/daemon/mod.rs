@@ -9,6 +9,7 @@ mod demo;
 mod epochs;
 mod floods;
 mod house;
+mod lookout;
 mod notices;
 mod open;
 mod reload;

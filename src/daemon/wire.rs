@@ -13,6 +13,7 @@ use super::authorities::Means;
 use super::floods::Floods;
 use super::house::ReloadRequest;
 use super::house::Residence;
+use super::lookout::Lookout;
 use super::open::Doors;
 use super::open::Manner;
 use super::open::Memory;
@@ -89,8 +90,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let Opened { config, manner, logs, notifier, mut doors, vault, grounds, torn, memory } = opened;
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
-    let vault_events =
-        vault.events().ok_or_else(|| Failed::fault("error: the vault's events are taken"))?;
+    let vault_events = events(&vault)?;
     let (store, catalog, first) = remembered(&memory, &config).await?;
     let doorways = Doorways::inherited(&doors);
     let inherited = doors.inherited;
@@ -119,6 +119,8 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         orders = Some(begun);
     }
 
+    let stop = CancellationToken::new();
+    let lookout = Lookout::begin(&clock, &vault, (orders.as_ref(), store.as_ref()), &tasks, &stop);
     let refused = Arc::new(ArcSwapOption::empty());
     let floods = Floods::default();
     let (applied_sender, applied) = watch::channel(clock.now());
@@ -136,12 +138,12 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         edge: Arc::clone(&edge),
         vault: vault.clone(),
         grounds,
+        lookout,
         listeners: listener_watch,
         tickets: ticket_desk.clone(),
         reload: reload_sender,
         silent_head: watch::channel(0).1,
     };
-    let stop = CancellationToken::new();
     look_through(store.as_ref(), &tasks, &stop);
     open_admin(residence, admin_door, &config, &tasks, &stop)?;
     let reloader = Reloader {
@@ -198,6 +200,11 @@ fn open_edge(
     };
     let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;
     Ok(Arc::new(edge))
+}
+
+/// What happens to the vault from now on.
+fn events(vault: &Vault) -> Result<mpsc::Receiver<VaultEvent>, Failed> {
+    vault.events().ok_or_else(|| Failed::fault("error: the vault's events are taken"))
 }
 
 /// The store, if it is whole, its second copy, and what was installed when the last daemon ended.

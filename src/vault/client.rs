@@ -21,6 +21,7 @@ use super::purpose::Purpose;
 use super::scheme::Scheme;
 use super::supervisor;
 use super::supervisor::Keeper;
+use super::tally::Tally;
 use super::walls;
 use super::walls::WallReport;
 use super::wire::Reply;
@@ -135,6 +136,8 @@ struct Handle {
     work: Mutex<Line>,
     control: Mutex<Line>,
     events: Mutex<Option<mpsc::Receiver<VaultEvent>>>,
+    /// Handshakes by key, of each worker, and of whoever is none.
+    tallies: Vec<Tally>,
 }
 
 impl Drop for Handle {
@@ -377,6 +380,33 @@ impl Vault {
         });
     }
 
+    /// Counts the vaults; what is counted is of the present one.
+    pub(super) fn era(&self) -> u64 {
+        self.0.link.restarts()
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.0.workers
+    }
+
+    pub(super) fn tallies(&self) -> &[Tally] {
+        &self.0.tallies
+    }
+
+    /// Counts a handshake with `key`, for the worker that calls.
+    pub(super) fn count_handshake(&self, key: &KeyId) {
+        let index = BOUND.with(|bound| {
+            let bound = bound.try_borrow().ok()?;
+            let line = bound.as_ref()?;
+            (line.instance() == self.0.link.instance).then(|| line.index())
+        });
+        // Whoever is no worker waits for the others there are.
+        let _turn = index.is_none().then(|| lock(&self.0.work));
+        if let Some(tally) = self.0.tallies.get(index.unwrap_or(self.0.workers)) {
+            tally.count(key, self.era());
+        }
+    }
+
     pub(super) fn control(&self) -> MutexGuard<'_, Line> {
         lock(&self.0.control)
     }
@@ -391,6 +421,9 @@ impl Handle {
             work: Mutex::new(Line::new(Arc::clone(&link), workers)),
             control: Mutex::new(Line::new(Arc::clone(&link), workers.saturating_add(1))),
             events: Mutex::new(Some(receiver)),
+            tallies: std::iter::repeat_with(Tally::default)
+                .take(workers.saturating_add(1))
+                .collect(),
             link: Arc::clone(&link),
         };
         (handle, link)

@@ -19,6 +19,7 @@ use super::scheme::Scheme;
 use super::seal::Content;
 use super::seal::Sealer;
 use super::server::status;
+use super::tally::Tally;
 use super::ticketing::RESERVED;
 use super::ticketing::Ticketing;
 use super::transfer;
@@ -39,6 +40,8 @@ pub(super) struct Room {
     keyring: Keyring,
     tickets: Ticketing,
     refusals: AtomicU64,
+    /// Signatures over handshakes, by the desk that made them.
+    tallies: Vec<Tally>,
 }
 
 /// What a channel may be used for. A request outside its role is a breach of the protocol.
@@ -74,6 +77,7 @@ impl Role {
             | Request::Import { .. }
             | Request::Export { .. }
             | Request::Tickets(TicketRequest::Turn { .. } | TicketRequest::Adopt { .. })
+            | Request::Signed { .. }
             | Request::Ping => matches!(self, Self::Control),
         }
     }
@@ -86,6 +90,7 @@ impl Room {
             keyring: Keyring::new(cache_bytes),
             tickets: Ticketing::default(),
             refusals: AtomicU64::new(0),
+            tallies: Vec::new(),
         }
     }
 
@@ -94,6 +99,12 @@ impl Room {
     pub(super) fn bytes_open(&self) -> u64 {
         let [.., bytes, _] = self.keyring.figures();
         bytes
+    }
+
+    /// With places to count for so many desks.
+    pub(super) fn counting(mut self, desks: usize) -> Self {
+        self.tallies = std::iter::repeat_with(Tally::default).take(desks).collect();
+        self
     }
 
     /// Uses both cryptographic libraries once on the calling thread, with a key made for it.
@@ -121,6 +132,8 @@ pub(super) struct Desk<'r> {
     /// Borrowed: a count of owners would be written to by every core at every request.
     room: &'r Room,
     role: Role,
+    /// Where this desk counts; none for control.
+    tally: Option<&'r Tally>,
     /// Number of the last request: numbers only grow.
     newest: u64,
     last: Last,
@@ -134,12 +147,19 @@ impl<'r> Desk<'r> {
         Self {
             room,
             role,
+            tally: None,
             newest,
             last: Last::default(),
             random: SystemRandom::new(),
             signature: Vec::with_capacity(512),
             out: Vec::with_capacity(bounds::VAULT_FRAME),
         }
+    }
+
+    /// Counts as the desk of channel `index`.
+    pub(super) fn counting(mut self, index: usize) -> Self {
+        self.tally = self.room.tallies.get(index);
+        self
     }
 
     /// Answers until the peer hangs up. Ends the process on the first frame that is not in the
@@ -265,6 +285,9 @@ impl<'r> Desk<'r> {
                     .map_err(|error| (Refusal::Purpose, error.to_string()))?;
                 open.sign(*scheme, &self.random, message, &mut self.signature).map_err(crypto)?;
                 room.keyring.count(&open);
+                if let (Some(tally), true) = (self.tally, purpose.is_handshake()) {
+                    tally.count(key, 0);
+                }
                 Reply::Signature(&self.signature).encode(id, &mut self.out).map_err(too_long)
             }
             Request::Forget { key } => {
@@ -290,6 +313,13 @@ impl<'r> Desk<'r> {
                     return Err((Refusal::Seal, "the record is another secret".to_owned()));
                 }
                 self.reply(id, &Reply::Bytes(&secret))
+            }
+            Request::Signed { desk, from } => {
+                let tally = room.tallies.get(usize::from(*desk));
+                let page = tally.map(|tally| tally.page(usize::from(*from), bounds::TALLY_PAGE));
+                let (counts, next) = page.unwrap_or_default();
+                let next = next.and_then(|next| u16::try_from(next).ok()).unwrap_or(0);
+                self.reply(id, &Reply::Counts { next, counts })
             }
             Request::Ping => {
                 let [hits, misses, open, bytes, signatures] = room.keyring.figures();

@@ -164,6 +164,10 @@ impl Line {
         self.link.instance
     }
 
+    pub(super) const fn index(&self) -> usize {
+        self.index
+    }
+
     /// Asks the vault; when it dies over the question, asks the next one, once.
     pub(super) fn ask<T>(
         &mut self,

@@ -6,11 +6,12 @@
 //! another when one ends, because what main starts would inherit main's walls.
 //!
 //! The half that runs in the vault's process (`server`, `desk`, `transfer`, `keys`, `keyring`,
-//! `seal`, `import_box`, `master`, `walls`, `purpose`, `ratchet`, `ticketing`) uses no runtime, no configuration and no store.
+//! `seal`, `import_box`, `master`, `walls`, `purpose`, `ratchet`, `ticketing`, `tally`) uses no runtime, no configuration and no store.
 
 mod channel;
 mod client;
 mod codec;
+mod counting;
 mod desk;
 mod error;
 mod gate;
@@ -23,6 +24,7 @@ mod keeper;
 pub mod key_file;
 pub mod keyring;
 pub mod keys;
+pub mod ledger;
 mod link;
 pub mod master;
 mod porter;
@@ -35,6 +37,7 @@ pub mod seal;
 mod server;
 mod signer;
 mod supervisor;
+pub mod tally;
 pub mod ticket;
 mod ticketing;
 mod tickets;

@@ -111,7 +111,7 @@ fn serve() -> u8 {
     };
     // The master key passed through here on its way into secret memory.
     scrub_stack();
-    let room = Arc::new(Room::new(sealer, hello.cache_bytes));
+    let room = Arc::new(Room::new(sealer, hello.cache_bytes).counting(hello.workers.len()));
     // Both libraries look for their source of randomness at first use, which the walls forbid.
     if room.rehearse().is_err() {
         refuse(Refusal::Crypto, "the cryptographic libraries do not work here");
@@ -123,7 +123,7 @@ fn serve() -> u8 {
         let started = std::thread::Builder::new()
             .name(format!("vault-{index}"))
             .stack_size(STACK)
-            .spawn(move || serve_worker(&room, &opening, worker));
+            .spawn(move || serve_worker(&room, &opening, index, worker));
         if started.is_err() {
             refuse(Refusal::Wall, "the operating system gives no thread");
             return status::SYSTEM;
@@ -159,7 +159,7 @@ struct Worker {
     core: Option<usize>,
 }
 
-fn serve_worker(room: &Room, opening: &Opening, mut worker: Worker) {
+fn serve_worker(room: &Room, opening: &Opening, index: usize, mut worker: Worker) {
     if let Some(core) = worker.core {
         // Not permitted everywhere; the thread then runs where the kernel likes.
         let _unpinned = affinity::bind_thread(core);
@@ -170,7 +170,7 @@ fn serve_worker(room: &Room, opening: &Opening, mut worker: Worker) {
     }
     opening.ready.wait();
     opening.open.wait();
-    Desk::new(room, worker.role, 0).serve(&mut *worker.channel);
+    Desk::new(room, worker.role, 0).counting(index).serve(&mut *worker.channel);
 }
 
 struct Hello {

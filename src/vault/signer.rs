@@ -62,7 +62,7 @@ impl Signer for VaultSigner {
             if message.starts_with(&[b' '; 64]) { Purpose::Tls13 } else { Purpose::Tls12 };
         self.key
             .vault
-            .sign(&self.key.key, purpose, self.scheme, message)
+            .sign_handshake(&self.key.key, purpose, self.scheme, message)
             .map_err(|error| rustls::Error::General(error.to_string()))
     }
 

@@ -12,6 +12,7 @@ use super::codec::Reader;
 use super::codec::Writer;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
+use super::tally::Counted;
 use super::wire_tickets::TicketReply;
 use super::wire_tickets::TicketRequest;
 use crate::cert::key::KeyAlgorithm;
@@ -111,6 +112,13 @@ pub enum Request<'a> {
         /// The private key, encrypted.
         sealed: &'a [u8],
     },
+    /// How often has the thread behind channel `desk` signed with which key?
+    Signed {
+        /// The channel, as in `Hello`.
+        desk: u16,
+        /// Where to go on in its table; 0 first.
+        from: u16,
+    },
     /// Write an exportable key into the descriptor that travels along.
     Export {
         /// The sealed key.
@@ -151,6 +159,13 @@ pub enum Reply<'a> {
     Bytes(&'a [u8]),
     /// To `Ping`.
     Figures([u64; 6]),
+    /// To `Signed`: a part of the table.
+    Counts {
+        /// Where to go on; 0 at the end.
+        next: u16,
+        /// Up to [`TALLY_PAGE`](crate::base::bounds::TALLY_PAGE) of them.
+        counts: Vec<Counted>,
+    },
     /// Well-formed, but not to be done.
     Refused {
         /// The kind of refusal.
@@ -272,6 +287,11 @@ impl<'a> Request<'a> {
                 out.bytes(sealed);
             }
             Self::Tickets(request) => request.encode(id, &mut out),
+            Self::Signed { desk, from } => {
+                out.head(60, id);
+                out.u16(*desk);
+                out.u16(*from);
+            }
         }
         out.finish()
     }
@@ -318,6 +338,7 @@ impl<'a> Request<'a> {
             },
             32 => Self::Export { sealed: input.bytes()? },
             50..=59 => Self::Tickets(TicketRequest::decode(tag, &mut input)?),
+            60 => Self::Signed { desk: input.u16()?, from: input.u16()? },
             unknown => return Err(WireError::UnknownTag(unknown)),
         };
         input.finish()?;
@@ -363,6 +384,14 @@ impl<'a> Reply<'a> {
             Self::Figures(figures) => {
                 out.head(135, id);
                 figures.iter().for_each(|figure| out.u64(*figure));
+            }
+            Self::Counts { next, counts } => {
+                out.head(188, id);
+                out.u16(*next);
+                out.u16(u16::try_from(counts.len()).map_err(|_| WireError::Long)?);
+                for Counted { key, most, inherited } in counts {
+                    [key, most, inherited].into_iter().for_each(|number| out.u64(*number));
+                }
             }
             Self::Refused { code, text } => {
                 out.head(136, id);
@@ -413,6 +442,17 @@ impl<'a> Reply<'a> {
                 text: input.bytes()?,
             },
             178..=187 => Self::Tickets(TicketReply::decode(tag, &mut input)?),
+            188 => Self::Counts {
+                next: input.u16()?,
+                counts: {
+                    let count = input.u16()?;
+                    let mut read = || {
+                        let (key, most, inherited) = (input.u64()?, input.u64()?, input.u64()?);
+                        Ok(Counted { key, most, inherited })
+                    };
+                    (0..count).map(|_| read()).collect::<Result<_, WireError>>()?
+                },
+            },
             unknown => return Err(WireError::UnknownTag(unknown)),
         };
         input.finish()?;

@@ -39,7 +39,12 @@ pub(in super::super) fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>
         Request::Tickets(TicketRequest::Adopt { state: bytes }),
         Request::Tickets(TicketRequest::Seal { context: key.0, session: bytes }),
         Request::Tickets(TicketRequest::Open { context: key.0, ticket: bytes }),
+        Request::Signed { desk: 3, from: u16::MAX },
     ]
+}
+
+fn counted(key: u64) -> Counted {
+    Counted { key, most: u64::MAX, inherited: 7 }
 }
 
 /// One of each.
@@ -67,6 +72,7 @@ pub(in super::super) fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
         }),
         Reply::Tickets(TicketReply::Sealed(bytes)),
         Reply::Tickets(TicketReply::No),
+        Reply::Counts { next: 9, counts: bytes.iter().map(|n| counted(u64::from(*n))).collect() },
     ]
 }
 
@@ -126,4 +132,11 @@ fn a_frame_larger_than_allowed_is_neither_written_nor_read() {
     let refused = Request::Load { sealed: &over }.encode(1, &mut frame);
     assert_eq!(refused, Err(WireError::Long));
     assert_eq!(Request::decode(&frame), Err(WireError::Long));
+}
+
+#[test]
+fn a_full_page_of_counts_fits_a_frame() {
+    let counts = (0..crate::base::bounds::TALLY_PAGE as u64).map(counted).collect();
+    let reply = Reply::Counts { next: u16::MAX, counts };
+    reply.encode(1, &mut Vec::new()).unwrap();
 }

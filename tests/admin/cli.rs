@@ -39,6 +39,7 @@ fn status_as_a_person_reads_it() {
     let expected = format!(
         "\
 keyward        1.2.3, process 4711, up 2 h since {}
+alarm          a key signs too much
 configuration  /etc/keyward/keyward.toml, applied {} (3 h ago)
 sites          2
 certificates   1 served, 1 needs you
@@ -48,6 +49,8 @@ traffic        34 requests, 0 connections open, 0 handshakes of which 0 resumed
 tickets        fast, key 7 since {} (2 h ago), next {} (in 2 h); 0 issued, 0 accepted
 walls          dumps, files (partly: an old kernel)
 vault          process 4712, 1 restart, 0 keys open, 12 signatures
+busy key       070707070707 of shop.example: 1201 signatures for 1201 handshakes, 30 in a minute, \
+since {}
 vault walls    landlock, seccomp
 walls wanted   available
 master key     the file /k
@@ -59,6 +62,7 @@ try: keyward list
         shown(&running, -(3 * 3600 + 60)),
         shown(&running, -7300),
         shown(&running, 7300),
+        shown(&running, -7300),
         shown(&running, 29 * 86_400 + 3600),
     );
     assert_eq!((status, out.as_str(), err.as_str()), (0, expected.as_str(), ""));
@@ -125,6 +129,7 @@ key id       {key}
 valid from   {from} (30 d ago)
 valid until  {until} (in 59 d), 66 % left
 installed    {installed} (30 d ago)
+signed       1201 signatures for 1201 handshakes, 30 in a minute, since {since}
 phase        holding
 renewal      {renewal} (in 29 d)
 ",
@@ -132,6 +137,7 @@ renewal      {renewal} (in 29 d)
             from = shown(&running, -(30 * 86_400 + 60)),
             until = shown(&running, 59 * 86_400 + 3600),
             installed = shown(&running, -30 * 86_400),
+            since = shown(&running, -7300),
             renewal = shown(&running, 29 * 86_400 + 3600),
         );
         assert_eq!(out, expected);

@@ -29,6 +29,7 @@ use keyward::admin::wire::VaultView;
 use keyward::admin::wire::rotate::RotateKeys;
 use keyward::admin::wire::rotate::RotatedKey;
 use keyward::admin::wire::rotate::RotatedKeys;
+use keyward::admin::wire::signing::SigningView;
 use keyward::admin::wire::tickets::TicketsView;
 use keyward::admin::wire::transfer::Exported;
 use keyward::admin::wire::transfer::ImportKey;
@@ -145,6 +146,7 @@ impl Fake {
             halted_since: None,
             order: None,
             revision: 4,
+            signing: Some(signing(now, None)),
         };
         let mut broken = shop.clone();
         broken.id = "bb00000000000002".to_owned();
@@ -153,6 +155,7 @@ impl Fake {
         broken.condition = "failed".to_owned();
         broken.phase = "halted".to_owned();
         broken.installed = None;
+        broken.signing = None;
         broken.renew_at = None;
         broken.next_wake = None;
         broken.halted_since = Some(Moment(now.minus(Duration::from_secs(3 * DAY + 60))));
@@ -208,6 +211,8 @@ impl House for Fake {
                     master_key: Some("the file /k".to_owned()),
                     channel: Some("shared memory".to_owned()),
                     figures: [("signatures".to_owned(), 12)].into(),
+                    alarms: vec!["a key signs too much".to_owned()],
+                    busiest: vec![signing(self.started, Some("shop.example"))],
                 },
                 tickets: self.tickets(),
                 edge: [("requests".to_owned(), 34), ("connections".to_owned(), 5)].into(),
@@ -432,4 +437,15 @@ pub(crate) fn ended(output: &Output) -> (i32, String, String) {
 #[expect(clippy::disallowed_methods, reason = "a test that polls another process waits for real")]
 pub(crate) fn pause(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
+fn signing(now: Timestamp, name: Option<&str>) -> SigningView {
+    SigningView {
+        key: "070707070707".to_owned(),
+        name: name.map(str::to_owned),
+        signatures: 1201,
+        per_minute: 30,
+        handshakes: 1201,
+        since: Moment(now.minus(Duration::from_secs(7300))),
+    }
 }

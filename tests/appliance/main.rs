@@ -34,6 +34,7 @@ mod import;
 mod internal;
 mod issue;
 mod listeners;
+mod oracle;
 mod profile;
 mod reload;
 mod renew;
