@@ -136,6 +136,14 @@ fn fast_open_offer(switch: io::Result<String>) -> Offer {
 }
 
 /// Asks for TLS in the kernel on a connection of this process with itself.
+///
+/// It is told, and not used. rustls 0.23 gives up a connection's secrets only with the whole
+/// connection, so whoever takes them has to answer the client's KeyUpdate (RFC 8446, section
+/// 4.6.3) without it. The crate ktls, 6.0.2 of April 2025, passes KeyUpdate over, after which
+/// nothing of that client can be read, and panics at a record of the kind ChangeCipherSpec
+/// (`ktls_stream.rs` in both cases), which a client can send.
+/// What there would be to gain is a copy where bodies go from socket to socket: not in HTTP/2,
+/// whose frames are made here.
 fn probe_kernel_tls() -> io::Result<()> {
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     // The kernel answers for the listener; nobody needs to accept.
