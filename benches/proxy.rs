@@ -344,6 +344,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             default: false,
             preserve_host: true,
             reuse_key: false,
+            early_data: false,
             line: 0,
         }],
         source: None,

@@ -406,6 +406,7 @@ mod tests {
             default: false,
             preserve_host: true,
             reuse_key: false,
+            early_data: false,
             line: 3,
         };
         let mut own = record(Phase::Due { attempt: 0, in_flight: None }, false, Role::Primary);

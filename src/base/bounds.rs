@@ -396,3 +396,13 @@ pub const TICKET_ORDERS: usize = 16;
 /// How far the moment at which an epoch of tickets is said to have begun may be off before it is
 /// written anew: a clock that is kept right drifts less, and each writing is a sync of the disk.
 pub const TICKET_CLOCK_DRIFT: Duration = Duration::from_secs(60);
+
+/// Octets that a client may send before its handshake is complete: a request with a large cookie.
+pub const EARLY_DATA: u32 = 16 * 1024;
+
+/// Sessions that are remembered for clients who may speak early, for each of two ticket keys: some
+/// 200 octets each. Whoever's is forgotten shakes hands in full.
+pub const EARLY_SESSIONS: usize = 16 * 1024;
+
+/// Parts of that store, each with a lock of its own: handshakes of all workers take and put there.
+pub const EARLY_SHARDS: usize = 16;

@@ -219,6 +219,8 @@ pub struct Site {
     pub default: bool,
     /// Whether the origin sees the Host the client asked for; else the origin's own authority.
     pub preserve_host: bool,
+    /// Whether safe requests are taken before the handshake is complete (0-RTT).
+    pub early_data: bool,
     /// Line of the file on which the site begins, for messages; 0 when there is no file.
     pub line: usize,
 }

@@ -123,6 +123,7 @@ pub(super) struct RawSite {
     pub(super) redirect: bool,
     pub(super) default: bool,
     pub(super) preserve_host: bool,
+    pub(super) early_data: bool,
 }
 
 /// `hsts = true`, `hsts = false`, or a table.
@@ -228,6 +229,7 @@ impl Default for RawSite {
             redirect: true,
             default: false,
             preserve_host: true,
+            early_data: false,
         }
     }
 }

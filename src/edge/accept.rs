@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustls::HandshakeKind;
 use rustls::ServerConfig;
+use rustls::ServerConnection;
 use rustls::server::ClientHello;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
@@ -23,6 +24,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::connection;
+use super::early::EarlyStream;
+use super::early::Unproven;
 use super::hello;
 use super::hello::Greeted;
 use super::listen;
@@ -30,8 +33,10 @@ use super::network::Network;
 use super::route::Identity;
 use super::serving::normal;
 use super::shake::Admitted;
+use super::stats::Counters;
 use super::tickets;
 use super::tls::ACME_TLS;
+use super::tls::Mould;
 use super::worker::Kind;
 use super::worker::Worker;
 use crate::base::bounds::ACCEPT_BATCH;
@@ -166,11 +171,15 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u
     };
     match shaken {
         Ok(Shaken::Site(stream, identity)) => {
-            match stream.get_ref().1.handshake_kind() {
-                Some(HandshakeKind::Resumed) => counters.resumed.up(),
-                _ => counters.full.up(),
-            }
-            connection::tls(worker, stream, peer, port, identity).await;
+            let h2 = look(counters, stream.get_ref().1);
+            let shaken = connection::Shaken { stream, h2, unproven: Unproven::default() };
+            connection::tls(worker, shaken, peer, port, identity).await;
+        }
+        Ok(Shaken::Early(stream, identity)) => {
+            let h2 = look(counters, stream.session());
+            let unproven = stream.unproven();
+            let shaken = connection::Shaken { stream, h2, unproven };
+            connection::tls(worker, shaken, peer, port, identity).await;
         }
         Ok(Shaken::Challenge) => counters.challenges.up(),
         Err(Failed::UnknownName) => counters.unknown_name.up(),
@@ -185,8 +194,19 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u
     }
 }
 
+/// Counts a handshake; whether HTTP/2 is spoken.
+fn look(counters: &Counters, session: &ServerConnection) -> bool {
+    match session.handshake_kind() {
+        Some(HandshakeKind::Resumed) => counters.resumed.up(),
+        _ => counters.full.up(),
+    }
+    session.alpn_protocol() == Some(b"h2")
+}
+
 enum Shaken {
     Site(Box<TlsStream<TcpStream>>, Identity),
+    /// Where clients may speak before they have shaken hands.
+    Early(Box<EarlyStream>, Identity),
     Challenge,
 }
 
@@ -230,8 +250,9 @@ async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Resu
         Some(name) => Identity::Name(normal(name).into()),
         None => Identity::Address(start.io.local_addr()?.ip()),
     };
-    let tls = identity.entry(&worker.set()).map(|entry| entry.tls.clone());
-    match tls {
+    let entry = identity.entry(&worker.set()).cloned();
+    let early = entry.as_ref().is_some_and(|entry| entry.site.early_data);
+    match entry.map(|entry| entry.tls) {
         Some(Some(config)) => {
             // Up to here nothing costly was done.
             let Some(admitted) = Admitted::ask(worker, network, ticket) else {
@@ -239,6 +260,10 @@ async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Resu
                 return Err(Failed::TurnedAway);
             };
             let config = worker.shared.mould.steer(&start.client_hello(), config);
+            if early {
+                let stream = admitted.shake_early(start, Mould::early(&config)).await?;
+                return Ok(Shaken::Early(Box::new(stream), identity));
+            }
             let stream = admitted.shake(start, config).await?;
             Ok(Shaken::Site(Box::new(stream), identity))
         }

@@ -17,10 +17,11 @@ use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
-use tokio_rustls::server::TlsStream;
 
+use super::early::Unproven;
 use super::flow::Flow;
 use super::flow::Streams;
 use super::guard::Guard;
@@ -55,6 +56,8 @@ pub(super) struct Client {
     pub(super) port: u16,
     pub(super) pulse: Pulse,
     h2: bool,
+    /// What the client says may be a repetition.
+    pub(super) unproven: Unproven,
     /// Fields made for the last host that was asked for; mostly it is the only one.
     pub(super) host_fields: RefCell<Option<Rc<HostFields>>>,
     closing: Cell<bool>,
@@ -89,7 +92,7 @@ impl Client {
         identity: Option<Identity>,
         peer: SocketAddr,
         port: u16,
-        h2: bool,
+        (h2, unproven): (bool, Unproven),
     ) -> Rc<Self> {
         let address = peer.ip().to_canonical().to_string();
         Rc::new(Self {
@@ -101,6 +104,7 @@ impl Client {
             port,
             pulse: Pulse::default(),
             h2,
+            unproven,
             host_fields: RefCell::new(None),
             closing: Cell::new(false),
             starting: RefCell::new(None),
@@ -186,16 +190,25 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// A client with whom hands are shaken, or who may speak before.
+pub(super) struct Shaken<S> {
+    pub(super) stream: S,
+    pub(super) h2: bool,
+    pub(super) unproven: Unproven,
+}
+
 /// Speaks HTTP over a TLS connection until it ends.
-pub(super) async fn tls(
+pub(super) async fn tls<S>(
     worker: &Rc<Worker>,
-    stream: Box<TlsStream<TcpStream>>,
+    shaken: Shaken<S>,
     peer: SocketAddr,
     port: u16,
     identity: Identity,
-) {
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let client = Client::new(worker, Some(identity), peer, port, h2);
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Shaken { stream, h2, unproven } = shaken;
+    let client = Client::new(worker, Some(identity), peer, port, (h2, unproven));
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, pulse, head, false));
@@ -213,7 +226,7 @@ pub(super) async fn tls(
 
 /// Speaks plain HTTP until the connection ends.
 pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
-    let client = Client::new(worker, None, peer, port, false);
+    let client = Client::new(worker, None, peer, port, (false, Unproven::default()));
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, client.pulse.clone(), head, true));
     let answering = Rc::clone(&client);

@@ -122,7 +122,8 @@ pub(super) fn secure(headers: &mut HeaderMap, site: &ServedSite) {
     }
 }
 
-fn options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// What a message lists as meant for its next receiver only.
+pub(super) fn options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(CONNECTION)
         .iter()

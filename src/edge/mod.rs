@@ -11,6 +11,7 @@ mod challenge;
 mod compress;
 mod connection;
 mod crowd;
+mod early;
 mod flow;
 mod forward;
 mod framing;
@@ -26,6 +27,7 @@ mod plain;
 mod relay;
 mod route;
 mod serving;
+mod sessions;
 mod shake;
 mod site;
 mod stats;
@@ -62,7 +64,7 @@ use crate::config::Config;
 pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
 pub use self::stats::{
-    Connections, EdgeStats, HandshakeFailures, Handshakes, TicketFigures, TurnedAway,
+    Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes, TicketFigures, TurnedAway,
 };
 
 /// What an edge begins with.

@@ -54,6 +54,8 @@ pub(super) struct ServedSite {
     pub(super) origin_host: Option<HeaderValue>,
     pub(super) hsts: Option<HeaderValue>,
     pub(super) redirect: bool,
+    /// Requests that came early are taken.
+    pub(super) early_data: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -219,6 +221,7 @@ impl ServedSite {
             origin_host,
             hsts: site.hsts.and_then(hsts),
             redirect: site.redirect,
+            early_data: site.early_data,
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio_rustls::server::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::crowd::Class;
+use super::early::EarlyStream;
 use super::network::Network;
 use super::worker::Worker;
 
@@ -65,17 +66,32 @@ impl<'a> Admitted<'a> {
         start: StartHandshake<TcpStream>,
         config: Arc<ServerConfig>,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let mut shaking = pin!(start.into_stream(config));
-        let stream = poll_fn(|cx| {
+        let stream = self.timed(start.into_stream(config)).await?;
+        self.resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        Ok(stream)
+    }
+
+    /// The same with a client who may speak before it is done; what is left then costs little.
+    pub(super) async fn shake_early(
+        mut self,
+        start: StartHandshake<TcpStream>,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<EarlyStream> {
+        let stream = self.timed(EarlyStream::begin(start, config)).await?;
+        self.resumed = stream.session().handshake_kind() == Some(HandshakeKind::Resumed);
+        Ok(stream)
+    }
+
+    async fn timed<T>(&mut self, shaking: impl Future<Output = T>) -> T {
+        let mut shaking = pin!(shaking);
+        poll_fn(|cx| {
             let begun = Instant::now();
             let polled = shaking.as_mut().poll(cx);
             let now = Instant::now();
             self.note(now.saturating_duration_since(begun), now);
             polled
         })
-        .await?;
-        self.resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok(stream)
+        .await
     }
 
     fn note(&mut self, time: Duration, now: Instant) {

@@ -4,9 +4,10 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::header::{HeaderName, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::answer;
 use super::body::AnswerBody;
@@ -26,10 +27,22 @@ pub(super) async fn serve(
     let exchange = client.begin();
     client.worker.counters.requests.up();
     let h1 = request.version() != Version::HTTP_2;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let head = parts.method == Method::HEAD;
+    // Asked once: the client may prove itself while the request is under way.
+    let unproven = client.unproven.get();
     let response = match choose(&client, &parts) {
+        Ok((site, _)) if unproven && !may_be_repeated(&site, &parts, &body) => {
+            client.worker.counters.too_early.up();
+            let response = answer::failure(TOO_EARLY);
+            // Its body is not read.
+            if h1 && !body.is_end_stream() { answer::last(response) } else { response }
+        }
         Ok((site, asked)) => {
+            if unproven {
+                client.worker.counters.early.up();
+                parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
+            }
             let mut response = match &site.origin {
                 Origin::Http(authority) => {
                     forward::forward(&client, &site, authority, &asked, parts, body).await
@@ -50,6 +63,24 @@ pub(super) async fn serve(
     let leaving = h1 && client.closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
     let response = if leaving { answer::last(response) } else { response };
     Ok(response.map(|body| body.hold(exchange)))
+}
+
+/// RFC 8470, section 5.1. A client's own field stays as it is: it came through another gateway.
+const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
+
+/// RFC 8470, section 5.2.
+const TOO_EARLY: StatusCode = StatusCode::TOO_EARLY;
+
+/// Whether a request that came early does no harm when it comes again: safe by its method
+/// (RFC 9110, section 9.2.1), whole, and for a site that takes such requests. A client that is
+/// told otherwise asks again when it has shaken hands.
+fn may_be_repeated(site: &ServedSite, parts: &Parts, body: &Incoming) -> bool {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
+    // What a client lists as hop-by-hop goes no further, and the origin must see that field.
+    let hidden = headers::options(&parts.headers)
+        .any(|option| option.eq_ignore_ascii_case(EARLY_DATA.as_str()));
+    let plain = !parts.headers.contains_key(UPGRADE) && !hidden;
+    site.early_data && safe && plain && body.is_end_stream()
 }
 
 fn choose(client: &Client, parts: &Parts) -> Result<(Arc<ServedSite>, Box<str>), Refused> {

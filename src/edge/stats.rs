@@ -52,6 +52,8 @@ pub(super) struct Counters {
     pub(super) tickets_accepted: Counter,
     pub(super) tickets_unknown: Counter,
     pub(super) tickets_refused: Counter,
+    pub(super) early: Counter,
+    pub(super) too_early: Counter,
     pub(super) challenges: Counter,
     pub(super) away_connections: Counter,
     pub(super) away_handshakes: Counter,
@@ -78,6 +80,8 @@ pub struct EdgeStats {
     pub tickets: TicketFigures,
     /// Clients turned away before they cost much, by reason.
     pub turned_away: TurnedAway,
+    /// Requests that came before their handshake was complete.
+    pub early: EarlyFigures,
     /// Challenges answered, of either kind.
     pub challenges: u64,
     /// Requests that had a well-formed head.
@@ -127,6 +131,15 @@ pub struct TicketFigures {
     /// Brought, and sealed with a key that is not, or no longer, accepted.
     pub unknown: u64,
     /// Brought, and altered, or made for another certificate.
+    pub refused: u64,
+}
+
+/// Requests that came before their handshake was complete.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct EarlyFigures {
+    /// Sent on with `Early-Data: 1`.
+    pub taken: u64,
+    /// Answered with 425.
     pub refused: u64,
 }
 
@@ -195,6 +208,7 @@ impl EdgeStats {
                 busy: sum(|w| &w.away_busy),
                 unfinished: sum(|w| &w.away_unfinished),
             },
+            early: EarlyFigures { taken: sum(|w| &w.early), refused: sum(|w| &w.too_early) },
             challenges: sum(|w| &w.challenges),
             requests: sum(|w| &w.requests),
             refused: sum(|w| &w.refused),

@@ -16,8 +16,10 @@ use arc_swap::ArcSwap;
 use ring::digest;
 use ring::rand::SystemRandom;
 use rustls::server::ProducesTickets;
+use rustls::server::StoresServerSessions;
 use tokio::time::Instant;
 
+use super::sessions::Generation;
 use super::stats::Counters;
 use crate::cert::ports::TicketSeal;
 use crate::cert::spec::CertificateId;
@@ -48,6 +50,10 @@ struct InUse {
     holder: Holder,
     /// Until when the current key is accepted, and the one before it.
     until: Option<(Instant, Instant)>,
+    /// Sessions of clients who may speak early, for which there are no tickets; of the time of
+    /// the current key, and of that of the one before it.
+    kept: Arc<Generation>,
+    kept_before: Arc<Generation>,
 }
 
 impl Tickets {
@@ -75,7 +81,17 @@ impl Tickets {
         };
         let now = Instant::now();
         let until = Some((now + life, now + rest));
-        self.0.store(Arc::new(InUse { holder, until }));
+        let former = self.0.load();
+        let was = former.current();
+        let name = |raw: Option<&RawTicketKey>| raw.map(|raw| raw.name);
+        let (kept, kept_before) = if was.is_some() && was == name(first) {
+            (Arc::clone(&former.kept), Arc::clone(&former.kept_before))
+        } else if was.is_some() && was == name(second) {
+            (Arc::default(), Arc::clone(&former.kept))
+        } else {
+            (Arc::default(), Arc::default())
+        };
+        self.0.store(Arc::new(InUse { holder, until, kept, kept_before }));
     }
 
     /// Whether `ticket` has the name of a key in use, which costs nothing to see and nothing to
@@ -93,6 +109,16 @@ impl Tickets {
             Holder::Other { current, previous, .. } => (*current, *previous),
         };
         current == name && now < until || previous == Some(name) && now < previous_until
+    }
+}
+
+impl InUse {
+    fn current(&self) -> Option<[u8; NAME]> {
+        match &self.holder {
+            Holder::Nobody => None,
+            Holder::Main { current, .. } => Some(*current.name()),
+            Holder::Other { current, .. } => Some(*current),
+        }
     }
 }
 
@@ -157,6 +183,53 @@ impl BoundTickets {
             }
         };
         opened.ok_or(Unusable::Refused)
+    }
+}
+
+/// Sessions of one certificate's clients who may speak early, instead of tickets: bound to the
+/// same, and gone with the ticket keys of their time.
+#[derive(Debug)]
+pub(super) struct KeptSessions {
+    tickets: Tickets,
+    context: Context,
+}
+
+impl KeptSessions {
+    pub(super) fn new(tickets: Tickets, certificate: CertificateId) -> Self {
+        let BoundTickets { tickets, context, .. } = BoundTickets::new(tickets, certificate);
+        Self { tickets, context }
+    }
+
+    /// The certificate stands at the end: shards are chosen by what rustls drew.
+    fn name(&self, name: &[u8]) -> Vec<u8> {
+        [name, &self.context].concat()
+    }
+}
+
+impl StoresServerSessions for KeptSessions {
+    fn put(&self, name: Vec<u8>, session: Vec<u8>) -> bool {
+        let in_use = self.tickets.0.load();
+        let usable = in_use.current().is_some() && version(&session) == Some(TLS_1_3);
+        usable && in_use.kept.put(self.name(&name), session)
+    }
+
+    /// What stays when it is used is for TLS 1.2, of which nothing is kept.
+    fn get(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn take(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let in_use = self.tickets.0.load();
+        let (until, until_before) = in_use.until?;
+        let (now, name) = (Instant::now(), self.name(name));
+        let young = || in_use.kept.take(&name).filter(|_| now < until);
+        let older = || in_use.kept_before.take(&name).filter(|_| now < until_before);
+        young().or_else(older)
+    }
+
+    /// Asked for TLS 1.2 only.
+    fn can_cache(&self) -> bool {
+        false
     }
 }
 
@@ -308,6 +381,33 @@ mod tests {
         assert_eq!(site.decrypt(&ticket), None);
         let Tally { issued, accepted, unknown, refused } = TALLY.take();
         assert_eq!((issued, accepted, unknown, refused), (2, 2, 1, 1));
+    }
+
+    #[test]
+    fn kept_sessions_live_as_long_as_the_keys_of_their_time_and_for_one_use() {
+        let tickets = Tickets::default();
+        let kept =
+            |certificate| KeptSessions::new(tickets.clone(), CertificateId([certificate; 8]));
+        let site = kept(1);
+        assert!(!site.put(b"early".to_vec(), SESSION.to_vec()), "kept without a key");
+        put(&tickets, &[raw(1)], 7200, 0);
+        assert!(!site.put(b"old".to_vec(), OLD_SESSION.to_vec()));
+        for name in [b"one", b"two", b"six", b"ten"] {
+            assert!(site.put(name.to_vec(), SESSION.to_vec()));
+        }
+        assert_eq!(kept(2).take(b"one"), None, "given out for another certificate");
+        assert_eq!(site.take(b"one").as_deref(), Some(SESSION));
+        assert_eq!(site.take(b"one"), None, "given out twice");
+        // The same key, in force again; the next one; the one after it; a new beginning.
+        put(&tickets, &[raw(1)], 7200, 0);
+        assert!(site.take(b"two").is_some());
+        put(&tickets, &[raw(2), raw(1)], 7200, 3600);
+        assert!(site.take(b"six").is_some());
+        assert!(site.put(b"new".to_vec(), SESSION.to_vec()));
+        put(&tickets, &[raw(3), raw(2)], 7200, 3600);
+        assert_eq!(site.take(b"ten"), None, "a session outlives its keys");
+        put(&tickets, &[raw(4)], 7200, 0);
+        assert_eq!(site.take(b"new"), None, "a session outlives a replacement");
     }
 
     /// Should nobody turn the ratchet any more.

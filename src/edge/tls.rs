@@ -14,6 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::SupportedKxGroup;
 use rustls::server::ClientHello;
 use rustls::server::NoServerSessionStorage;
+use rustls::server::ProducesTickets;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
@@ -23,8 +24,10 @@ use tokio::time::Instant;
 use super::compress;
 use super::groups;
 use super::tickets::BoundTickets;
+use super::tickets::KeptSessions;
 use super::tickets::Tickets;
 use crate::base::Clock;
+use crate::base::bounds::EARLY_DATA;
 use crate::cert::spec::CertificateId;
 
 /// The protocol under which a CA looks for a challenge certificate (RFC 8737, section 6.2).
@@ -62,6 +65,8 @@ impl Mould {
     pub(super) fn cast(&self, id: CertificateId, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
         let mut config = self.whole.clone();
         config.ticketer = Arc::new(BoundTickets::new(self.tickets.clone(), id));
+        // Asked only where there are no tickets.
+        config.session_storage = Arc::new(KeptSessions::new(self.tickets.clone(), id));
         config.cert_resolver = Arc::new(Always(key));
         config.cert_compression_cache = Arc::new(compress::cache());
         Arc::new(config)
@@ -82,6 +87,19 @@ impl Mould {
         config.cert_compression_cache = Arc::clone(&cast.cert_compression_cache);
         // Of the same certificate, whatever the group.
         config.ticketer = Arc::clone(&cast.ticketer);
+        config.session_storage = Arc::clone(&cast.session_storage);
+        Arc::new(config)
+    }
+
+    /// The same as `config`, which is one of this mould, for clients who may speak before the
+    /// handshake is complete: rustls lets them only where sessions are kept, not given away as
+    /// tickets.
+    pub(super) fn early(config: &ServerConfig) -> Arc<ServerConfig> {
+        let mut config = config.clone();
+        config.ticketer = Arc::new(NoTickets);
+        config.max_early_data_size = EARLY_DATA;
+        // The answer goes out behind our Finished.
+        config.send_half_rtt_data = true;
         Arc::new(config)
     }
 }
@@ -126,6 +144,28 @@ struct Nothing;
 
 impl ResolvesServerCert for Nothing {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+/// What rustls has by itself, and does not name.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
         None
     }
 }

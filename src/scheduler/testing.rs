@@ -57,6 +57,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         default: false,
         preserve_host: true,
         reuse_key: false,
+        early_data: false,
         line: 0,
     }
 }

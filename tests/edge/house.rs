@@ -43,6 +43,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         default: false,
         preserve_host: true,
         reuse_key: false,
+        early_data: false,
         line: 0,
     }
 }

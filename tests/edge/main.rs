@@ -24,6 +24,7 @@ mod compression;
 mod crowd;
 mod deadlines;
 mod differential;
+mod early;
 mod floods;
 mod frames;
 mod framing;

@@ -27,6 +27,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         default: false,
         preserve_host: true,
         reuse_key: false,
+        early_data: false,
         line: 0,
     }
 }

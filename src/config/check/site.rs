@@ -68,6 +68,7 @@ pub(super) fn check_all(
             redirect: raw.redirect,
             default: raw.default,
             preserve_host: raw.preserve_host,
+            early_data: raw.early_data,
             line,
         });
     }
