@@ -220,6 +220,8 @@ fn a_worker_channel_is_for_handshakes_only() {
     let turn = TicketRequest::Turn { strict: false, step: Step::Look, now: 1, state: b"" };
     let turn = Request::Tickets(turn);
     let adopt = Request::Tickets(TicketRequest::Adopt { state: b"" });
+    let busiest = Request::Busiest { skip: 0 };
+    let warm = Request::Warm { heat: 1, sealed: b"sealed" };
     for (name, request) in [
         ("csr", csr),
         ("generate", generate),
@@ -227,6 +229,8 @@ fn a_worker_channel_is_for_handshakes_only() {
         ("turn ticket keys", turn),
         ("adopt ticket keys", adopt),
         ("counts", Request::Signed { desk: 0, from: 0 }),
+        ("busiest", busiest),
+        ("warm", warm),
     ] {
         let ended = status_after(name, |control| {
             let greeted = greet(control);

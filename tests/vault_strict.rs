@@ -56,7 +56,7 @@ fn double() {
                     walls: walls.collect(),
                     gates: false,
                 },
-                Request::Ping => Reply::Figures([0; 6]),
+                Request::Ping => Reply::Figures([0; 11]),
                 other => panic!("{other:?}"),
             };
             let mut out = Vec::new();

@@ -370,6 +370,38 @@ pub const VAULT_GATE_GLANCES: u32 = 500;
 /// [`VAULT_SIGN_DEADLINE`], so that even a call that was never heard is answered in time.
 pub const VAULT_GATE_WATCH: Duration = Duration::from_secs(1);
 
+/// How long a thread of the vault waits for another that opens the key it wants: many times what
+/// an RSA-4096 key takes, and less than [`VAULT_SIGN_DEADLINE`] leaves.
+pub const VAULT_OPENING: Duration = Duration::from_millis(500);
+
+/// Sealed keys that did not open and are not tried again for now: some kilobytes of them.
+pub const VAULT_REFUSED_ENTRIES: usize = 256;
+
+/// For how long. A person who puts a record right does not wait, because it is another record then.
+pub const VAULT_REFUSED_FOR: Duration = Duration::from_secs(5);
+
+/// One part in so many of the cache may be pinned: the rest is for whoever comes.
+pub const VAULT_PINNED_SHARE: u64 = 4;
+
+/// A key is pinned from so much heat on, that is signatures of late: fewer are no habit.
+pub const VAULT_PIN_HEAT: u64 = 16;
+
+/// Keys that are named as the busiest and opened first at the next start: tens of milliseconds of
+/// the vault's work, and most of the handshakes even where a million names are served.
+pub const VAULT_BUSIEST: usize = 4096;
+
+/// How many of them fit into one frame.
+pub const VAULT_BUSIEST_PAGE: usize = 400;
+
+/// Between two looks at which keys are the busiest. What a kill loses of the list is not more.
+pub const BUSIEST_PERIOD: Duration = Duration::from_secs(60);
+
+/// How long opening the busiest keys at a start may take, with everything else going on.
+pub const WARMING: Duration = Duration::from_secs(10);
+
+/// Keys that are opened in a row while warming, before others have their turn: two milliseconds.
+pub const WARMING_BATCH: usize = 64;
+
 /// Names in a certificate that is brought; CAs put some hundred into one at most.
 pub const IMPORT_NAMES: usize = 500;
 

@@ -48,6 +48,7 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
         let whose = busy.name.as_deref().unwrap_or("a former certificate");
         fields.add("busy key", format!("{} of {whose}: {}", busy.key, render::signing(busy, out)));
     }
+    fields.add_if("key cache", key_cache(&status.vault.figures));
     fields.add("vault walls", walls(&status.vault.walls));
     fields.add_if("walls wanted", status.vault.required.as_deref());
     fields.add_if("master key", status.vault.master_key.as_deref());
@@ -165,6 +166,32 @@ fn tickets(status: &Status, out: &Out) -> String {
     text
 }
 
+/// How well the vault's cache of opened keys does, in words; nothing until there is something to say.
+fn key_cache(figures: &Figures) -> Option<String> {
+    let figure = |name: &str| figures.get(name).copied().unwrap_or_default();
+    let (open, hits, misses) = (figure("open"), figure("hits"), figure("misses"));
+    let asked = hits.saturating_add(misses);
+    if open == 0 && asked == 0 {
+        return None;
+    }
+    let kib = figure("open_bytes").div_ceil(1024);
+    let mut text = format!("{} open in {kib} KiB", render::count(open, "key"));
+    for (number, word) in [
+        (figure("pinned"), "kept open for being busy"),
+        (figure("warmed"), "opened at the start for having been busy"),
+        (figure("evictions"), "pushed out for others"),
+        (figure("negative"), "not tried again so soon"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!(", {number} {word}"));
+        }
+    }
+    if let Some(share) = hits.saturating_mul(100).checked_div(asked) {
+        text.push_str(&format!("; {share} % were open when they were asked for"));
+    }
+    Some(text)
+}
+
 /// Those that stand first, then those that do not, each with its reason.
 fn walls(walls: &[String]) -> String {
     let (whole, torn): (Vec<_>, Vec<_>) = walls.iter().partition(|wall| !wall.contains('('));
@@ -185,6 +212,22 @@ mod tests {
         assert_eq!(counts(3, 0, 0), "3 served");
         assert_eq!(counts(2, 1, 1), "2 served, 1 working, 1 needs you");
         assert_eq!(counts(0, 0, 2), "2 need you");
+    }
+
+    #[test]
+    fn the_key_cache_is_told_once_it_has_something_to_tell() {
+        let mut figures: Figures =
+            [("open", 0), ("hits", 0)].map(|(name, number)| (name.to_owned(), number)).into();
+        assert_eq!(key_cache(&figures), None);
+        figures.insert("open".to_owned(), 1);
+        figures.insert("open_bytes".to_owned(), 480);
+        assert_eq!(key_cache(&figures).unwrap(), "1 key open in 1 KiB");
+        for (name, number) in [("hits", 199), ("misses", 1), ("warmed", 1), ("negative", 7)] {
+            figures.insert(name.to_owned(), number);
+        }
+        let told = "1 key open in 1 KiB, 1 opened at the start for having been busy, 7 not tried \
+                    again so soon; 99 % were open when they were asked for";
+        assert_eq!(key_cache(&figures).unwrap(), told);
     }
 
     #[test]

@@ -310,14 +310,18 @@ const fn required(require: Require) -> &'static str {
 }
 
 fn vault_figures(figures: VaultFigures) -> wire::Figures {
-    let VaultFigures { hits, misses, open, open_bytes, signatures, refusals } = figures;
     [
-        ("hits", hits),
-        ("misses", misses),
-        ("open", open),
-        ("open_bytes", open_bytes),
-        ("signatures", signatures),
-        ("refusals", refusals),
+        ("hits", figures.hits),
+        ("misses", figures.misses),
+        ("open", figures.open),
+        ("open_bytes", figures.open_bytes),
+        ("signatures", figures.signatures),
+        ("refusals", figures.refusals),
+        ("opened", figures.opened),
+        ("evictions", figures.evictions),
+        ("pinned", figures.pinned),
+        ("warmed", figures.warmed),
+        ("negative", figures.negative),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

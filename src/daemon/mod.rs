@@ -18,6 +18,7 @@ mod supervise;
 mod tickets;
 mod transfer;
 mod walls;
+mod warm;
 mod wire;
 
 use std::path::Path;

@@ -158,6 +158,7 @@ impl Running {
         match event {
             VaultEvent::Restarted { pid, exit } => {
                 tracing::error!(pid, %exit, "the vault ended and another was started");
+                self.vault_replaced.notify_one();
                 let text = format!("the vault ended ({exit}); process {pid} took its place");
                 self.note(EntryKind::VaultRestarted, Level::Error, text).await;
                 self.compare_walls();

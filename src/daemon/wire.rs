@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use super::reload::listener_views;
 use super::tickets::TicketDesk;
 use super::tickets::TicketKeeper;
 use super::walls::Torn;
+use super::warm;
 use crate::admin;
 use crate::admin::wire;
 use crate::base::Jitter;
@@ -75,6 +77,8 @@ pub(super) struct Running {
     /// Ends the admin socket.
     pub(super) stop: CancellationToken,
     pub(super) floods: Floods,
+    /// Told when another vault has begun with nothing open.
+    pub(super) vault_replaced: Arc<Notify>,
 }
 
 /// What exists only while the store can be written.
@@ -106,14 +110,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let (_unchanging, mut snapshots) = watch::channel(first);
     let mut orders = None;
     if let Some(store) = &store {
-        let means = Means {
-            clock: Arc::clone(&clock),
-            book: Arc::new(store.clone()),
-            seal: Arc::new(vault.clone()),
-            signing: Arc::new(vault.clone()),
-            solver: edge.solver(),
-            inherited: doorways,
-        };
+        let means = means(&clock, store, &vault, &edge, doorways);
         let begun = begin_orders(store, catalog, &vault, means, &tasks, &configs).await?;
         snapshots = begun.scheduler.snapshot();
         orders = Some(begun);
@@ -145,6 +142,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         silent_head: watch::channel(0).1,
     };
     look_through(store.as_ref(), &tasks, &stop);
+    let vault_replaced = warm::begin(&residence, store.as_ref(), &tasks, &stop);
     open_admin(residence, admin_door, &config, &tasks, &stop)?;
     let reloader = Reloader {
         clock: Arc::clone(&clock),
@@ -177,6 +175,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         ended,
         stop,
         floods,
+        vault_replaced,
     })
 }
 
@@ -221,6 +220,23 @@ async fn remembered(
     };
     let certificates = catalog.certificates().map_err(|error| unavailable(&error))?;
     Ok((store, catalog, Arc::new(Snapshot { certificates })))
+}
+
+fn means(
+    clock: &SharedClock,
+    store: &Store,
+    vault: &Vault,
+    edge: &Edge,
+    inherited: Option<Doorways>,
+) -> Means {
+    Means {
+        clock: Arc::clone(clock),
+        book: Arc::new(store.clone()),
+        seal: Arc::new(vault.clone()),
+        signing: Arc::new(vault.clone()),
+        solver: edge.solver(),
+        inherited,
+    }
 }
 
 async fn begin_orders(

@@ -11,6 +11,7 @@ use std::sync::PoisonError;
 use tokio::sync::mpsc;
 
 use super::error::VaultError;
+use super::figures::VaultFigures;
 use super::greet::Terms;
 use super::greet::greet;
 use super::keeper::VaultExit;
@@ -76,23 +77,6 @@ pub enum VaultEvent {
     KeeperLost,
     /// There is no vault and none will come: main must end and be started again.
     Lost,
-}
-
-/// What the present vault has done.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct VaultFigures {
-    /// Keys that were open when they were asked for.
-    pub hits: u64,
-    /// Keys that had to be sent along.
-    pub misses: u64,
-    /// Keys open now.
-    pub open: u64,
-    /// Bytes they take.
-    pub open_bytes: u64,
-    /// Signatures made.
-    pub signatures: u64,
-    /// Requests that were refused.
-    pub refusals: u64,
 }
 
 /// How the vault is.
@@ -342,9 +326,7 @@ impl Vault {
     /// [`VaultError`].
     pub fn ping(&self) -> Result<VaultFigures, VaultError> {
         self.control().ask(&Request::Ping, |reply| match reply {
-            Reply::Figures([hits, misses, open, open_bytes, signatures, refusals]) => {
-                Ok(VaultFigures { hits, misses, open, open_bytes, signatures, refusals })
-            }
+            Reply::Figures(numbers) => Ok(VaultFigures::of(numbers)),
             _ => Err(VaultError::Unexpected),
         })
     }

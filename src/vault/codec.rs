@@ -2,6 +2,7 @@
 
 use super::wire::WireError;
 use crate::base::bounds::VAULT_FRAME;
+use crate::cert::key::KeyId;
 
 /// Writes the fields of one frame.
 pub(super) struct Writer<'f> {
@@ -47,6 +48,18 @@ impl<'f> Writer<'f> {
                 self.frame.extend_from_slice(value);
             }
             _ => self.too_long = true,
+        }
+    }
+
+    /// Keys and their heats, with their count before them.
+    pub(super) fn ranking(&mut self, keys: &[(KeyId, u64)]) {
+        match u16::try_from(keys.len()) {
+            Ok(count) => self.u16(count),
+            Err(_) => self.too_long = true,
+        }
+        for (key, heat) in keys {
+            self.array(&key.0);
+            self.u64(*heat);
         }
     }
 
@@ -107,6 +120,19 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(WireError::Short)?;
         self.rest = rest;
         Ok(taken)
+    }
+
+    pub(super) fn ranking(&mut self) -> Result<Vec<(KeyId, u64)>, WireError> {
+        let count = self.u16()?;
+        (0..count).map(|_| Ok((KeyId(self.array()?), self.u64()?))).collect()
+    }
+
+    pub(super) fn numbers<const N: usize>(&mut self) -> Result<[u64; N], WireError> {
+        let mut numbers = [0; N];
+        for number in &mut numbers {
+            *number = self.u64()?;
+        }
+        Ok(numbers)
     }
 
     pub(super) const fn finish(self) -> Result<(), WireError> {

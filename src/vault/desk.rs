@@ -10,11 +10,15 @@ use ring::rand::SystemRandom;
 use zeroize::Zeroize;
 
 use super::channel::Transport;
+use super::figures;
 use super::import_box::Label;
 use super::keyring::Keyring;
 use super::keyring::Last;
 use super::keys;
 use super::keys::OpenKey;
+use super::opening;
+use super::opening::Opening;
+use super::refused::Refused;
 use super::scheme::Scheme;
 use super::seal::Content;
 use super::seal::Sealer;
@@ -39,6 +43,7 @@ pub(super) struct Room {
     sealer: Sealer,
     keyring: Keyring,
     tickets: Ticketing,
+    refused: Refused,
     refusals: AtomicU64,
     /// Signatures over handshakes, by the desk that made them.
     tallies: Vec<Tally>,
@@ -78,6 +83,8 @@ impl Role {
             | Request::Export { .. }
             | Request::Tickets(TicketRequest::Turn { .. } | TicketRequest::Adopt { .. })
             | Request::Signed { .. }
+            | Request::Busiest { .. }
+            | Request::Warm { .. }
             | Request::Ping => matches!(self, Self::Control),
         }
     }
@@ -89,6 +96,7 @@ impl Room {
             sealer,
             keyring: Keyring::new(cache_bytes),
             tickets: Ticketing::default(),
+            refused: Refused::default(),
             refusals: AtomicU64::new(0),
             tallies: Vec::new(),
         }
@@ -97,8 +105,7 @@ impl Room {
     /// Octets of opened keys that are kept.
     #[cfg(any(test, fuzzing))]
     pub(super) fn bytes_open(&self) -> u64 {
-        let [.., bytes, _] = self.keyring.figures();
-        bytes
+        self.keyring.figures().bytes
     }
 
     /// With places to count for so many desks.
@@ -265,16 +272,20 @@ impl<'r> Desk<'r> {
                 self.reply(id, &Reply::Generated { spki: &spki, sealed: &sealed })
             }
             Request::Load { sealed } => {
-                let (content, pkcs8) = room.sealer.open(sealed).map_err(seal)?;
-                let Content::Key { usage, algorithm, id: name } = content else {
-                    return Err((Refusal::Seal, "the record is a secret, not a key".to_owned()));
-                };
-                let (key, _) = OpenKey::from_pkcs8(algorithm, usage, &pkcs8).map_err(crypto)?;
-                if key.id != name {
-                    return Err((Refusal::Seal, "the record holds another key".to_owned()));
-                }
-                room.keyring.insert(Arc::new(key), &mut self.last);
+                self.open(sealed)?;
                 self.reply(id, &Reply::Done)
+            }
+            Request::Warm { heat, sealed } => {
+                let warmed = self.warm(*heat, sealed)?;
+                self.reply(id, &Reply::Warmed(warmed))
+            }
+            Request::Busiest { skip } => {
+                if *skip == 0 {
+                    room.keyring.rank();
+                }
+                let skip = usize::try_from(*skip).unwrap_or(usize::MAX);
+                let busiest = room.keyring.busiest(skip, bounds::VAULT_BUSIEST_PAGE);
+                self.reply(id, &Reply::Busiest(busiest))
             }
             Request::Sign { key, purpose, scheme, message } => {
                 let Some(open) = room.keyring.find(key, &mut self.last) else {
@@ -322,11 +333,26 @@ impl<'r> Desk<'r> {
                 self.reply(id, &Reply::Counts { next, counts })
             }
             Request::Ping => {
-                let [hits, misses, open, bytes, signatures] = room.keyring.figures();
                 let refusals = room.refusals.load(Ordering::Relaxed);
-                self.reply(id, &Reply::Figures([hits, misses, open, bytes, signatures, refusals]))
+                self.reply(id, &Reply::Figures(figures::numbers(&room.keyring.figures(), refusals)))
             }
         }
+    }
+
+    /// Opens a key ahead of time; `false` when there is no room.
+    fn warm(&mut self, heat: u64, sealed: &[u8]) -> Result<bool, (Refusal, String)> {
+        let keyring = &self.room.keyring;
+        if !keyring.has_room() {
+            return Ok(false);
+        }
+        let opened = self.open(sealed)? == Opening::Done;
+        keyring.warm(heat, opened, &self.last);
+        Ok(true)
+    }
+
+    fn open(&mut self, sealed: &[u8]) -> Result<Opening, (Refusal, String)> {
+        let room = self.room;
+        opening::open(&room.sealer, &room.keyring, &room.refused, sealed, &mut self.last)
     }
 
     fn reply(&mut self, id: u64, reply: &Reply<'_>) -> Result<(), (Refusal, String)> {

@@ -15,6 +15,7 @@ use rustls_pki_types::AlgorithmIdentifier;
 use rustls_pki_types::alg_id;
 use zeroize::Zeroizing;
 
+use super::ranking::Rank;
 use super::scheme::Scheme;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyId;
@@ -34,7 +35,7 @@ enum Pair {
 }
 
 /// What an opened P-256 key weighs; see [`OpenKey::weight`].
-pub(super) const P256_WEIGHT: u64 = 448;
+pub(super) const P256_WEIGHT: u64 = 480;
 
 /// An opened key.
 pub struct OpenKey {
@@ -44,6 +45,8 @@ pub struct OpenKey {
     pub usage: KeyUsage,
     /// Signatures made since it was opened.
     pub signatures: AtomicU64,
+    /// How busy it is.
+    pub rank: Rank,
     pair: Pair,
 }
 
@@ -126,7 +129,8 @@ impl OpenKey {
             }
         };
         let id = KeyId::of_spki(&spki);
-        Ok((Self { id, usage, signatures: AtomicU64::new(0), pair }, spki))
+        let (signatures, rank) = (AtomicU64::new(0), Rank::default());
+        Ok((Self { id, usage, signatures, rank, pair }, spki))
     }
 
     /// Signs `message`, which is not hashed yet.

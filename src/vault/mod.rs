@@ -6,14 +6,16 @@
 //! another when one ends, because what main starts would inherit main's walls.
 //!
 //! The half that runs in the vault's process (`server`, `desk`, `transfer`, `keys`, `keyring`,
-//! `seal`, `import_box`, `master`, `walls`, `purpose`, `ratchet`, `ticketing`, `tally`) uses no runtime, no configuration and no store.
+//! `ranking`, `opening`, `refused`, `seal`, `import_box`, `master`, `walls`, `purpose`, `ratchet`, `ticketing`, `tally`) uses no runtime, no configuration and no store.
 
+pub mod busy_list;
 mod channel;
 mod client;
 mod codec;
 mod counting;
 mod desk;
 mod error;
+mod figures;
 mod gate;
 #[cfg(test)]
 mod gate_model;
@@ -27,11 +29,14 @@ pub mod keys;
 pub mod ledger;
 mod link;
 pub mod master;
+mod opening;
 mod porter;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod purpose;
+pub mod ranking;
 mod ratchet;
+mod refused;
 pub mod scheme;
 pub mod seal;
 mod server;
@@ -43,16 +48,17 @@ mod ticketing;
 mod tickets;
 mod transfer;
 pub mod walls;
+mod warmth;
 pub mod wire;
 pub mod wire_tickets;
 
 pub use client::Launched;
 pub use client::Vault;
 pub use client::VaultEvent;
-pub use client::VaultFigures;
 pub use client::VaultOptions;
 pub use client::VaultStatus;
 pub use error::VaultError;
+pub use figures::VaultFigures;
 pub use keeper::VaultExit;
 pub use keeper::serve_keeper;
 pub use master::MasterKeySource;

@@ -221,6 +221,19 @@ impl Sealer {
     }
 }
 
+/// What `record` says it is. Nothing is checked by that: only [`Sealer::open`] does.
+///
+/// # Errors
+/// [`SealError::Format`].
+pub fn content_of(record: &[u8]) -> Result<Content, SealError> {
+    let (header, _) = record.split_at_checked(HEADER).ok_or(SealError::Format)?;
+    let mut fields = Fields(header);
+    let [FORMAT] = fields.take()? else { return Err(SealError::Format) };
+    let kind = fields.take()?;
+    let _epoch_and_mark: [u8; 4 + MARK] = fields.take()?;
+    Content::of(kind, fields.take()?).ok_or(SealError::Format)
+}
+
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -284,6 +297,7 @@ mod tests {
             let record = sealer(1).seal(content, &plain).unwrap();
             let (opened, bytes) = sealer(1).open(&record).unwrap();
             prop_assert_eq!(opened, content);
+            prop_assert_eq!(content_of(&record).unwrap(), content);
             prop_assert_eq!(&*bytes, &plain);
         }
 
@@ -302,6 +316,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(record in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(sealer(1).open(&record).is_err());
+            let _what_it_says = content_of(&record);
         }
     }
 

@@ -10,6 +10,7 @@
 
 use super::codec::Reader;
 use super::codec::Writer;
+use super::figures::FIGURES;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
 use super::tally::Counted;
@@ -119,6 +120,18 @@ pub enum Request<'a> {
         /// Where to go on in its table; 0 first.
         from: u16,
     },
+    /// Which keys are the busiest?
+    Busiest {
+        /// So many of them are known already; 0 has them ranked anew.
+        skip: u32,
+    },
+    /// Open a sealed key that was busy in an earlier run, while there is room.
+    Warm {
+        /// How busy.
+        heat: u64,
+        /// The sealed key.
+        sealed: &'a [u8],
+    },
     /// Write an exportable key into the descriptor that travels along.
     Export {
         /// The sealed key.
@@ -158,7 +171,7 @@ pub enum Reply<'a> {
     /// A sealed secret, or an opened one.
     Bytes(&'a [u8]),
     /// To `Ping`.
-    Figures([u64; 6]),
+    Figures([u64; FIGURES]),
     /// To `Signed`: a part of the table.
     Counts {
         /// Where to go on; 0 at the end.
@@ -166,6 +179,10 @@ pub enum Reply<'a> {
         /// Up to [`TALLY_PAGE`](crate::base::bounds::TALLY_PAGE) of them.
         counts: Vec<Counted>,
     },
+    /// To `Busiest`: keys and how busy they are, the busiest first.
+    Busiest(Vec<(KeyId, u64)>),
+    /// To `Warm`: whether it is open now; there is no room otherwise.
+    Warmed(bool),
     /// Well-formed, but not to be done.
     Refused {
         /// The kind of refusal.
@@ -273,6 +290,15 @@ impl<'a> Request<'a> {
                 out.bytes(sealed);
             }
             Self::Ping => out.head(8, id),
+            Self::Busiest { skip } => {
+                out.head(40, id);
+                out.u32(*skip);
+            }
+            Self::Warm { heat, sealed } => {
+                out.head(41, id);
+                out.u64(*heat);
+                out.bytes(sealed);
+            }
             Self::ImportKey => out.head(30, id),
             Self::Import { algorithm, usage, key, encapsulated, sealed } => {
                 out.head(31, id);
@@ -328,6 +354,8 @@ impl<'a> Request<'a> {
             6 => Self::SealSecret { label: input.bytes()?, secret: input.bytes()? },
             7 => Self::OpenSecret { label: input.bytes()?, sealed: input.bytes()? },
             8 => Self::Ping,
+            40 => Self::Busiest { skip: input.u32()? },
+            41 => Self::Warm { heat: input.u64()?, sealed: input.bytes()? },
             30 => Self::ImportKey,
             31 => Self::Import {
                 algorithm: algorithm_of(input.u8()?).ok_or(WireError::BadField("algorithm"))?,
@@ -393,6 +421,14 @@ impl<'a> Reply<'a> {
                     [key, most, inherited].into_iter().for_each(|number| out.u64(*number));
                 }
             }
+            Self::Busiest(keys) => {
+                out.head(168, id);
+                out.ranking(keys);
+            }
+            Self::Warmed(open) => {
+                out.head(169, id);
+                out.u8(u8::from(*open));
+            }
             Self::Refused { code, text } => {
                 out.head(136, id);
                 let position = REFUSALS.iter().position(|known| known == code);
@@ -428,13 +464,7 @@ impl<'a> Reply<'a> {
             132 => Self::Signature(input.bytes()?),
             133 => Self::NeedBlob,
             134 => Self::Bytes(input.bytes()?),
-            135 => {
-                let mut figures = [0; 6];
-                for figure in &mut figures {
-                    *figure = input.u64()?;
-                }
-                Self::Figures(figures)
-            }
+            135 => Self::Figures(input.numbers()?),
             136 => Self::Refused {
                 code: *REFUSALS
                     .get(usize::from(input.u8()?))
@@ -453,6 +483,8 @@ impl<'a> Reply<'a> {
                     (0..count).map(|_| read()).collect::<Result<_, WireError>>()?
                 },
             },
+            168 => Self::Busiest(input.ranking()?),
+            169 => Self::Warmed(input.flag("open")?),
             unknown => return Err(WireError::UnknownTag(unknown)),
         };
         input.finish()?;

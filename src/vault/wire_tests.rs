@@ -40,6 +40,8 @@ pub(in super::super) fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>
         Request::Tickets(TicketRequest::Seal { context: key.0, session: bytes }),
         Request::Tickets(TicketRequest::Open { context: key.0, ticket: bytes }),
         Request::Signed { desk: 3, from: u16::MAX },
+        Request::Busiest { skip: 400 },
+        Request::Warm { heat: u64::MAX, sealed: bytes },
     ]
 }
 
@@ -61,7 +63,10 @@ pub(in super::super) fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
         Reply::Signature(bytes),
         Reply::NeedBlob,
         Reply::Bytes(bytes),
-        Reply::Figures([1, 2, 3, 4, 5, u64::MAX]),
+        Reply::Figures([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, u64::MAX]),
+        Reply::Busiest(vec![(KeyId([7; 32]), 1), (KeyId([8; 32]), u64::MAX)]),
+        Reply::Busiest(vec![]),
+        Reply::Warmed(true),
         Reply::Refused { code: Refusal::Wall, text: bytes },
         Reply::Tickets(TicketReply::Turned {
             epoch: 1,
