@@ -87,6 +87,13 @@ async fn carry_out(
             let exported = desk.house.export(&selector, target, peer).await?;
             Ok(Handover::Exported(Box::new(exported)))
         }
+        HandoverOrder::Backup => {
+            check(&target, peer).and_then(|()| is_file(&target)).map_err(|why| {
+                refused(format!("the database is not copied there: {why}"))
+                    .hint("keyward backup opens the target as it must be")
+            })?;
+            Ok(Handover::BackedUp(desk.house.backup(target, peer).await?))
+        }
     }
 }
 
@@ -142,6 +149,13 @@ fn check(target: &OwnedFd, peer: Peer) -> Result<(), String> {
         return Err("it is not empty, or has several names".to_owned());
     }
     Ok(())
+}
+
+/// A pipe would hold up the store for as long as its reader likes.
+fn is_file(target: &OwnedFd) -> Result<(), String> {
+    let file = std::fs::File::from(target.try_clone().map_err(|error| error.to_string())?);
+    let found = file.metadata().map_err(|error| error.to_string())?;
+    if found.is_file() { Ok(()) } else { Err("it is no file".to_owned()) }
 }
 
 fn refused(detail: String) -> Problem {

@@ -18,6 +18,7 @@ use super::wire::Status;
 use super::wire::rotate::RotateKeys;
 use super::wire::rotate::RotatedKeys;
 use super::wire::tickets::TicketsView;
+use super::wire::transfer::BackedUp;
 use super::wire::transfer::Exported;
 use super::wire::transfer::ImportKey;
 use super::wire::transfer::ImportOrder;
@@ -81,6 +82,8 @@ pub trait House: Send + Sync {
         target: OwnedFd,
         peer: Peer,
     ) -> BoxFuture<'a, Result<Exported, HouseError>>;
+    /// Copies the database into `target`, which `peer` reads.
+    fn backup(&self, target: OwnedFd, peer: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>>;
 }
 
 /// Why the house did not do as it was asked.

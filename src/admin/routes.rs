@@ -277,6 +277,7 @@ mod tests {
     use super::super::wire::rotate::RotateKeys;
     use super::super::wire::rotate::RotatedKeys;
     use super::super::wire::tickets::TicketsView;
+    use super::super::wire::transfer::BackedUp;
     use super::super::wire::transfer::Exported;
     use super::super::wire::transfer::ImportKey;
     use super::super::wire::transfer::ImportOrder;
@@ -350,6 +351,9 @@ mod tests {
             _: OwnedFd,
             _: Peer,
         ) -> BoxFuture<'a, Result<Exported, HouseError>> {
+            Box::pin(pending())
+        }
+        fn backup(&self, _: OwnedFd, _: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
             Box::pin(pending())
         }
     }

@@ -438,3 +438,18 @@ pub const EARLY_SESSIONS: usize = 16 * 1024;
 
 /// Parts of that store, each with a lock of its own: handshakes of all workers take and put there.
 pub const EARLY_SHARDS: usize = 16;
+
+/// Files in an archive that is read: a backup has five.
+pub const ARCHIVE_FILES: usize = 16;
+
+/// Octets of the list of their digests: a line of some hundred for each.
+pub const ARCHIVE_SUMS: u64 = 4 * 1024;
+
+/// Octets before the payload of a file of age: a recipient takes some hundred and fifty.
+pub const AGE_HEADER: usize = 16 * 1024;
+
+/// Largest payload of such a file: a master key has 32 octets.
+pub const AGE_PAYLOAD: usize = 4 * 1024;
+
+/// Largest of the small files in a backup, and of a file with identities.
+pub const BACKUP_SMALL: u64 = CONFIG_BYTES;

@@ -1,5 +1,6 @@
 //! Tools without domain knowledge: time, draws, secrets, limits, tasks, files.
 
+pub mod archive;
 pub mod bounds;
 pub mod causes;
 pub mod clock;

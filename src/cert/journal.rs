@@ -67,6 +67,8 @@ pub enum EntryKind {
     FloodEnded,
     /// A key signed far more than its handshakes.
     KeyAlarm,
+    /// The database was copied.
+    BackedUp,
 }
 
 /// One entry of the journal.

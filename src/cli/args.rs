@@ -12,6 +12,8 @@ use clap::Subcommand;
 use clap::ValueEnum;
 use clap_complete::Shell;
 
+use crate::vault::age::Recipient;
+
 /// Where the daemon's socket is unless told otherwise.
 const SOCKET: &str = "/run/keyward/admin.sock";
 
@@ -107,6 +109,10 @@ pub(super) enum Command {
     },
     /// Write an exportable private key into a file
     Export(Export),
+    /// Write a backup: the database with its sealed keys, and the configuration
+    Backup(Backup),
+    /// Bring a backup back, on a machine without a database; needs no daemon
+    Restore(Restore),
     /// Show what happened
     Events(Events),
     /// Replace secrets before their time
@@ -197,6 +203,38 @@ pub(super) struct Export {
     /// Replace files that are there already
     #[arg(long)]
     pub(super) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Backup {
+    /// Where to write it, with mode 600: a file, or a directory for one named after the time
+    #[arg(long, value_name = "FILE|DIR", default_value = ".")]
+    pub(super) output: PathBuf,
+    /// Add the master key, encrypted to this recipient of age (age1...)
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(super) recipient: Option<Recipient>,
+    /// The file with the master key, if it is not where the configuration says
+    #[arg(long, value_name = "FILE", requires = "recipient")]
+    pub(super) master_key: Option<PathBuf>,
+    /// The configuration, which goes into the backup
+    #[arg(long, value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
+    pub(super) config: PathBuf,
+    /// Replace a file that is there already
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Restore {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub(super) backup: PathBuf,
+    /// A file with the identity of age (AGE-SECRET-KEY-1...) that opens the master key in it
+    #[arg(long, value_name = "FILE")]
+    pub(super) identity: Option<PathBuf>,
+    /// The configuration; if there is none, that of the backup is written there
+    #[arg(long, value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
+    pub(super) config: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

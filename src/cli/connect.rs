@@ -33,7 +33,6 @@ use super::report::NOT_ALLOWED;
 use super::report::Report;
 use crate::admin::wire::PREFIX;
 use crate::admin::wire::Problem;
-use crate::admin::wire::transfer::Exported;
 use crate::admin::wire::transfer::HANDOVER;
 use crate::admin::wire::transfer::HANDOVER_ORDER;
 use crate::admin::wire::transfer::Handover;
@@ -91,7 +90,7 @@ impl Client {
         &self,
         order: &HandoverOrder,
         descriptor: BorrowedFd<'_>,
-    ) -> Result<Exported, Report> {
+    ) -> Result<Handover, Report> {
         let fault = |error: &dyn std::fmt::Display| Report::new(FAULT, error.to_string());
         let mut frame = HANDOVER.to_vec();
         serde_json::to_writer(&mut frame, order).map_err(|error| fault(&error))?;
@@ -115,8 +114,8 @@ impl Client {
                 .hint("run as root, or join the group named by [admin] group"));
         }
         match Answer(answer.into()).decode()? {
-            Handover::Exported(exported) => Ok(*exported),
             Handover::Problem(problem) => Err(Report::problem(&problem)),
+            done => Ok(done),
         }
     }
 

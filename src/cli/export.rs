@@ -24,6 +24,7 @@ use super::report::NOT_ALLOWED;
 use super::report::Report;
 use super::report::plain;
 use crate::admin::wire::transfer::Exported;
+use crate::admin::wire::transfer::Handover;
 use crate::admin::wire::transfer::HandoverOrder;
 use crate::base::bounds;
 use crate::base::disk;
@@ -38,7 +39,7 @@ pub(super) fn export(client: &Client, what: &Export, out: &mut Out) -> Result<u8
         return Ok(DONE);
     }
     let target = Aside::create(&what.to, what.force)?;
-    let exported = client.hand_over(&order, target.file.as_fd())?;
+    let exported = exported(client.hand_over(&order, target.file.as_fd())?)?;
     target.put_in_place(what.force)?;
     chain(what, &exported)?;
     let first = exported.certificate.names.first().map_or("", String::as_str);
@@ -65,13 +66,20 @@ fn through_a_pipe(
     let broken = |error: io::Error| Report::new(FAULT, format!("a pipe: {error}"));
     let (reader, writer) = io::pipe().map_err(broken)?;
     // A key fits into the pipe, so nobody has to read meanwhile.
-    let exported = client.hand_over(order, writer.as_fd())?;
+    let exported = exported(client.hand_over(order, writer.as_fd())?)?;
     drop(writer);
     let room = usize::try_from(bounds::IMPORT_FILE).unwrap_or(0);
     let mut key = Zeroizing::new(Vec::with_capacity(room));
     reader.take(bounds::IMPORT_FILE).read_to_end(&mut key).map_err(broken)?;
     out.bytes(&key)?;
     Ok(exported)
+}
+
+fn exported(done: Handover) -> Result<Exported, Report> {
+    match done {
+        Handover::Exported(exported) => Ok(*exported),
+        _ => Err(Report::new(FAULT, "the daemon did something else than it was asked")),
+    }
 }
 
 fn chain(what: &Export, exported: &Exported) -> Result<(), Report> {
@@ -110,6 +118,14 @@ impl Aside {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
         let file = file.map_err(|error| refused(&target, &error))?;
         Ok(Self { file, aside, target })
+    }
+
+    /// The same file, to read what was written; it stays when the name goes.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn reader(&self) -> io::Result<File> {
+        File::open(&self.aside)
     }
 
     /// Makes what was written durable, and gives it its name.

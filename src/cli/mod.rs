@@ -6,6 +6,7 @@
 
 mod act;
 mod args;
+mod backup;
 pub mod check;
 mod connect;
 mod events;
@@ -16,6 +17,7 @@ mod look;
 mod out;
 mod render;
 mod report;
+mod restore;
 mod rotate;
 mod run;
 mod shell;
@@ -33,7 +35,10 @@ use connect::Client;
 use out::Out;
 use report::Report;
 
+pub use backup::members;
 pub use greet::greet;
+pub use restore::RestoreOptions;
+pub use restore::Restored;
 pub use run::DemoOptions;
 pub use run::Entrances;
 pub use run::Failed;
@@ -70,6 +75,8 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Export(what) => export::export(&client()?, what, out),
         Command::Rotate { what } => rotate::rotate(&client()?, what, out),
+        Command::Backup(what) => backup::backup(&client()?, what, out),
+        Command::Restore(what) => restore::restore(daemon, what, out),
         Command::Reload => act::reload(&client()?, out),
         Command::Events(which) => events::events(&client()?, which, out),
         Command::Trust(what) => trust::trust(&client, what, out),

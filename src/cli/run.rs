@@ -8,6 +8,8 @@ use super::args::Demo;
 use super::check as checking;
 use super::out::Out;
 use super::report::Report;
+use super::restore::RestoreOptions;
+use super::restore::Restored;
 
 /// Why the daemon did not start, or ended otherwise than it was told to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,6 +38,8 @@ pub struct Entrances {
     pub run: fn(&Path) -> Result<(), Failed>,
     /// Runs the daemon on embedded defaults in front of a built-in page.
     pub demo: fn(&DemoOptions) -> Result<(), Failed>,
+    /// Brings a backup back, and returns.
+    pub restore: fn(&RestoreOptions) -> Result<Restored, Failed>,
 }
 
 /// `keyward run`

@@ -26,6 +26,7 @@ use crate::admin::wire;
 use crate::admin::wire::rotate::RotateKeys;
 use crate::admin::wire::rotate::RotatedKeys;
 use crate::admin::wire::tickets::TicketsView;
+use crate::admin::wire::transfer::BackedUp;
 use crate::admin::wire::transfer::Exported;
 use crate::admin::wire::transfer::ImportKey;
 use crate::admin::wire::transfer::ImportOrder;
@@ -282,6 +283,10 @@ impl House for Residence {
         peer: Peer,
     ) -> BoxFuture<'a, Result<Exported, HouseError>> {
         Box::pin(self.hand_out(selector, target, peer))
+    }
+
+    fn backup(&self, target: OwnedFd, peer: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
+        Box::pin(self.copy_out(target, peer))
     }
 }
 

@@ -13,6 +13,7 @@ mod lookout;
 mod notices;
 mod open;
 mod reload;
+mod restore;
 mod rotate;
 mod supervise;
 mod tickets;
@@ -29,7 +30,7 @@ use crate::cli::Failed;
 use crate::config;
 
 /// The ways in, as the command line takes them.
-pub const ENTRANCES: Entrances = Entrances { run, demo };
+pub const ENTRANCES: Entrances = Entrances { run, demo, restore: restore::restore };
 
 impl Failed {
     /// The configuration is broken (78).

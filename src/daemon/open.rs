@@ -272,7 +272,7 @@ fn remember(places: &Places) -> Result<Memory, Failed> {
     }
 }
 
-fn private_directory(path: &Path) -> Result<(), Failed> {
+pub(super) fn private_directory(path: &Path) -> Result<(), Failed> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

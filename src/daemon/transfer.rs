@@ -3,6 +3,7 @@
 //! What passes here of a private key is a box that only the vault opens, and a descriptor that
 //! only its receiver reads.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -17,11 +18,13 @@ use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
+use crate::admin::wire::transfer::BackedUp;
 use crate::admin::wire::transfer::Exported;
 use crate::admin::wire::transfer::ImportKey;
 use crate::admin::wire::transfer::ImportOrder;
 use crate::admin::wire::transfer::Imported;
 use crate::base::Timestamp;
+use crate::base::causes::with_causes;
 use crate::cert::brought::Brought;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
@@ -177,6 +180,30 @@ impl Residence {
         }
         let chain = installed.chain.to_pem();
         Ok(Exported { certificate: view::certificate(record, self.clock.now()), chain })
+    }
+
+    /// Has the store copied into `target`; that it was is in the journal, and in the copy.
+    pub(super) async fn copy_out(
+        &self,
+        target: OwnedFd,
+        peer: Peer,
+    ) -> Result<BackedUp, HouseError> {
+        let entry = Entry {
+            seq: 0,
+            at: self.clock.now(),
+            kind: EntryKind::BackedUp,
+            level: Level::Info,
+            certificate: None,
+            name: None,
+            message: format!("{} takes a backup", who(peer)),
+        };
+        let store = self.store()?;
+        store.append(vec![entry]).await.map_err(|error| unavailable(&error))?;
+        tracing::info!(peer.uid, "a backup is taken");
+        let octets = store.copy_into(File::from(target)).await;
+        let octets = octets.map_err(|error| refused(with_causes(&error)))?;
+        let certificates = u64::try_from(self.records()?.len()).unwrap_or(u64::MAX);
+        Ok(BackedUp { octets, certificates })
     }
 
     /// Asks the vault from a thread that may wait.

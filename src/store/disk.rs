@@ -3,6 +3,7 @@
 //! Nothing here is held in memory for each record: what is asked of many is kept by [`index`] in
 //! the file, in the transaction that changes a record.
 
+use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -133,6 +134,15 @@ impl Disk {
             self.trouble = Some(error.failure().detail.into());
         }
         result
+    }
+
+    /// Every change is durable in the file when its transaction ends, and none is under way here.
+    pub(super) fn copy_into(&mut self, mut target: File) -> Result<u64, StoreError> {
+        let copied = File::open(&self.path)
+            .and_then(|mut file| std::io::copy(&mut file, &mut target))
+            .and_then(|copied| target.sync_all().map(|()| copied));
+        // No error of this file, after which it would not be written to any more.
+        copied.map_err(|source| StoreError::Copy { source })
     }
 
     /// Looks at some records behind `place`, and says where to go on; `None` behind the last.

@@ -125,6 +125,13 @@ pub enum StoreError {
         /// The key.
         key: KeyId,
     },
+    /// A copy could not be made; the database itself is as it was.
+    #[error("the database cannot be copied")]
+    Copy {
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
     /// The store's thread has ended.
     #[error("the store is closed")]
     Closed,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -298,6 +299,16 @@ impl Store {
         if let Err(error) = noted.await {
             tracing::debug!(%error, "marks of the second copy are left");
         }
+    }
+
+    /// Copies the file as it stands between two transactions into `target`; the octets written.
+    /// Nothing is written meanwhile. Whoever opens the copy finds it as after a crash, which loses
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading, and those of writing to `target`.
+    pub async fn copy_into(&self, target: File) -> Result<u64, StoreError> {
+        self.ask(move |disk| disk.copy_into(target)).await
     }
 
     /// Makes one small durable write, so that nobody asks a CA for what could not be kept

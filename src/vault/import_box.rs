@@ -13,6 +13,7 @@ use rustls::crypto::hpke::HpkePrivateKey;
 use rustls::crypto::hpke::HpkePublicKey;
 use zeroize::Zeroizing;
 
+use super::seal::Sealer;
 use super::wire::algorithm_octet;
 use super::wire::usage_octet;
 use crate::cert::key::KeyAlgorithm;
@@ -93,6 +94,21 @@ pub(super) fn open(
         .open(&encapsulated, &label.info(), &label.key.0, sealed, &private)
         .map(Zeroizing::new)
         .map_err(|_| BoxError::Closed)
+}
+
+/// The public key that boxes are to be sealed to, for the vault that has this master key.
+///
+/// # Errors
+/// [`BoxError::Refused`] only.
+pub fn public_of(sealer: &Sealer) -> Result<[u8; KEY], BoxError> {
+    public(&*private_of(sealer)?)
+}
+
+/// The private half of that.
+pub(super) fn private_of(sealer: &Sealer) -> Result<Zeroizing<[u8; KEY]>, BoxError> {
+    let mut private = Zeroizing::new([0; KEY]);
+    sealer.derive_secret(b"import key v1", &mut *private).map_err(|_| BoxError::Refused)?;
+    Ok(private)
 }
 
 /// The public half of `private`.

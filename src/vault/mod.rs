@@ -8,6 +8,7 @@
 //! The half that runs in the vault's process (`server`, `desk`, `transfer`, `keys`, `keyring`,
 //! `ranking`, `opening`, `refused`, `seal`, `import_box`, `master`, `walls`, `purpose`, `ratchet`, `ticketing`, `tally`) uses no runtime, no configuration and no store.
 
+pub mod age;
 pub mod busy_list;
 mod channel;
 mod client;

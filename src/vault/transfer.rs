@@ -31,7 +31,7 @@ pub(super) struct Taken {
 
 /// The public key that boxes are to be sealed to.
 pub(super) fn import_key(sealer: &Sealer) -> Result<[u8; import_box::KEY], Refused> {
-    import_box::public(&*private(sealer)?).map_err(|error| (Refusal::Crypto, error.to_string()))
+    import_box::public_of(sealer).map_err(|error| (Refusal::Crypto, error.to_string()))
 }
 
 /// Takes a key out of its box: it must be the one that the box was said to hold.
@@ -69,10 +69,7 @@ pub(super) fn hand_out(sealer: &Sealer, sealed: &[u8], target: OwnedFd) -> Resul
 }
 
 fn private(sealer: &Sealer) -> Result<Zeroizing<[u8; import_box::KEY]>, Refused> {
-    let mut private = Zeroizing::new([0; import_box::KEY]);
-    let derived = sealer.derive_secret(b"import key v1", &mut *private);
-    derived.map_err(|error| (Refusal::Crypto, error.to_string()))?;
-    Ok(private)
+    import_box::private_of(sealer).map_err(|error| (Refusal::Crypto, error.to_string()))
 }
 
 /// RFC 7468, section 10. Has its room from the start: one that grows would leave copies behind.

@@ -31,6 +31,7 @@ use keyward::admin::wire::rotate::RotatedKey;
 use keyward::admin::wire::rotate::RotatedKeys;
 use keyward::admin::wire::signing::SigningView;
 use keyward::admin::wire::tickets::TicketsView;
+use keyward::admin::wire::transfer::BackedUp;
 use keyward::admin::wire::transfer::Exported;
 use keyward::admin::wire::transfer::ImportKey;
 use keyward::admin::wire::transfer::ImportOrder;
@@ -360,6 +361,13 @@ impl House for Fake {
                 return Err(HouseError::Refused { reason: "it does not leave".to_owned() });
             }
             Ok(Exported { certificate, chain: "the chain\n".to_owned() })
+        })
+    }
+
+    fn backup(&self, target: OwnedFd, _: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
+        Box::pin(async {
+            std::io::Write::write_all(&mut std::fs::File::from(target), b"the store").unwrap();
+            Ok(BackedUp { octets: 9, certificates: 1 })
         })
     }
 }

@@ -23,6 +23,7 @@ mod scan;
 
 mod account;
 mod authority;
+mod backup;
 mod clock;
 mod crash;
 mod damage;

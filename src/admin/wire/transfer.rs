@@ -66,6 +66,8 @@ pub enum HandoverOrder {
         /// A name it is for, its id, or the beginning of the id.
         certificate: String,
     },
+    /// Copy the database, in which every key is sealed, into the descriptor.
+    Backup,
 }
 
 /// What became of it.
@@ -74,6 +76,8 @@ pub enum HandoverOrder {
 pub enum Handover {
     /// The key was written.
     Exported(Box<Exported>),
+    /// The database was copied.
+    BackedUp(BackedUp),
     /// It was not; the descriptor may hold a part of it, or nothing.
     Problem(Problem),
 }
@@ -85,6 +89,15 @@ pub struct Exported {
     pub certificate: CertificateView,
     /// The certificate and its issuers, PEM, leaf first.
     pub chain: String,
+}
+
+/// A database that was copied.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// Octets written.
+    pub octets: u64,
+    /// Certificates in it.
+    pub certificates: u64,
 }
 
 /// The first octets of a connection that hands a descriptor over instead of speaking HTTP: no

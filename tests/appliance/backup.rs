@@ -1,0 +1,195 @@
+//! A backup, and a machine that is made anew from it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::daemon::BINARY;
+use crate::daemon::Keyward;
+use crate::daemon::Said;
+use crate::daemon::eventually;
+use crate::daemon::run;
+use crate::origin::Origin;
+
+const NAMES: [&str; 2] = ["one.internal", "two.internal"];
+
+struct House {
+    keyward: Keyward,
+    _origin: Origin,
+}
+
+impl House {
+    fn start() -> Self {
+        let origin = Origin::start();
+        let site = |name| {
+            format!("[[site]]\nnames = [\"{name}\"]\norigin = \"http://{}\"\n", origin.address)
+        };
+        let mut keyward = Keyward::new("", &NAMES.map(site).concat());
+        keyward.start();
+        let house = Self { keyward, _origin: origin };
+        house.serials();
+        house
+    }
+
+    /// What is served under each name.
+    fn serials(&self) -> [String; 2] {
+        NAMES.map(|name| {
+            eventually("the site is served", Duration::from_secs(20), || {
+                self.keyward.served_serial(name)
+            })
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.keyward.dir.path().join(name)
+    }
+
+    fn backup(&self, output: &Path, more: &[&str]) -> Said {
+        let config = self.keyward.config();
+        let mut arguments = vec!["backup", "--output", output.to_str().unwrap(), "--config"];
+        arguments.push(config.to_str().unwrap());
+        arguments.extend(more);
+        self.keyward.cli(&arguments)
+    }
+
+    fn restore(&self, backup: &Path, more: &[&str]) -> Said {
+        run(Command::new(BINARY)
+            .arg("restore")
+            .arg(backup)
+            .arg("--config")
+            .arg(self.keyward.config())
+            .args(more))
+    }
+
+    /// As after a disk that is gone.
+    fn wipe(&mut self) {
+        self.keyward.terminate();
+        fs::remove_dir_all(self.keyward.state()).unwrap();
+    }
+}
+
+/// An identity of the program `age`, and its recipient.
+fn identity(file: &Path) -> String {
+    run(Command::new("age-keygen").arg("-o").arg(file));
+    run(Command::new("age-keygen").arg("-y").arg(file)).ok().trim().to_owned()
+}
+
+#[test]
+fn a_machine_made_anew_from_a_backup_serves_the_same_certificates_with_the_same_keys() {
+    let mut house = House::start();
+    let (key, tar) = (house.path("age.key"), house.path("backup.tar"));
+    let recipient = identity(&key);
+    let before = house.serials();
+    let master = fs::read(house.keyward.state().join("vault/master.key")).unwrap();
+    let said = house.backup(&tar, &["--recipient", &recipient]).ok();
+    assert!(said.contains("backup.tar (mode 600)"), "{said}");
+    assert_eq!(fs::metadata(&tar).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(house.keyward.cli(&["events"]).ok().contains("takes a backup"));
+    let left = fs::read_dir(house.keyward.dir.path()).unwrap();
+    let left = left.filter(|e| e.as_ref().unwrap().file_name().as_encoded_bytes()[0] == b'.');
+    assert_eq!(left.count(), 0, "nothing is left beside the backup");
+    // Sealed keys only: neither the master key nor a private key is in it as it is.
+    let bytes = fs::read(&tar).unwrap();
+    assert!(!bytes.windows(master.len()).any(|window| window == master), "the master key");
+    // It is written over by nothing, unless asked for.
+    let said = house.backup(&tar, &[]);
+    assert!(!said.status.success() && said.err.contains("there already"), "{said:?}");
+
+    // Nothing that is there is replaced.
+    let said = house.restore(&tar, &["--identity", key.to_str().unwrap()]);
+    assert!(!said.status.success() && said.err.contains("is in use"), "{said:?}");
+    house.keyward.terminate();
+    let said = house.restore(&tar, &["--identity", key.to_str().unwrap()]);
+    assert!(!said.status.success() && said.err.contains("a database already"), "{said:?}");
+    house.keyward.start();
+    assert_eq!(house.serials(), before);
+
+    house.wipe();
+    fs::remove_file(house.keyward.config()).unwrap();
+    // Damage and the identity of somebody else are told before anything is there.
+    let damaged = house.path("damaged.tar");
+    let mut flipped = bytes.clone();
+    let at = flipped.len() / 2;
+    flipped[at] ^= 1;
+    fs::write(&damaged, flipped).unwrap();
+    let said = house.restore(&damaged, &[]);
+    assert!(!said.status.success() && said.err.contains("was changed since"), "{said:?}");
+    let stranger = house.path("stranger.key");
+    identity(&stranger);
+    let said = house.restore(&tar, &["--identity", stranger.to_str().unwrap()]);
+    assert!(!said.status.success() && said.err.contains("none of the identities"), "{said:?}");
+    assert!(!house.keyward.state().join("store/keyward.redb").exists());
+
+    let said = house.restore(&tar, &["--identity", key.to_str().unwrap()]).ok();
+    assert!(said.starts_with("2 certificates and 2 sealed keys in "), "{said}");
+    assert!(said.contains("which opens every one of them"), "{said}");
+    let restored = house.keyward.state().join("vault/master.key");
+    assert_eq!(fs::read(&restored).unwrap(), master);
+    assert_eq!(fs::metadata(&restored).unwrap().permissions().mode() & 0o777, 0o400);
+    house.keyward.start();
+    assert_eq!(house.serials(), before);
+    // And with the same keys: the records say so, and handshakes with them succeed.
+    let root = house.path("root.pem");
+    fs::write(&root, house.keyward.cli(&["trust", "--print"]).ok()).unwrap();
+    for name in NAMES {
+        assert_eq!(house.keyward.curl(&root, name, "/", &[]).ok(), "ok");
+    }
+    assert!(house.keyward.cli(&["events"]).ok().contains("takes a backup"));
+}
+
+#[test]
+fn a_backup_without_the_master_key_waits_for_it() {
+    let mut house = House::start();
+    let tar = house.path("backup.tar");
+    let before = house.serials();
+    let master = fs::read(house.keyward.state().join("vault/master.key")).unwrap();
+    let said = house.backup(&tar, &[]).ok();
+    assert!(said.contains("the master key only, which is not in it"), "{said}");
+    house.wipe();
+    let said = house.restore(&tar, &["--identity", "/dev/null"]);
+    assert!(!said.status.success() && said.err.contains("no identity found"), "{said:?}");
+    let said = house.restore(&tar, &[]).ok();
+    assert!(said.contains("put it where it was"), "{said}");
+    let key = house.keyward.state().join("vault/master.key");
+    fs::write(&key, master).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
+    house.keyward.start();
+    assert_eq!(house.serials(), before);
+}
+
+#[test]
+fn a_backup_opens_with_programs_that_are_not_ours() {
+    let house = House::start();
+    let (key, out) = (house.path("age.key"), house.path("out"));
+    let recipient = identity(&key);
+    fs::create_dir(&out).unwrap();
+    house.backup(&out, &["--recipient", &recipient]).ok();
+    let unpack = format!(
+        "cd {0} && tar xf keyward-backup-*.tar && sha256sum --strict -c SHA256SUMS && \
+         age -d -i {1} -o master.key master.key.age",
+        out.display(),
+        key.display()
+    );
+    run(Command::new("sh").arg("-c").arg(unpack)).ok();
+    let state = house.keyward.state();
+    let read = |path: PathBuf| fs::read(path).unwrap();
+    assert_eq!(read(out.join("master.key")), read(state.join("vault/master.key")));
+    assert_eq!(read(out.join("keyward.toml")), read(house.keyward.config()));
+}
+
+#[test]
+fn the_master_key_of_somebody_else_is_not_taken_for_the_vaults() {
+    let house = House::start();
+    let (key, other) = (house.path("age.key"), house.path("other.key"));
+    let recipient = identity(&key);
+    fs::write(&other, [7; 32]).unwrap();
+    let more = ["--recipient", &recipient, "--master-key", other.to_str().unwrap()];
+    let said = house.backup(&house.path("backup.tar"), &more);
+    assert!(!said.status.success() && said.err.contains("not the master key"), "{said:?}");
+    let said = house.backup(&house.path("backup.tar"), &["--recipient", "age1qqqq"]);
+    assert!(!said.status.success() && said.err.contains("not a recipient of age"), "{said:?}");
+    assert!(!house.path("backup.tar").exists());
+}
