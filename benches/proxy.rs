@@ -345,6 +345,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             preserve_host: true,
             reuse_key: false,
             early_data: false,
+            exportable: false,
             line: 0,
         }],
         source: None,

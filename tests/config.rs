@@ -99,7 +99,7 @@ fn three_lines_make_a_site() {
     assert_eq!(site.key, KeyAlgorithm::P256);
     assert_eq!(site.hsts, None, "internal names get no HSTS by themselves");
     assert_eq!((site.redirect, site.default, site.preserve_host), (true, false, true));
-    assert!(!site.reuse_key);
+    assert!(!site.reuse_key && !site.exportable);
     assert_eq!(site.line, 1);
 }
 
@@ -181,6 +181,7 @@ fn every_key_is_taken_up() {
         origin = 'builtin:welcome'
         key = 'p384'
         reuse_key = true
+        exportable = true
     ";
     let config = parse(text).unwrap().config;
     assert_eq!(config.acme.directory, "https://ca.example/dir");
@@ -215,6 +216,7 @@ fn every_key_is_taken_up() {
     let hsts = Hsts { max_age: 31_536_000, include_subdomains: true, preload: true };
     assert_eq!(second.hsts, Some(hsts));
     assert!(third.reuse_key && !second.reuse_key);
+    assert!(third.exportable && !second.exportable);
     assert_eq!((&third.origin, third.key), (&Origin::Welcome, KeyAlgorithm::P384));
 }
 

@@ -407,6 +407,7 @@ mod tests {
             preserve_host: true,
             reuse_key: false,
             early_data: false,
+            exportable: false,
             line: 3,
         };
         let mut own = record(Phase::Due { attempt: 0, in_flight: None }, false, Role::Primary);

@@ -209,6 +209,8 @@ pub struct Site {
     pub key: KeyAlgorithm,
     /// Whether a renewal keeps the key, for clients that know it by heart.
     pub reuse_key: bool,
+    /// Whether keys that are made from now on may be handed out.
+    pub exportable: bool,
     /// Profile asked for, instead of the one in `[acme]`.
     pub profile: Option<String>,
     /// Strict-Transport-Security, if it is to be sent.

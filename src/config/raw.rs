@@ -116,6 +116,7 @@ pub(super) struct RawSite {
     pub(super) issuer: Option<String>,
     pub(super) key: String,
     pub(super) reuse_key: bool,
+    pub(super) exportable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -224,6 +225,7 @@ impl Default for RawSite {
             issuer: None,
             key: "p256".to_owned(),
             reuse_key: false,
+            exportable: false,
             profile: None,
             hsts: None,
             redirect: true,

@@ -154,7 +154,8 @@ impl Residence {
         if key.usage != KeyUsage::ExportableTls {
             return Err(refused(format!(
                 "the key of {shown} is not exportable: it was sealed so that it never leaves the \
-                 vault"
+                 vault; with exportable = true for the site, the next one may: reload, and \
+                 keyward rotate keys {shown} --now"
             )));
         }
         let entry = |level, message| Entry {

@@ -337,8 +337,10 @@ impl Driver {
         let Some((shift, token)) = self.crew.enter(id, work, &self.wake) else { return };
         let shop = Arc::clone(&self.shop);
         let renewal_info = config.acme.renewal_info;
-        let reuse_key = plan::site_of(config, &record.spec).is_some_and(|site| site.reuse_key);
-        let manner = Manner { renewal_info, reuse_key };
+        let site = plan::site_of(config, &record.spec);
+        let reuse_key = site.is_some_and(|site| site.reuse_key);
+        let exportable = site.is_some_and(|site| site.exportable);
+        let manner = Manner { renewal_info, reuse_key, exportable };
         let name = if question { "renewal-information" } else { "attempt" };
         self.tasks.job(name, async move {
             let _shift = shift;

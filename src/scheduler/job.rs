@@ -45,6 +45,8 @@ pub(super) struct Manner {
     pub(super) renewal_info: bool,
     /// Whether a renewal keeps the key.
     pub(super) reuse_key: bool,
+    /// Whether a new key may be handed out.
+    pub(super) exportable: bool,
 }
 
 /// What every attempt works with.
@@ -118,7 +120,7 @@ async fn attempt(
         Failure::new(FailureKind::Account, format!("{} is not configured", spec.issuer))
     })?;
     let record = &without_worn_key(shop, record).await?;
-    let key = key(shop, record, manner.reuse_key).await?;
+    let key = key(shop, record, manner).await?;
     // Nobody is asked for a certificate that could not be kept (invariant 12).
     shop.records.store().check_writable().await.map_err(|error| {
         shop.records.note(&error);
@@ -203,7 +205,7 @@ fn refused(shop: &Workshop, error: &StoreError) -> Failure {
 
 /// The key an earlier attempt left behind, the present one where it is to be kept, or a new one:
 /// sealed and durable on return (invariant 3).
-async fn key(shop: &Workshop, record: &Certificate, reuse: bool) -> Result<KeyHandle, Failure> {
+async fn key(shop: &Workshop, record: &Certificate, manner: Manner) -> Result<KeyHandle, Failure> {
     let refused = |error: StoreError| refused(shop, &error);
     if let Some(in_flight) = record.phase.in_flight() {
         let found = shop.records.store().key(in_flight.key).await.map_err(refused)?;
@@ -213,11 +215,13 @@ async fn key(shop: &Workshop, record: &Certificate, reuse: bool) -> Result<KeyHa
             Failure::new(FailureKind::Store, detail)
         });
     }
-    let kept = if reuse { present_key(shop, record).await.map_err(refused)? } else { None };
+    let kept =
+        if manner.reuse_key { present_key(shop, record).await.map_err(refused)? } else { None };
     let key = match kept {
         Some(key) => key,
         None => {
-            let made = shop.keys.generate(record.spec.key, KeyUsage::Tls).await?;
+            let usage = if manner.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
+            let made = shop.keys.generate(record.spec.key, usage).await?;
             step(record.spec.role, "key-generated");
             made
         }

@@ -30,6 +30,7 @@ mod damage;
 mod demo;
 mod disk;
 mod events;
+mod exportable;
 mod floods;
 mod import;
 mod internal;

@@ -44,6 +44,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         preserve_host: true,
         reuse_key: false,
         early_data: false,
+        exportable: false,
         line: 0,
     }
 }

@@ -63,6 +63,7 @@ pub(super) fn check_all(
             issuer,
             key: key(&raw.key, &at.key("key"), findings),
             reuse_key: raw.reuse_key,
+            exportable: raw.exportable,
             profile: raw.profile.clone(),
             hsts,
             redirect: raw.redirect,
