@@ -21,7 +21,6 @@ mod pebble;
 #[path = "../kit/scan.rs"]
 mod scan;
 
-mod account;
 mod authority;
 mod backup;
 mod clock;
@@ -32,6 +31,7 @@ mod disk;
 mod events;
 mod exportable;
 mod floods;
+mod hundred;
 mod import;
 mod internal;
 mod issue;

@@ -14,6 +14,16 @@ use std::io;
 use std::io::Read;
 use std::io::Seek;
 use std::io::SeekFrom;
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keyward::cert::key::KeyAlgorithm;
+
+const PAGE: usize = 4096;
+
+/// A page without anything in it, and the octets by which a start of a needle reaches beyond it.
+static EMPTY: [u8; PAGE + 3] = [0; PAGE + 3];
 
 /// What is looked for, all at once.
 pub struct Needles {
@@ -56,7 +66,19 @@ impl Needles {
 
     /// Looks at `bytes`.
     pub fn look(&self, bytes: &[u8], counts: &mut [usize]) {
-        for at in 0..bytes.len().saturating_sub(3) {
+        let empty_passes = !self.by_start.contains_key(&[0; 4]);
+        let last = bytes.len().saturating_sub(3);
+        for page in (0..last).step_by(PAGE) {
+            // Most memory is empty; the comparison is many times as fast as the look.
+            if empty_passes && bytes[page..].starts_with(&EMPTY) {
+                continue;
+            }
+            self.look_at(bytes, page..last.min(page + PAGE), counts);
+        }
+    }
+
+    fn look_at(&self, bytes: &[u8], places: Range<usize>, counts: &mut [usize]) {
+        for at in places {
             let two = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
             if !self.starts[usize::from(two)] {
                 continue;
@@ -97,6 +119,58 @@ impl Needles {
     }
 }
 
+/// A private key in the forms in which it is likely to lie in memory: its numbers either way round
+/// and as ring prepares them, and the line of a PEM file that holds most of them.
+pub fn forms(kind: KeyAlgorithm, pkcs8: &[u8]) -> Vec<Vec<u8>> {
+    let either = |number: &[u8]| {
+        let back: Vec<u8> = number.iter().rev().copied().collect();
+        [number.to_vec(), back]
+    };
+    let mut forms = match kind {
+        KeyAlgorithm::P256 => p256_forms(&p256_scalar(pkcs8)).into(),
+        KeyAlgorithm::P384 => {
+            let start = pkcs8.windows(5).position(|window| window == [2, 1, 1, 4, 48]).unwrap() + 5;
+            ec_forms(&pkcs8[start..start + 48], &P384_ORDER).into()
+        }
+        // Exponents and primes (RFC 8017, appendix A.1.2), of each as much as says which it is.
+        KeyAlgorithm::Rsa2048 => {
+            let numbers = rsa_numbers(pkcs8);
+            numbers[3..].iter().flat_map(|number| either(&number[64..96])).collect::<Vec<_>>()
+        }
+    };
+    // RFC 7468, section 2: 64 characters a line, which are 48 octets.
+    forms.push(STANDARD.encode(&pkcs8[48..96]).into_bytes());
+    forms
+}
+
+/// The numbers of an RSA private key: version, modulus, the exponents, the primes, and the rest.
+fn rsa_numbers(pkcs8: &[u8]) -> Vec<&[u8]> {
+    // Version, algorithm, and the key as a sequence in an octet string (RFC 5958, section 2).
+    let (document, _) = element(pkcs8);
+    let (_, rest) = element(document);
+    let (_, rest) = element(rest);
+    let (octets, _) = element(rest);
+    let (mut rest, _) = element(octets);
+    let mut numbers = Vec::new();
+    while !rest.is_empty() {
+        let (number, after) = element(rest);
+        numbers.push(number);
+        rest = after;
+    }
+    assert_eq!(numbers.len(), 9);
+    numbers
+}
+
+/// What is in the first element of `der`, and what follows it (X.690, section 8.1).
+fn element(der: &[u8]) -> (&[u8], &[u8]) {
+    let (head, len) = match der[1] {
+        short @ ..=0x7f => (2, usize::from(short)),
+        0x81 => (3, usize::from(der[2])),
+        _ => (4, usize::from(der[2]) << 8 | usize::from(der[3])),
+    };
+    der[head..].split_at(len)
+}
+
 /// The private number of a P-256 key: the first octet string of 32 in RFC 5915's structure,
 /// which follows version 1.
 pub fn p256_scalar(pkcs8: &[u8]) -> Vec<u8> {
@@ -104,40 +178,52 @@ pub fn p256_scalar(pkcs8: &[u8]) -> Vec<u8> {
     pkcs8[start..start + 32].to_vec()
 }
 
-/// A private number of P-256 in the forms in which libraries keep it: most significant octet first,
-/// the other way round, and ready to multiply (times 2^256 modulo the group's order, least
-/// significant octet first), which is all that ring keeps of an opened key.
+/// A private number of P-256 in the forms in which libraries keep it; see [`ec_forms`].
 pub fn p256_forms(scalar: &[u8]) -> [Vec<u8>; 3] {
+    ec_forms(scalar, &P256_ORDER)
+}
+
+/// A private number in the forms in which libraries keep it: most significant octet first, the
+/// other way round, and ready to multiply (times a power of two as long as the number, modulo the
+/// group's order, least significant octet first), which is all that ring keeps of an opened key.
+fn ec_forms<const N: usize>(scalar: &[u8], order: &[u8; N]) -> [Vec<u8>; 3] {
     let back = scalar.iter().rev().copied().collect();
-    [scalar.to_vec(), back, p256_montgomery(scalar)]
+    [scalar.to_vec(), back, montgomery(scalar.try_into().unwrap(), order)]
 }
 
 /// The order of P-256's group, most significant octet first (FIPS 186-4, D.1.2.3).
-const ORDER: [u8; 32] = [
+const P256_ORDER: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6,
     0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 
-fn p256_montgomery(scalar: &[u8]) -> Vec<u8> {
-    let mut number: [u8; 32] = scalar.try_into().unwrap();
-    for _ in 0..256 {
+/// The same of P-384 (FIPS 186-4, D.1.2.4).
+const P384_ORDER: [u8; 48] = [
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xc7, 0x63, 0x4d, 0x81, 0xf4, 0x37, 0x2d, 0xdf,
+    0x58, 0x1a, 0x0d, 0xb2, 0x48, 0xb0, 0xa7, 0x7a, 0xec, 0xec, 0x19, 0x6a, 0xcc, 0xc5, 0x29, 0x73,
+];
+
+fn montgomery<const N: usize>(mut number: [u8; N], order: &[u8; N]) -> Vec<u8> {
+    for _ in 0..N * 8 {
         // Doubled, and the order taken away once if it fits: first the low octets.
-        let mut doubled = [0; 32];
+        let mut doubled = [0; N];
         let mut carry = 0;
-        for at in (0..32).rev() {
+        for at in (0..N).rev() {
             let sum = u16::from(number[at]) * 2 + carry;
             (doubled[at], carry) = ((sum & 0xff) as u8, sum >> 8);
         }
-        number = if carry == 1 || doubled >= ORDER { minus_order(doubled) } else { doubled };
+        let over = carry == 1 || doubled >= *order;
+        number = if over { minus(doubled, order) } else { doubled };
     }
     number.iter().rev().copied().collect()
 }
 
-fn minus_order(number: [u8; 32]) -> [u8; 32] {
-    let mut less = [0; 32];
+fn minus<const N: usize>(number: [u8; N], order: &[u8; N]) -> [u8; N] {
+    let mut less = [0; N];
     let mut borrow = false;
-    for at in (0..32).rev() {
-        let (once, under) = number[at].overflowing_sub(ORDER[at]);
+    for at in (0..N).rev() {
+        let (once, under) = number[at].overflowing_sub(order[at]);
         let (twice, below) = once.overflowing_sub(u8::from(borrow));
         (less[at], borrow) = (twice, under || below);
     }
