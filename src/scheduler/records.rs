@@ -70,7 +70,7 @@ impl Records {
             records.push(change.record);
             entries.extend(change.entries);
         }
-        let added = self.store.add_all(records.clone(), entries).await;
+        let added = self.store.add_all(records.clone(), Vec::new(), entries).await;
         added.inspect_err(|error| self.note(error))?;
         let records = records.into_iter().map(|record| (record.id(), Arc::new(record)));
         self.board().extend(records);

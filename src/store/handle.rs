@@ -150,17 +150,18 @@ impl Store {
         self.ask(move |disk| disk.add(&record, None, entries)).await
     }
 
-    /// Adds many certificates that refer to no key yet, together with journal entries, in one
-    /// transaction.
+    /// Adds many certificates with the keys that they refer to, as far as these are not there yet,
+    /// together with journal entries, in one transaction.
     ///
     /// # Errors
     /// [`StoreError::Exists`], [`StoreError::MissingKey`], and those of writing.
     pub async fn add_all(
         &self,
         records: Vec<Certificate>,
+        keys: Vec<KeyHandle>,
         entries: Vec<Entry>,
     ) -> Result<(), StoreError> {
-        self.ask(move |disk| disk.add_all(&records, entries)).await
+        self.ask(move |disk| disk.add_all(&records, &keys, entries)).await
     }
 
     /// [`Self::add`] for a record that refers to `key`, which is stored in the same transaction.

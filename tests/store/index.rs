@@ -75,11 +75,13 @@ async fn many_are_added_whole_or_not_at_all_and_read_page_by_page() {
     let store = Store::open(dir.path()).unwrap();
     let many: Vec<_> =
         (0..25).map(|n| Certificate::wanted(spec(&format!("n{n}.example")))).collect();
-    store.add_all(many.clone(), vec![entry("many")]).await.unwrap();
+    store.add_all(many.clone(), vec![], vec![entry("many")]).await.unwrap();
     let one = Certificate::wanted(spec("one.example"));
     let again = vec![one.clone(), many[3].clone()];
-    assert!(store.add_all(again, vec![entry("never")]).await.is_err());
-    assert!(store.add_all(vec![ordering("k.example", &key(1))], vec![]).await.is_err());
+    assert!(store.add_all(again, vec![], vec![entry("never")]).await.is_err());
+    let ordered = [ordering("k.example", &key(1)), ordering("l.example", &key(1))];
+    assert!(store.add_all(ordered.to_vec(), vec![], vec![]).await.is_err(), "without its key");
+    assert_eq!(store.certificate(ordered.first().unwrap().id()).await.unwrap(), None);
     assert_eq!(store.certificate(one.id()).await.unwrap(), None);
     assert_eq!(store.journal(0, 10).await.unwrap().len(), 1);
 
@@ -95,6 +97,14 @@ async fn many_are_added_whole_or_not_at_all_and_read_page_by_page() {
     }
     assert_eq!(read, ids);
     assert_eq!(store.driven().await.unwrap().len(), 25);
+
+    // With the key that two share, both are there, and it goes with the second.
+    let [one, two] = &ordered;
+    store.add_all(ordered.to_vec(), vec![key(1)], vec![]).await.unwrap();
+    store.remove(one.id(), vec![]).await.unwrap();
+    assert!(store.key(key(1).id).await.unwrap().is_some());
+    store.remove(two.id(), vec![]).await.unwrap();
+    assert_eq!(store.key(key(1).id).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -104,7 +114,7 @@ async fn a_long_store_is_opened_unread_and_its_damage_is_found_at_work() {
     let count = u32::try_from(bounds::STORE_INSPECTED).unwrap();
     let names = (0..count).map(|n| Certificate::wanted(spec(&format!("many-{n}.example"))));
     let names: Vec<_> = names.collect();
-    store.add_all(names.clone(), vec![]).await.unwrap();
+    store.add_all(names.clone(), vec![], vec![]).await.unwrap();
     drop(store);
     let path = dir.path().join("keyward.redb");
     let whole = std::fs::read(&path).unwrap();
@@ -124,7 +134,7 @@ async fn a_long_store_is_opened_unread_and_its_damage_is_found_at_work() {
     // One more record, and it is long.
     std::fs::write(&path, &whole).unwrap();
     let store = Store::open(dir.path()).unwrap();
-    store.add_all(vec![Certificate::wanted(spec("last.example"))], vec![]).await.unwrap();
+    store.add_all(vec![Certificate::wanted(spec("last.example"))], vec![], vec![]).await.unwrap();
     scrub::once(&store, Duration::ZERO).await;
     assert_eq!(store.damage(), None);
     drop(store);
