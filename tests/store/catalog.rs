@@ -182,6 +182,8 @@ async fn the_copy_of_another_store_is_not_taken_and_a_missing_one_is_made() {
         let name = format!("n{number}.example");
         let record = holding(&name, &key(number));
         store.add_with_key(record.clone(), key(number), vec![]).await.unwrap();
+        // Each has made a copy of its own before.
+        drop(store.catalog(&dir.path().join(format!("own-{number}"))).await.unwrap());
         let catalog = store.catalog(&served).await.unwrap();
         assert_eq!(found(&catalog, &name), [serial(&record)]);
         assert_eq!(catalog.count().unwrap(), 1, "nothing of the other store");
