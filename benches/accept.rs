@@ -27,10 +27,8 @@ mod memory;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyward::cert::served::Served;
 use keyward::os::tcp;
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncReadExt;
@@ -199,7 +197,6 @@ fn cpu(name: &str) -> f64 {
 /// The edge, and what clients say to it.
 struct Door {
     house: house::House,
-    certificates: Vec<Arc<Served>>,
     known: Vec<u8>,
     unknown: Vec<u8>,
 }
@@ -212,7 +209,7 @@ impl Door {
         let ca = memory::MemoryCa::new();
         let certificates = vec![ca.issue(&["a.example"])];
         let sites = vec![house::site(&["a.example"], origin)];
-        let house = house::House::with(ca, sites, limits, certificates.clone());
+        let house = house::House::with(ca, sites, limits, certificates);
         let hello = |name: &str| {
             let config = load::client_config(&house.ca.root(), &[b"http/1.1"]);
             let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -222,13 +219,13 @@ impl Door {
             bytes
         };
         let (known, unknown) = (hello("a.example"), hello("b.example"));
-        Self { house, certificates, known, unknown }
+        Self { house, known, unknown }
     }
 
     /// Lets handshakes take so much of the worker's time.
     fn allow(&self, share: u8) {
         let mut config = self.house.config.clone();
         (config.edge.handshake_share, config.edge.network_share) = (share, share);
-        self.house.edge.publish(&Arc::new(config), &house::snapshot(self.certificates.clone()));
+        self.house.edge.publish(&config);
     }
 }

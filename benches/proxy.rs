@@ -138,7 +138,7 @@ impl Bench {
             limits: limits.clone(),
             clock: Arc::new(SystemClock),
             config: Arc::new(configuration(origin.address, limits)),
-            snapshot: Arc::new(Snapshot { certificates: vec![ca.issue(&[NAME])] }),
+            catalog: Arc::new(Snapshot { certificates: vec![ca.issue(&[NAME])] }),
             tickets: tickets(),
         };
         let started = Edge::start(options, signers).unwrap();

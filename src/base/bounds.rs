@@ -415,6 +415,22 @@ pub const BROTLI_WINDOW: u32 = 22;
 /// Effort of zlib on a certificate, of 9: the most is 0.05 ms.
 pub const ZLIB_LEVEL: i32 = 9;
 
+/// Bytes of certificates that the edge keeps ready for handshakes, about 9 kB each: five thousand
+/// of them. One that is not among them costs a read and some twenty microseconds.
+pub const CASTS_BYTES: u64 = 48 * 1024 * 1024;
+
+/// Bytes of what was chosen for names, about 220 each: seventy thousand names, with and without a
+/// certificate.
+pub const CHOICES_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long the choice of a certificate for a name holds at most. Changes are told at once; this is
+/// for the day on which one is not.
+pub const CHOICE_LIFE: Duration = Duration::from_secs(600);
+
+/// The same for a name without a certificate, and for a catalog that cannot be read: soon enough
+/// for a client that tries again, and rare enough for a flood of names.
+pub const CHOICE_LIFE_EMPTY: Duration = Duration::from_secs(10);
+
 /// Longest session ticket that is made or looked at. A session without certificates of the client
 /// takes some 350 octets at most, with a name of 253.
 pub const TICKET_BYTES: usize = 1024;

@@ -15,6 +15,7 @@ mod open;
 mod reload;
 mod restore;
 mod rotate;
+mod showcase;
 mod supervise;
 mod tickets;
 mod transfer;

@@ -14,11 +14,9 @@ use super::tickets::Order;
 use super::walls;
 use super::wire::Running;
 use super::wire::wire;
-use crate::base::Timestamp;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
-use crate::cert::served::Snapshot;
 use crate::cli::Failed;
 use crate::config::Config;
 use crate::os::notify;
@@ -40,8 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at the workers where no watchdog waits for them.
 const NO_WATCHDOG: Duration = Duration::from_secs(600);
 
-/// Between two looks at whether another certificate has become the best for a name, and at whether
-/// clients are being turned away.
+/// Between two looks at whether clients are being turned away.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Serves until told to end.
@@ -73,6 +70,7 @@ impl Running {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.show();
         self.publish();
         let (mut ready, mut waited) = (false, false);
         let started = format!(
@@ -97,19 +95,14 @@ impl Running {
                     // Whoever asked may be gone; the reload counts all the same.
                     let _gone = answer.send(self.reloader.reload().await);
                 }
-                Ok(()) = self.snapshots.changed() => self.publish(),
+                Ok(()) = self.snapshots.changed() => self.show(),
                 Ok(()) = self.configs.changed() => self.publish(),
                 Some(event) = self.vault_events.recv() => self.hear(event).await?,
                 Some(gone) = self.ended.next() => {
                     let how = if gone.panicked { " in a panic" } else { "" };
                     return Err(Failed::fault(format!("error: the task {:?} ended{how}", gone.name)));
                 }
-                _ = look.tick() => {
-                    if self.chosen_until.is_some_and(|turn| turn <= self.clock.now()) {
-                        self.publish();
-                    }
-                    self.look_at_the_door().await;
-                }
+                _ = look.tick() => self.look_at_the_door().await,
                 () = &mut patience, if !waited => waited = true,
                 _ = beat.tick() => {
                     // A stuck worker keeps the watchdog waiting, and the service manager acts.
@@ -145,12 +138,16 @@ impl Running {
         }
     }
 
-    /// Serves the present configuration and snapshot.
+    /// Serves the sites of the present configuration.
     fn publish(&mut self) {
         let config = Arc::clone(&self.configs.borrow_and_update());
+        self.edge.publish(&config);
+    }
+
+    /// Serves the certificates of the present snapshot.
+    fn show(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        self.edge.publish(&config, &snapshot);
-        self.chosen_until = turning_point(&snapshot, self.clock.now());
+        self.edge.changed(&self.showcase.show(&snapshot));
     }
 
     /// What happened to the vault.
@@ -235,14 +232,6 @@ impl Running {
             tracing::warn!(%error, "the journal takes no entry, going on");
         }
     }
-}
-
-/// The next moment at which a certificate begins or ceases to be valid, and another may be the
-/// best one for a name.
-fn turning_point(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
-    let validities = snapshot.certificates.iter().map(|served| served.installed.validity);
-    let turns = validities.flat_map(|v| [v.not_before, v.not_after.plus(Duration::from_secs(1))]);
-    turns.filter(|turn| *turn > now).min()
 }
 
 /// What `systemctl status` shows.

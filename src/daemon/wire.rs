@@ -22,6 +22,7 @@ use super::open::Opened;
 use super::open::Places;
 use super::reload::Reloader;
 use super::reload::listener_views;
+use super::showcase::Showcase;
 use super::tickets::TicketDesk;
 use super::tickets::TicketKeeper;
 use super::walls::Torn;
@@ -30,7 +31,6 @@ use crate::admin;
 use crate::admin::wire;
 use crate::base::Jitter;
 use crate::base::SystemClock;
-use crate::base::Timestamp;
 use crate::base::causes::with_causes;
 use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
@@ -64,8 +64,7 @@ pub(super) struct Running {
     pub(super) reloader: Reloader,
     pub(super) configs: watch::Receiver<Arc<Config>>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// When the choice of certificates has to be made again.
-    pub(super) chosen_until: Option<Timestamp>,
+    pub(super) showcase: Arc<Showcase>,
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) vault: Vault,
     pub(super) vault_events: mpsc::Receiver<VaultEvent>,
@@ -99,12 +98,13 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let doorways = Doorways::inherited(&doors);
     let inherited = doors.inherited;
     let listeners = door_views(&doors, &config);
+    let showcase = Arc::new(Showcase::new(&first));
     let (config_sender, configs) = watch::channel(Arc::clone(&config));
     let (keeper, ticket_desk, tickets) =
         TicketKeeper::begin(vault.clone(), Arc::clone(&clock), configs.clone()).await;
     tasks.service("tickets", keeper.keep());
     let admin_door = doors.admin.take();
-    let edge = open_edge(doors, &config, &clock, &first, tickets, &vault)?;
+    let edge = open_edge(doors, &config, &clock, &showcase, tickets, &vault)?;
 
     // Without a store nothing new is ever published.
     let (_unchanging, mut snapshots) = watch::channel(first);
@@ -165,7 +165,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         reloader,
         configs,
         snapshots,
-        chosen_until: None,
+        showcase,
         reloads,
         vault,
         vault_events,
@@ -184,7 +184,7 @@ fn open_edge(
     doors: Doors,
     config: &Arc<Config>,
     clock: &SharedClock,
-    snapshot: &Arc<Snapshot>,
+    showcase: &Arc<Showcase>,
     tickets: Tickets,
     vault: &Vault,
 ) -> Result<Arc<Edge>, Failed> {
@@ -194,7 +194,7 @@ fn open_edge(
         limits: config.edge.clone(),
         clock: Arc::clone(clock),
         config: Arc::clone(config),
-        snapshot: Arc::clone(snapshot),
+        catalog: Arc::<Showcase>::clone(showcase),
         tickets,
     };
     let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;

@@ -31,6 +31,7 @@ use super::hello::Greeted;
 use super::listen;
 use super::network::Network;
 use super::route::Identity;
+use super::serving::ServedSite;
 use super::serving::normal;
 use super::shake::Admitted;
 use super::stats::Counters;
@@ -235,7 +236,7 @@ const INTERNAL_ERROR: u8 = 80;
 
 async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Result<Shaken, Failed> {
     let Greeted { start, ticket } =
-        hello::read(stream, |ticket| worker.shared.mould.knows(ticket)).await?;
+        hello::read(stream, |ticket| worker.shared.certificates.mould.knows(ticket)).await?;
     if let Some(chosen) = challenge(worker, &start.client_hello()) {
         let Some(config) = chosen else {
             refuse(start.io, UNRECOGNIZED_NAME).await;
@@ -250,32 +251,40 @@ async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Resu
         Some(name) => Identity::Name(normal(name).into()),
         None => Identity::Address(start.io.local_addr()?.ip()),
     };
-    let entry = identity.entry(&worker.set()).cloned();
-    let early = entry.as_ref().is_some_and(|entry| entry.site.early_data);
-    match entry.map(|entry| entry.tls) {
-        Some(Some(config)) => {
-            // Up to here nothing costly was done.
-            let Some(admitted) = Admitted::ask(worker, network, ticket) else {
-                close_hard(&start.io);
-                return Err(Failed::TurnedAway);
-            };
-            let config = worker.shared.mould.steer(&start.client_hello(), config);
-            if early {
-                let stream = admitted.shake_early(start, Mould::early(&config)).await?;
-                return Ok(Shaken::Early(Box::new(stream), identity));
-            }
-            let stream = admitted.shake(start, config).await?;
-            Ok(Shaken::Site(Box::new(stream), identity))
-        }
-        Some(None) => {
-            refuse(start.io, INTERNAL_ERROR).await;
-            Err(Failed::NoCertificate)
-        }
-        None => {
-            refuse(start.io, UNRECOGNIZED_NAME).await;
-            Err(Failed::UnknownName)
-        }
+    let set = worker.set().clone();
+    let known = identity.known(&set);
+    let Some(site) = known.or_else(|| set.fallback()) else {
+        refuse(start.io, UNRECOGNIZED_NAME).await;
+        return Err(Failed::UnknownName);
+    };
+    // Up to here nothing costly was done.
+    let Some(admitted) = Admitted::ask(worker, network, ticket) else {
+        close_hard(&start.io);
+        return Err(Failed::TurnedAway);
+    };
+    let fallback = known.is_none().then_some(site);
+    let Some(config) = find(worker, &identity, fallback, &start.client_hello()) else {
+        refuse(start.io, INTERNAL_ERROR).await;
+        return Err(Failed::NoCertificate);
+    };
+    if site.early_data {
+        let stream = admitted.shake_early(start, Mould::early(&config)).await?;
+        return Ok(Shaken::Early(Box::new(stream), identity));
     }
+    let stream = admitted.shake(start, config).await?;
+    Ok(Shaken::Site(Box::new(stream), identity))
+}
+
+/// The configuration for `identity`. A name that no site has leads to the default site, `fallback`,
+/// under a certificate of its own where there is one, such as one that was brought here.
+fn find(
+    worker: &Worker,
+    identity: &Identity,
+    fallback: Option<&Arc<ServedSite>>,
+    hello: &ClientHello<'_>,
+) -> Option<Arc<ServerConfig>> {
+    let find = |host: &str| worker.shared.certificates.find(host, hello, &worker.counters);
+    find(&identity.text()).or_else(|| fallback.and_then(|site| find(&site.name)))
 }
 
 /// For a client that speaks `acme-tls/1` and nothing else: the configuration, if there is one.

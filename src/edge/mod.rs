@@ -7,6 +7,8 @@
 mod accept;
 mod answer;
 mod body;
+mod cast;
+mod certificates;
 mod challenge;
 mod compress;
 mod connection;
@@ -46,9 +48,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use self::certificates::Certificates;
 use self::challenge::Challenges;
 use self::challenge::EdgeSolver;
-use self::serving::Foundry;
 use self::serving::ServingSet;
 use self::tickets::Tickets;
 use self::worker::Kind;
@@ -56,15 +58,17 @@ use self::worker::Shared;
 use self::worker::WorkerHandle;
 use crate::base::Clock;
 use crate::cert::challenge::Solver;
+use crate::cert::identifier::Identifier;
+use crate::cert::ports::Catalog;
 use crate::cert::ports::Signers;
-use crate::cert::served::Snapshot;
 use crate::config;
 use crate::config::Config;
 
 pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
 pub use self::stats::{
-    Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes, TicketFigures, TurnedAway,
+    Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes, Lookups, TicketFigures,
+    TurnedAway,
 };
 
 /// What an edge begins with.
@@ -81,8 +85,8 @@ pub struct EdgeOptions {
     pub clock: Arc<dyn Clock>,
     /// The sites.
     pub config: Arc<Config>,
-    /// The certificates.
-    pub snapshot: Arc<Snapshot>,
+    /// Where certificates are found. It must say what is new before [`Edge::changed`] is called.
+    pub catalog: Arc<dyn Catalog>,
     /// Where the keys of session tickets are found; whoever keeps them has the other handle.
     pub tickets: Tickets,
 }
@@ -123,7 +127,6 @@ pub enum EdgeError {
 #[derive(Debug)]
 pub struct Edge {
     shared: Arc<Shared>,
-    foundry: Foundry,
     workers: Vec<WorkerHandle>,
     /// What is listened on; held over no await.
     listening: Mutex<Vec<(Kind, SocketAddr)>>,
@@ -137,40 +140,40 @@ impl Edge {
     /// # Errors
     /// When TLS cannot be set up, a listener is not usable, or a thread cannot be started.
     pub fn start(options: EdgeOptions, signers: Arc<dyn Signers>) -> Result<Self, EdgeError> {
-        let EdgeOptions { https, http, limits, clock, config, snapshot, tickets } = options;
+        let EdgeOptions { https, http, limits, clock, config, catalog, tickets } = options;
         let mould = tls::Mould::new(Arc::clone(&clock), tickets).map_err(EdgeError::Tls)?;
-        let mould = Arc::new(mould);
-        let foundry = Foundry { mould: Arc::clone(&mould), signers };
+        let bound = Arc::clone(&signers);
+        let certificates = Certificates::new(catalog, signers, clock, mould);
         let count = limits.workers.max(1);
-        let set = foundry.build(&config, limits, &snapshot, clock.now(), None);
+        let set = ServingSet::new(&config, limits, 0);
         let challenges = Arc::new(Challenges::default());
-        let shared = Arc::new(Shared::new(count, set, mould, challenges, clock));
+        let shared = Arc::new(Shared::new(count, set, certificates, challenges));
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
-            let signers = Arc::clone(&foundry.signers);
+            let signers = Arc::clone(&bound);
             workers.push(worker::start(index, Arc::clone(&shared), signers)?);
         }
-        let edge = Self {
-            shared,
-            foundry,
-            workers,
-            listening: Mutex::new(Vec::new()),
-            publishing: Mutex::new(()),
-        };
+        let edge =
+            Self { shared, workers, listening: Mutex::new(Vec::new()), publishing: Mutex::new(()) };
         edge.add(Kind::Https, https)?;
         edge.add(Kind::Http, http)?;
         Ok(edge)
     }
 
-    /// Serves `config` and `snapshot` from the next handshake and the next request on. Open
-    /// connections stay; certificates and origins that did not change keep their connections.
-    pub fn publish(&self, config: &Arc<Config>, snapshot: &Arc<Snapshot>) {
+    /// Serves the sites of `config` from the next handshake and the next request on. Open
+    /// connections stay, and so do those to origins that did not change.
+    pub fn publish(&self, config: &Config) {
         let _turn = lock(&self.publishing);
-        let previous = self.shared.set.load_full();
-        let now = self.shared.clock.now();
-        let limits = config.edge.clone();
-        let next = self.foundry.build(config, limits, snapshot, now, Some(&previous));
+        let generation = self.shared.set.load().generation.wrapping_add(1);
+        let next = ServingSet::new(config, config.edge.clone(), generation);
         self.shared.set.store(Arc::new(next));
+    }
+
+    /// The catalog says something else about these names now: the next handshake for one of them
+    /// gets what it says. Costs as much as there are names, and for a wildcard among them as much
+    /// as there are names at hand, however many certificates there are.
+    pub fn changed(&self, names: &[Identifier]) {
+        self.shared.certificates.forget(names);
     }
 
     /// Where challenges are answered.

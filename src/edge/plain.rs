@@ -53,7 +53,7 @@ fn redirect(client: &Client, parts: &Parts) -> Result<Response<AnswerBody>, Refu
     let asked = route::host(parts)?;
     let set = client.worker.set();
     let site = set.by_host(&key(&asked)).ok_or(Refused::Unknown)?;
-    if !site.site.redirect {
+    if !site.redirect {
         return Err(Refused::Unknown);
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());

@@ -14,7 +14,6 @@ use http::header::CONTENT_LENGTH;
 use http::header::HOST;
 use http::request::Parts;
 
-use super::serving::Entry;
 use super::serving::ServedSite;
 use super::serving::ServingSet;
 use super::serving::normal;
@@ -57,27 +56,31 @@ impl Refused {
 }
 
 impl Identity {
-    /// What the handshake leads to in `set`.
-    pub(super) fn entry<'a>(&self, set: &'a ServingSet) -> Option<&'a Entry> {
+    /// The site in `set` that has it as a name.
+    pub(super) fn known<'a>(&self, set: &'a ServingSet) -> Option<&'a Arc<ServedSite>> {
         match self {
-            Self::Name(name) => set.by_host(name).or_else(|| set.fallback()),
-            Self::Address(address) => set.by_address(*address).or_else(|| set.fallback()),
+            Self::Name(name) => set.by_host(name),
+            Self::Address(address) => set.by_address(*address),
+        }
+    }
+
+    /// As a certificate would name it.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Name(name) => Cow::Borrowed(name),
+            Self::Address(address) => Cow::Owned(address.to_canonical().to_string()),
         }
     }
 
     /// The site for a request to `host` on a connection with this identity.
     pub(super) fn site(&self, set: &ServingSet, host: &str) -> Result<Arc<ServedSite>, Refused> {
-        let here = self.entry(set).ok_or(Refused::Misdirected)?;
+        let here = self.known(set).or_else(|| set.fallback()).ok_or(Refused::Misdirected)?;
         if matches!(self, Self::Name(name) if &**name == host) {
-            return Ok(Arc::clone(&here.site));
+            return Ok(Arc::clone(here));
         }
         // An unknown host is for the default site, and so only on a connection to it.
         let wanted = set.by_host(host).or_else(|| set.fallback()).ok_or(Refused::Misdirected)?;
-        if Arc::ptr_eq(&wanted.site, &here.site) {
-            Ok(Arc::clone(&here.site))
-        } else {
-            Err(Refused::Misdirected)
-        }
+        if Arc::ptr_eq(wanted, here) { Ok(Arc::clone(here)) } else { Err(Refused::Misdirected) }
     }
 }
 

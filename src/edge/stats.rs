@@ -67,6 +67,8 @@ pub(super) struct Counters {
     pub(super) origin_connections: Counter,
     pub(super) upgrades: Counter,
     pub(super) panics: Counter,
+    pub(super) looked_up: Counter,
+    pub(super) catalog_failures: Counter,
 }
 
 /// What the edge has done since it started, over all workers.
@@ -96,6 +98,17 @@ pub struct EdgeStats {
     pub upgrades: u64,
     /// Connections lost to a fault of our own.
     pub panics: u64,
+    /// The choice of certificates.
+    pub certificates: Lookups,
+}
+
+/// How certificates were found; all other handshakes knew theirs.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Lookups {
+    /// The catalog was asked.
+    pub looked_up: u64,
+    /// It could not be read.
+    pub failed: u64,
 }
 
 /// Client connections.
@@ -216,6 +229,10 @@ impl EdgeStats {
             origin_connections: sum(|w| &w.origin_connections),
             upgrades: sum(|w| &w.upgrades),
             panics: sum(|w| &w.panics),
+            certificates: Lookups {
+                looked_up: sum(|w| &w.looked_up),
+                failed: sum(|w| &w.catalog_failures),
+            },
         }
     }
 }

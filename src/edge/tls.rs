@@ -61,6 +61,11 @@ impl Mould {
         Ok(Self { narrow: narrow?, whole, tickets })
     }
 
+    /// The cryptography of every configuration.
+    pub(super) fn provider(&self) -> &CryptoProvider {
+        self.whole.crypto_provider()
+    }
+
     /// The configuration that serves `key`, the one of certificate `id`, and nothing else.
     pub(super) fn cast(&self, id: CertificateId, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
         let mut config = self.whole.clone();
@@ -79,7 +84,7 @@ impl Mould {
         hello: &ClientHello<'_>,
         cast: Arc<ServerConfig>,
     ) -> Arc<ServerConfig> {
-        let group = groups::steer(hello, self.whole.crypto_provider());
+        let group = groups::steer(hello, self.provider());
         let narrow = self.narrow.iter().find(|(name, _)| Some(*name) == group);
         let Some((_, narrow)) = narrow else { return cast };
         let mut config = narrow.clone();

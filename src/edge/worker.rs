@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::CurrentSet;
 use super::EdgeError;
 use super::accept;
+use super::certificates::Certificates;
 use super::challenge::Challenges;
 use super::crowd::Away;
 use super::crowd::Crowd;
@@ -28,8 +29,6 @@ use super::network::Network;
 use super::origin::Pools;
 use super::serving::ServingSet;
 use super::stats::Counters;
-use super::tls::Mould;
-use crate::base::Clock;
 use crate::base::bounds::WORKER_ORDERS;
 use crate::cert::ports::Signers;
 use crate::os::affinity;
@@ -38,9 +37,8 @@ use crate::os::affinity;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) set: CurrentSet,
-    pub(super) mould: Arc<Mould>,
+    pub(super) certificates: Certificates,
     pub(super) challenges: Arc<Challenges>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) counters: Vec<Arc<Counters>>,
     https_port: AtomicU16,
 }
@@ -92,15 +90,13 @@ impl Shared {
     pub(super) fn new(
         workers: usize,
         set: ServingSet,
-        mould: Arc<Mould>,
+        certificates: Certificates,
         challenges: Arc<Challenges>,
-        clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             set: CurrentSet::from_pointee(set),
-            mould,
+            certificates,
             challenges,
-            clock,
             counters: (0..workers).map(|_| Arc::default()).collect(),
             https_port: AtomicU16::new(443),
         }

@@ -18,8 +18,8 @@ use crate::cert::spec::Role;
 use crate::config::Config;
 
 /// The retired certificates of which every name that a site still has is covered by a valid
-/// primary certificate that is not retired. One whose names no site has is left alone: nobody
-/// sees it.
+/// primary certificate that is not retired. One whose names no site has is left alone: it is shown
+/// to who still asks for them, if the default site answers.
 pub(super) fn superseded(
     config: &Config,
     records: &[Arc<Certificate>],

@@ -29,9 +29,15 @@ struct Files {
 impl Bringer {
     /// A keyward with one site of the internal CA, and a CA of somebody else.
     fn start(name: &str) -> Self {
+        Self::start_with(name, "")
+    }
+
+    /// The same with more lines about the site.
+    fn start_with(name: &str, more: &str) -> Self {
         let origin = Origin::start();
+        let address = origin.address;
         let site =
-            format!("[[site]]\nnames = [\"{name}\"]\norigin = \"http://{}\"\n", origin.address);
+            format!("[[site]]\nnames = [\"{name}\"]\norigin = \"http://{address}\"\n{more}\n");
         let mut keyward = Keyward::new("", &site);
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -118,6 +124,26 @@ fn an_imported_certificate_is_served_succeeded_and_forgotten() {
     bringer.wait_served(name, &own);
     let said = bringer.keyward.cli(&["forget", name]);
     assert!(!said.status.success() && said.err.contains("was not imported"), "{said:?}");
+}
+
+#[test]
+fn what_is_brought_for_a_name_of_no_site_is_shown_by_the_default_site() {
+    let bringer = Bringer::start_with("shop.internal", "default = true");
+    let stray = "stray.example.org";
+    let own = bringer.served("shop.internal");
+    assert_eq!(bringer.served(stray), own, "who asks for it gets the default site's");
+    let files = bringer.files(stray, "stray");
+    bringer.import(&files, &[]).ok();
+    bringer.wait_served(stray, &files.serial);
+    assert_eq!(bringer.keyward.curl(&bringer.root(), stray, "/", &[]).ok(), "ok");
+    assert_eq!(bringer.served("shop.internal"), own);
+    // It is there at the first handshake after a crash, as everything is that is installed.
+    let mut bringer = bringer;
+    bringer.keyward.kill9();
+    bringer.keyward.start();
+    bringer.wait_served(stray, &files.serial);
+    assert!(bringer.keyward.cli(&["forget", stray]).ok().starts_with("forgot"));
+    bringer.wait_served(stray, &own);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use keyward::cert::ports::Signers;
 use keyward::edge::{Edge, EdgeOptions, listen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::house::{House, config, limits, site, snapshot};
+use crate::house::{House, config, limits, site};
 use crate::load::{Load, Target, client_config, connect, serial};
 use crate::memory::MemoryCa;
 use crate::origin::Origin;
@@ -41,7 +41,8 @@ async fn a_new_certificate_is_used_at_once_and_costs_no_request() {
         if round % 2 == 0 {
             configured.sites.push(site(&["b.example"], origin.address));
         }
-        house.edge.publish(&Arc::new(configured.clone()), &snapshot(vec![Arc::clone(&served)]));
+        house.edge.publish(&configured);
+        house.show(vec![Arc::clone(&served)]);
         let stream = connect(&client, house.https, "a.example").await.unwrap();
         assert_eq!(serial(&stream), served.installed.serial, "the next handshake has it");
         for load in &loads {
@@ -69,18 +70,28 @@ async fn what_did_not_change_is_not_made_again() {
     let ca = MemoryCa::new();
     let certificates = vec![ca.issue(&["a.example"]), ca.issue(&["b.example"])];
     let house = House::with(ca, sites, one, certificates.clone());
-    assert_eq!(house.ca.signers.asked.load(Ordering::SeqCst), 2);
+    let counts = || {
+        let made = house.ca.signers.asked.load(Ordering::SeqCst);
+        (house.shelf.asked.load(Ordering::SeqCst), made)
+    };
+    assert_eq!(counts(), (0, 0), "nothing is loaded ahead");
     let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
     house.raw("a.example", request).await;
+    house.raw("a.example", request).await;
+    assert_eq!(counts(), (1, 1), "once, and of the one that was asked for");
     // The same content in other allocations, as a reload from the store gives it.
     let copies: Vec<_> = certificates.iter().map(|c| Arc::new((**c).clone())).collect();
-    house.edge.publish(&Arc::new(house.config.clone()), &snapshot(copies));
-    assert_eq!(house.ca.signers.asked.load(Ordering::SeqCst), 2, "keys are kept");
+    house.edge.publish(&house.config);
+    house.show(copies);
     house.raw("a.example", request).await;
+    assert_eq!(counts(), (1, 1), "certificates are kept");
     assert_eq!(origin.connected(), 1, "origin connections are kept");
     let renewed = vec![house.ca.issue(&["a.example"]), Arc::clone(&certificates[1])];
-    house.edge.publish(&Arc::new(house.config.clone()), &snapshot(renewed));
-    assert_eq!(house.ca.signers.asked.load(Ordering::SeqCst), 3, "only the new one is made");
+    house.show(renewed);
+    house.raw("a.example", request).await;
+    house.tls("b.example").await;
+    house.tls("b.example").await;
+    assert_eq!(counts(), (3, 3), "one anew, and one for the first time");
 }
 
 #[tokio::test]
@@ -93,7 +104,7 @@ async fn a_removed_site_is_gone_and_a_changed_origin_is_used() {
     let mut changed = house.config.clone();
     changed.sites = vec![site(&["a.example"], other.address)];
     let mut old = house.tls("b.example").await;
-    house.edge.publish(&Arc::new(changed), &snapshot(certificates));
+    house.edge.publish(&changed);
     let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
     assert!(house.raw("a.example", request).await.starts_with("HTTP/1.1 200"));
     assert_eq!((origin.seen(), other.seen()), (0, 1));
@@ -157,7 +168,7 @@ async fn draining_costs_no_request() {
             limits: limits(),
             clock: Arc::new(SystemClock),
             config: Arc::new(config(vec![site(&["a.example"], origin.address)], limits())),
-            snapshot: snapshot(vec![Arc::clone(&served)]),
+            catalog: crate::house::catalog(vec![Arc::clone(&served)]),
             tickets: crate::house::tickets(),
         };
         Edge::start(options, signers).unwrap()

@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyward::base::SystemClock;
 use keyward::cert::identifier::Identifier;
 use keyward::cert::key::KeyAlgorithm;
-use keyward::cert::ports::Signers;
-use keyward::cert::ports::TicketSeal;
-use keyward::cert::served::{Served, Snapshot};
+use keyward::cert::ports::{Catalog, Signers, TicketSeal};
+use keyward::cert::served::{Index, Served, Snapshot};
 use keyward::cert::spec::IssuerName;
 use keyward::config;
 use keyward::edge::tickets::Tickets;
@@ -25,9 +25,39 @@ use crate::memory::MemoryCa;
 pub(crate) struct House {
     pub(crate) edge: Edge,
     pub(crate) ca: MemoryCa,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) https: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) config: config::Config,
+}
+
+/// A catalog in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    index: Mutex<Arc<Index>>,
+    /// How often it was asked.
+    pub(crate) asked: AtomicUsize,
+}
+
+impl Catalog for Shelf {
+    fn candidates(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, String> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let index = Arc::clone(&self.index.lock().unwrap());
+        index.candidates(host)
+    }
+}
+
+impl Shelf {
+    /// Holds these from now on; the names for which that makes a difference.
+    pub(crate) fn put(&self, certificates: Vec<Arc<Served>>) -> Vec<Identifier> {
+        let next = Arc::new(Index::new(&Snapshot { certificates }));
+        let former = std::mem::replace(&mut *self.index.lock().unwrap(), Arc::clone(&next));
+        next.differences(&former)
+    }
+}
+
+pub(crate) fn catalog(certificates: Vec<Arc<Served>>) -> Arc<dyn Catalog> {
+    Arc::new(Snapshot { certificates })
 }
 
 /// A site with the defaults of the configuration.
@@ -119,10 +149,6 @@ impl TicketSeal for NoVault {
     }
 }
 
-pub(crate) fn snapshot(certificates: Vec<Arc<Served>>) -> Arc<Snapshot> {
-    Arc::new(Snapshot { certificates })
-}
-
 impl House {
     /// An edge for `sites`, each with a certificate.
     pub(crate) fn open(sites: Vec<config::Site>, limits: config::Edge) -> Self {
@@ -148,18 +174,25 @@ impl House {
         let http = listen::bind(&[any], limits.workers).unwrap();
         let (https_at, http_at) = (https[0].local_addr().unwrap(), http[0].local_addr().unwrap());
         let config = config(sites, limits.clone());
+        let shelf = Arc::new(Shelf::default());
+        shelf.put(certificates);
         let options = EdgeOptions {
             https,
             http,
             limits,
             clock: Arc::new(SystemClock),
             config: Arc::new(config.clone()),
-            snapshot: snapshot(certificates),
+            catalog: shelf.clone(),
             tickets: tickets(),
         };
         let signers: Arc<dyn Signers> = ca.signers.clone();
         let edge = Edge::start(options, signers).unwrap();
-        Self { edge, ca, https: https_at, http: http_at, config }
+        Self { edge, ca, shelf, https: https_at, http: http_at, config }
+    }
+
+    /// Serves these certificates and no others from now on.
+    pub(crate) fn show(&self, certificates: Vec<Arc<Served>>) {
+        self.edge.changed(&self.shelf.put(certificates));
     }
 
     /// A connection under TLS that speaks HTTP/1.1.

@@ -227,7 +227,7 @@ async fn a_fault_of_ours_costs_one_connection() {
         limits: one.clone(),
         clock: std::sync::Arc::new(keyward::base::SystemClock),
         config: std::sync::Arc::new(crate::house::config(vec![own], one)),
-        snapshot: crate::house::snapshot(vec![served]),
+        catalog: crate::house::catalog(vec![served]),
         tickets: keyward::edge::tickets::Tickets::default(),
     };
     let edge = keyward::edge::Edge::start(options, std::sync::Arc::new(FaultySigners)).unwrap();
