@@ -135,7 +135,13 @@ impl MemoryCa {
 
     /// An installed certificate for `names` with a key of its own.
     pub fn issue(&self, names: &[&str]) -> Arc<Served> {
-        let key = KeyPair::generate().unwrap();
+        self.issue_for(names, KeyAlgorithm::P256, Duration::from_secs(90 * 24 * 3600))
+    }
+
+    /// The same with a key of this kind, good for as long from now on as its record says.
+    pub fn issue_for(&self, names: &[&str], kind: KeyAlgorithm, life: Duration) -> Arc<Served> {
+        let pkcs8 = keyward::vault::keys::generate(kind).unwrap();
+        let key = KeyPair::try_from(pkcs8.as_slice()).unwrap();
         let names: Vec<Identifier> = names.iter().map(|n| Identifier::parse(n).unwrap()).collect();
         let mut params =
             CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
@@ -146,19 +152,19 @@ impl MemoryCa {
         let now = SystemClock.now();
         let chain = Chain::from_der(vec![leaf.der().to_vec()]).unwrap();
         let mut installed = Installed::read(chain, now).unwrap();
-        installed.validity.not_after = now.plus(Duration::from_secs(90 * 24 * 3600));
+        installed.validity.not_after = now.plus(life);
         let spki = key.subject_public_key_info();
         let id = KeyId::of_spki(&spki);
-        self.signers.keys.lock().unwrap().insert(id, key.serialize_der());
+        self.signers.keys.lock().unwrap().insert(id, pkcs8.to_vec());
         let handle = KeyHandle {
             id,
-            algorithm: KeyAlgorithm::P256,
+            algorithm: kind,
             usage: KeyUsage::Tls,
             spki: spki.into(),
             sealed: SealedKey(Arc::from(&b"sealed"[..])),
         };
         let issuer = IssuerName::Acme("https://ca.example/dir".to_owned());
-        let spec = Specification::new(names, issuer, KeyAlgorithm::P256, None, Role::Primary);
+        let spec = Specification::new(names, issuer, kind, None, Role::Primary);
         Arc::new(Served { id: spec.id(), spec, installed, key: handle })
     }
 }
