@@ -19,6 +19,7 @@ use keyward::vault::Vault;
 use keyward::vault::VaultError;
 use keyward::vault::VaultEvent;
 use keyward::vault::VaultOptions;
+use keyward::vault::seal::Mark;
 use keyward::vault::walls::WALLS;
 use keyward::vault::wire::Reply;
 use keyward::vault::wire::Request;
@@ -55,6 +56,7 @@ fn double() {
                     created: false,
                     walls: walls.collect(),
                     gates: false,
+                    masters: vec![Mark { epoch: 1, check: [1; 8] }],
                 },
                 Request::Ping => Reply::Figures([0; 11]),
                 other => panic!("{other:?}"),

@@ -15,6 +15,7 @@ use super::wire::EntryView;
 use super::wire::Reloaded;
 use super::wire::SiteView;
 use super::wire::Status;
+use super::wire::rotate::MasterView;
 use super::wire::rotate::RotateKeys;
 use super::wire::rotate::RotatedKeys;
 use super::wire::tickets::TicketsView;
@@ -67,6 +68,9 @@ pub trait House: Send + Sync {
         order: RotateKeys,
         peer: Peer,
     ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>>;
+    /// Gives the master key a successor, for `peer`; does not wait until everything is sealed
+    /// under it.
+    fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>>;
     /// Takes an imported certificate away again.
     fn forget<'a>(
         &'a self,

@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::access::Peer;
 use super::routes::Desk;
 use super::wire::Problem;
+use super::wire::rotate::MasterView;
 use super::wire::rotate::RotateKeys;
 use super::wire::rotate::RotatedKeys;
 use super::wire::tickets::TicketsView;
@@ -19,6 +20,14 @@ pub(super) async fn tickets(
     Extension(peer): Extension<Peer>,
 ) -> Result<Json<TicketsView>, Problem> {
     Ok(Json(desk.house.rotate_tickets(peer).await?))
+}
+
+/// `POST /v1/rotate/master`
+pub(super) async fn master(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+) -> Result<(StatusCode, Json<MasterView>), Problem> {
+    Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_master(peer).await?)))
 }
 
 /// `POST /v1/rotate/keys`

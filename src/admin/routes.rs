@@ -69,6 +69,7 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/certificates/{selector}/renew", post(renew))
         .route("/v1/import/key", get(transfer::key))
         .route("/v1/import", post(transfer::import))
+        .route("/v1/rotate/master", post(rotate::master))
         .route("/v1/rotate/keys", post(rotate::keys))
         .route("/v1/reload", post(reload))
         .route("/v1/rotate/tickets", post(rotate::tickets))
@@ -274,6 +275,7 @@ mod tests {
 
     use super::super::wire::EntryView;
     use super::super::wire::SiteView;
+    use super::super::wire::rotate::MasterView;
     use super::super::wire::rotate::RotateKeys;
     use super::super::wire::rotate::RotatedKeys;
     use super::super::wire::tickets::TicketsView;
@@ -335,6 +337,9 @@ mod tests {
         ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
             Box::pin(pending())
         }
+        fn rotate_master(&self, _: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {
+            Box::pin(pending())
+        }
         fn forget<'a>(
             &'a self,
             _: &'a Selector,
@@ -372,6 +377,7 @@ mod tests {
             ("POST", "/v1/certificates/a.example/renew"),
             ("DELETE", "/v1/certificates/a.example"),
             ("GET", "/v1/import/key"),
+            ("POST", "/v1/rotate/master"),
             ("POST", "/v1/reload"),
             ("GET", "/v1/events"),
             ("GET", "/v1/trust/root"),

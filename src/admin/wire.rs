@@ -144,6 +144,9 @@ pub struct VaultView {
     /// How many of all walls must stand, as `[vault] require` says: `available` or `strict`.
     #[serde(default)]
     pub required: Option<String>,
+    /// Which master key it is, and how far a change of it is.
+    #[serde(default)]
+    pub master: Option<rotate::MasterView>,
     /// Where the master key lives.
     #[serde(default)]
     pub master_key: Option<String>,

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+pub mod master;
+
 /// Requests waiting for the store's thread. Each is one transaction of about a millisecond, so a
 /// full queue is a quarter of a second of work: more would hide an overloaded disk.
 pub const STORE_QUEUE: usize = 256;

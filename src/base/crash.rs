@@ -40,3 +40,7 @@ pub const POINTS: &[&str] = &[
     "installed",
     "published",
 ];
+
+/// Every point of a rotation of the master key, in the order in which it passes them.
+pub const ROTATION_POINTS: &[&str] =
+    &["master-made", "keys-resealed", "shelves-resealed", "copies-resealed", "former-forgotten"];

@@ -69,6 +69,8 @@ pub enum EntryKind {
     KeyAlarm,
     /// The database was copied.
     BackedUp,
+    /// The master key has a successor, or the former one was deleted.
+    MasterKey,
 }
 
 /// One entry of the journal.

@@ -141,6 +141,12 @@ pub(super) enum Command {
 pub(super) enum Rotate {
     /// The keys of session tickets: no older ticket is accepted from then on
     Tickets,
+    /// Replace the master key, and seal everything anew under its successor
+    Master {
+        /// Wait until the former one is not needed any more
+        #[arg(long)]
+        wait: bool,
+    },
     /// Have the next renewal of certificates make new keys, also where reuse_key is set
     Keys(RotateKeys),
 }

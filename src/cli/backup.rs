@@ -154,10 +154,15 @@ fn wrapped(client: &Client, what: &Backup, recipient: &Recipient) -> Result<Vec<
     sandbox::forbid_dumps()
         .map_err(|error| Report::new(FAULT, format!("cannot forbid core files: {error}")))?;
     let source = source(what)?;
-    let (master, _) = source.load().map_err(|error| {
+    let found = source.load().map_err(|error| {
         Report::new(NOT_ALLOWED, with_causes(&error))
             .hint("run as root; --master-key says where it is if the configuration does not")
     })?;
+    if found.former.is_some() {
+        return Err(Report::new(FAILED, "the master key is being replaced")
+            .hint("back up once keyward status names no former one any more"));
+    }
+    let master = found.present.key;
     let file = age::encrypt(recipient, master.expose());
     let file = file.map_err(|error| Report::new(FAILED, format!("--recipient: {error}")))?;
     let sealer = Sealer::new(master).map_err(|error| Report::new(FAULT, error.to_string()))?;
@@ -180,6 +185,14 @@ fn source(what: &Backup) -> Result<MasterKeySource, Report> {
     let config = loaded.config;
     Ok(match &config.vault.master_key {
         MasterKey::File(path) => MasterKeySource::File(path.clone()),
+        MasterKey::Passphrase => {
+            let file = config.state.dir.join("vault/passphrase");
+            return Err(Report::new(FAILED, "the master key comes from a passphrase").hint(format!(
+                "back up without --recipient, and keep a copy of {}, which is no secret: the two \
+                 and the passphrase open everything",
+                file.display()
+            )));
+        }
         MasterKey::Auto => {
             let credential = PathBuf::from(CREDENTIAL);
             if credential.exists() {

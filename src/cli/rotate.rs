@@ -1,5 +1,7 @@
 //! `keyward rotate`: secrets replaced before their time.
 
+use std::time::Duration;
+
 use super::args::Rotate;
 use super::args::RotateKeys;
 use super::connect::Client;
@@ -7,7 +9,9 @@ use super::out::Out;
 use super::report::DONE;
 use super::report::Report;
 use super::report::plain;
+use crate::admin::wire::Status;
 use crate::admin::wire::rotate;
+use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotatedKeys;
 use crate::admin::wire::tickets::TicketsView;
 
@@ -15,6 +19,7 @@ use crate::admin::wire::tickets::TicketsView;
 pub(super) fn rotate(client: &Client, what: &Rotate, out: &mut Out) -> Result<u8, Report> {
     match what {
         Rotate::Tickets => tickets(client, out),
+        Rotate::Master { wait } => master(client, *wait, out),
         Rotate::Keys(which) => keys(client, which, out),
     }
 }
@@ -29,6 +34,53 @@ fn tickets(client: &Client, out: &mut Out) -> Result<u8, Report> {
     out.line(format_args!("the ticket keys were replaced, number {number} is in use"))?;
     out.line("  every client shakes hands in full once; no older ticket is accepted")?;
     Ok(DONE)
+}
+
+/// Between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// `keyward rotate master [--wait]`
+fn master(client: &Client, wait: bool, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.post("/rotate/master")?;
+    let begun: MasterView = answer.decode()?;
+    if !wait {
+        if out.json {
+            out.line(String::from_utf8_lossy(&answer.0))?;
+        } else {
+            out.line(format_args!("the master key is now that of {}", begun.mark))?;
+            out.line("what the former one sealed is being sealed anew; see: keyward status")?;
+        }
+        return Ok(DONE);
+    }
+    if !out.json {
+        out.note(format_args!("the master key is now that of {}", begun.mark));
+    }
+    let mut told = None;
+    loop {
+        client.wait(async { tokio::time::sleep(LOOK).await });
+        let status: Status = client.get("/status")?.decode()?;
+        // While a vault takes the place of another, none says anything.
+        let Some(master) = status.vault.master else { continue };
+        if told.as_ref() != Some(&master) && !out.json {
+            out.note(format_args!("  {} records are sealed anew", master.resealed));
+            if let Some(trouble) = &master.trouble {
+                out.note(format_args!("  it does not go on: {}", plain(trouble)));
+            }
+        }
+        if master.mark == begun.mark && !master.former_needed {
+            if out.json {
+                let text = serde_json::to_string(&master).unwrap_or_default();
+                out.line(text)?;
+            } else {
+                out.line(format_args!(
+                    "{} records are sealed under the master key of {}; the former one is gone",
+                    master.resealed, master.mark
+                ))?;
+            }
+            return Ok(DONE);
+        }
+        told = Some(master);
+    }
 }
 
 /// `keyward rotate keys NAME... | --all [--now]`

@@ -11,6 +11,7 @@ use crate::admin::wire::Figures;
 use crate::admin::wire::ListenerView;
 use crate::admin::wire::Status;
 use crate::admin::wire::VaultView;
+use crate::admin::wire::rotate::MasterView;
 
 /// `keyward status [--verbose]`
 pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8, Report> {
@@ -52,6 +53,7 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
     fields.add("vault walls", walls(&status.vault.walls));
     fields.add_if("walls wanted", status.vault.required.as_deref());
     fields.add_if("master key", status.vault.master_key.as_deref());
+    fields.add_if("former one", status.vault.master.as_ref().and_then(former));
     let next = status.next_wake.map(|at| render::both(at, out));
     fields.add("next", next.as_deref().unwrap_or("nothing"));
     for notice in &status.notices {
@@ -190,6 +192,21 @@ fn key_cache(figures: &Figures) -> Option<String> {
         text.push_str(&format!("; {share} % were open when they were asked for"));
     }
     Some(text)
+}
+
+/// What is left of a change of the master key.
+fn former(master: &MasterView) -> Option<String> {
+    let former = master.former.as_deref()?;
+    let resealed = render::count(master.resealed, "record");
+    let foreign = match master.foreign {
+        0 => String::new(),
+        many => format!("; {} opened by neither", render::count(many, "record")),
+    };
+    let trouble = master.trouble.as_ref().map_or_else(String::new, |t| format!("; stopped: {t}"));
+    Some(match master.former_needed {
+        true => format!("{former}, {resealed} sealed anew so far{foreign}{trouble}"),
+        false => format!("{former}, not needed any more: it can be deleted{foreign}"),
+    })
 }
 
 /// Those that stand first, then those that do not, each with its reason.

@@ -124,6 +124,9 @@ pub enum MasterKey {
     Auto,
     /// This file; it must exist.
     File(PathBuf),
+    /// Derived from a passphrase that is asked for at each start; a file below the state directory
+    /// knows its salt.
+    Passphrase,
 }
 
 /// `[tls]`

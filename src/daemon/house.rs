@@ -13,6 +13,7 @@ use super::lookout::Lookout;
 use super::notices;
 use super::notices::Grounds;
 use super::open::Memory;
+use super::reseal::ResealHandle;
 use super::tickets::Order;
 use super::tickets::TicketDesk;
 use super::wire::Orders;
@@ -23,6 +24,7 @@ use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
+use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
 use crate::admin::wire::rotate::RotatedKeys;
 use crate::admin::wire::tickets::TicketsView;
@@ -59,6 +61,8 @@ pub(super) struct Residence {
     pub(super) flood: Told,
     pub(super) memory: Memory,
     pub(super) orders: Option<Orders>,
+    /// Who seals everything anew after a change of the master key.
+    pub(super) resealing: Option<ResealHandle>,
     pub(super) edge: Arc<Edge>,
     pub(super) vault: Vault,
     pub(super) grounds: Grounds,
@@ -139,7 +143,8 @@ impl Residence {
                 restarts: vault.restarts,
                 walls: vault.walls.iter().map(WallReport::in_words).collect(),
                 required: Some(required(config.vault.require).to_owned()),
-                master_key: Some(self.grounds.master.in_words()),
+                master_key: Some(self.grounds.master.in_words(&vault.masters)),
+                master: self.master(),
                 channel: Some(if vault.gates { "shared memory" } else { "sockets" }.to_owned()),
                 figures: vault.figures.map(vault_figures).unwrap_or_default(),
                 alarms: self.lookout.alarms(now),
@@ -254,6 +259,10 @@ impl House for Residence {
         peer: Peer,
     ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
         Box::pin(self.replace_keys(order, peer))
+    }
+
+    fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {
+        Box::pin(self.replace_master(peer))
     }
 
     fn forget<'a>(

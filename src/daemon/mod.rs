@@ -5,6 +5,7 @@
 //! only then threads, the store, and the first byte from a stranger.
 
 mod authorities;
+mod custody;
 mod demo;
 mod epochs;
 mod floods;
@@ -13,6 +14,7 @@ mod lookout;
 mod notices;
 mod open;
 mod reload;
+mod reseal;
 mod restore;
 mod rotate;
 mod showcase;

@@ -8,6 +8,7 @@ use super::walls;
 use crate::base::Timestamp;
 use crate::os::tcp::Offer;
 use crate::os::wall::WallState;
+use crate::vault::seal::Mark;
 
 /// Where the master key lives.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,6 +17,8 @@ pub(super) enum MasterPlace {
     Credential,
     /// In a file that the operator named.
     Named(PathBuf),
+    /// In somebody's head; what lies in this file is no secret.
+    Passphrase(PathBuf),
     /// In the file that a first start makes below the state directory.
     Own(PathBuf),
 }
@@ -34,11 +37,41 @@ pub(super) struct Grounds {
 }
 
 impl MasterPlace {
-    pub(super) fn in_words(&self) -> String {
+    /// Why keyward gives this master key no successor by itself, and how to do it; `None` where it
+    /// does.
+    pub(super) fn not_ours(&self) -> Option<String> {
         match self {
-            Self::Credential => "the systemd credential keyward.master".to_owned(),
-            Self::Named(path) | Self::Own(path) => format!("the file {}", path.display()),
+            Self::Own(_) => None,
+            Self::Passphrase(path) => Some(format!(
+                "the master key comes from a passphrase: move {path} to {path}.former and restart \
+                 keyward; it asks for a new passphrase and for the former one, and seals everything \
+                 anew",
+                path = path.display()
+            )),
+            Self::Named(path) => Some(format!(
+                "the master key is a file of yours: move {path} to {path}.former, lay a new one in \
+                 its place (head -c 32 /dev/urandom > {path}; chmod 400, same owner), and restart \
+                 keyward; it then seals everything anew and says when the former one can go",
+                path = path.display()
+            )),
+            Self::Credential => Some(
+                "the master key is a credential: name the present one keyward.master.former in the \
+                 unit (systemd-creds decrypt it, and encrypt it with --name=keyward.master.former), \
+                 give a new one as keyward.master, and restart keyward; it then seals everything \
+                 anew and says when the former one can go"
+                    .to_owned(),
+            ),
         }
+    }
+
+    /// The place, and which master key is there.
+    pub(super) fn in_words(&self, masters: &[Mark]) -> String {
+        let place = match self {
+            Self::Credential => "the systemd credential keyward.master".to_owned(),
+            Self::Passphrase(_) => "a passphrase".to_owned(),
+            Self::Named(path) | Self::Own(path) => format!("the file {}", path.display()),
+        };
+        masters.first().map_or_else(|| place.clone(), |mark| format!("{place}, {mark}"))
     }
 }
 

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failed;
+use super::custody;
 use super::notices::Grounds;
 use super::notices::MasterPlace;
 use super::walls;
 use super::walls::Torn;
+use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::cli::DemoOptions;
 use crate::config::{Config, LogFormat, MasterKey, Require};
@@ -51,6 +53,8 @@ pub(super) struct Opened {
     /// The walls that are torn, which was told.
     pub(super) torn: Vec<Torn>,
     pub(super) memory: Memory,
+    /// Where the vault reads the master key.
+    pub(super) master: MasterKeySource,
 }
 
 /// The listening sockets.
@@ -108,7 +112,12 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     let doors = doors(&config, &mut sockets)?;
     let notifier = Notifier::from_environment().map_err(Failed::unavailable)?;
 
-    let (options, master) = vault_options(&config, &places);
+    let (options, place) = vault_options(&config, &places);
+    let master = options.master.clone();
+    if master.is_asked_for() {
+        // A service manager that does not listen has no timeout either.
+        let _silent = notifier.extend_timeout(bounds::master::PASSPHRASE_PATIENCE);
+    }
     let strict = options.strict;
     let (launched, mut torn) = match Vault::launch(options) {
         Ok(launched) => {
@@ -117,6 +126,7 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
         }
         // Not told yet: the wall around main may have something to say as well.
         Err(VaultError::Torn(reports)) => (None, walls::of_vault(reports)),
+        Err(error @ VaultError::MasterKey(_)) => return Err(no_master_key(&error, &places)),
         Err(error) => return Err(no_vault(error)),
     };
     let wall = raise_wall(&config, &places)?;
@@ -129,7 +139,7 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     // Threads begin here, and all of them stand behind the wall.
     let vault = launched.supervise().map_err(no_vault)?;
     let kernel = tcp::offers();
-    let grounds = Grounds { wall, master, kernel, demo: manner != Manner::Service };
+    let grounds = Grounds { wall, master: place, kernel, demo: manner != Manner::Service };
     walls::tell(&torn, grounds.demo);
     if vault.status().created_master && !grounds.demo {
         for notice in grounds.notices() {
@@ -138,7 +148,7 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     }
     let memory = remember(&places)?;
     let config = Arc::new(config);
-    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, memory })
+    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, memory, master })
 }
 
 fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
@@ -182,6 +192,15 @@ fn vault_options(config: &Config, places: &Places) -> (VaultOptions, MasterPlace
         MasterKey::File(path) => {
             (MasterKeySource::File(path.clone()), MasterPlace::Named(path.clone()))
         }
+        MasterKey::Passphrase => {
+            let path = places.vault.join("passphrase");
+            let place = MasterPlace::Passphrase(path.clone());
+            if has_store(places) {
+                (MasterKeySource::Passphrase(path), place)
+            } else {
+                (MasterKeySource::NewPassphrase(path), place)
+            }
+        }
         MasterKey::Auto => match credential("keyward.master") {
             Some(path) => (MasterKeySource::Credential(path), MasterPlace::Credential),
             None => {
@@ -189,8 +208,8 @@ fn vault_options(config: &Config, places: &Places) -> (VaultOptions, MasterPlace
                 let place = MasterPlace::Own(path.clone());
                 // Once something was sealed, a vanished key is a fault to be told, not a reason
                 // to make another: the new one could open nothing.
-                if places.store.join("keyward.redb").exists() {
-                    (MasterKeySource::File(path), place)
+                if has_store(places) {
+                    (MasterKeySource::Own(path), place)
                 } else {
                     (MasterKeySource::CreateIfMissing(path), place)
                 }
@@ -295,6 +314,18 @@ fn cannot_create(path: &Path, error: &io::Error) -> Failed {
 
 fn cannot_listen(error: &EdgeError) -> Failed {
     Failed::unavailable(format!("error: {error}"))
+}
+
+/// Says which master key the state needs, if there is a state.
+fn no_master_key(error: &VaultError, places: &Places) -> Failed {
+    let memory = has_store(places).then(|| remember(places).ok()).flatten();
+    let needed = memory.as_ref().and_then(custody::told);
+    let report = [Some(format!("error: {}", with_causes(error))), needed];
+    Failed::unavailable(report.into_iter().flatten().collect::<Vec<_>>().join("\n"))
+}
+
+fn has_store(places: &Places) -> bool {
+    places.store.join("keyward.redb").exists()
 }
 
 fn no_vault(error: VaultError) -> Failed {

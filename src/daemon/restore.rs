@@ -33,6 +33,7 @@ use crate::config::MasterKey;
 use crate::os::sandbox;
 use crate::store::Incoming;
 use crate::store::IncomingError;
+use crate::vault::MasterKeySource;
 use crate::vault::age;
 use crate::vault::age::Identity;
 use crate::vault::seal::Content;
@@ -236,6 +237,12 @@ fn put_master(
     let path = match &config.vault.master_key {
         MasterKey::File(path) => path.clone(),
         MasterKey::Auto => places.vault.join("master.key"),
+        MasterKey::Passphrase => {
+            return Err(refused(
+                "the configuration wants a passphrase, and the backup holds a master key",
+                "name a file for it as master_key below [vault]",
+            ));
+        }
     };
     let told = |error: &dyn std::fmt::Display| {
         Failed::unavailable(format!(
@@ -244,8 +251,8 @@ fn put_master(
         ))
     };
     if path.symlink_metadata().is_ok() {
-        let there = Zeroizing::new(std::fs::read(&path).map_err(|error| told(&error))?);
-        if there.as_slice() == master {
+        let there = MasterKeySource::Credential(path.clone()).load();
+        if there.map_err(|error| told(&error))?.present.key.expose() == master {
             return Ok(path);
         }
         return Err(refused(

@@ -1,4 +1,4 @@
-//! Orders for new keys, handed on to the scheduler.
+//! Orders for new keys, handed on to the scheduler, and for a new master key, to the vault.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,15 +12,20 @@ use crate::admin::Peer;
 use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
+use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
 use crate::admin::wire::rotate::RotatedKey;
 use crate::admin::wire::rotate::RotatedKeys;
+use crate::cert::journal::Entry;
+use crate::cert::journal::EntryKind;
+use crate::cert::journal::Level;
 use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::Role;
 use crate::scheduler::RenewError;
 use crate::scheduler::Turn;
+use crate::vault::succession::Step;
 
 impl Residence {
     /// Has the next renewals make new keys, and renews at once if that is asked for.
@@ -57,6 +62,44 @@ impl Residence {
             Some(RotatedKey { certificate, when: when.to_owned() })
         });
         Ok(RotatedKeys { certificates: told.collect() })
+    }
+}
+
+impl Residence {
+    /// Gives the master key a successor; what the former one sealed is sealed anew from then on.
+    pub(super) async fn replace_master(&self, peer: Peer) -> Result<MasterView, HouseError> {
+        if let Some(how) = self.grounds.master.not_ours() {
+            return Err(refused(how));
+        }
+        let resealing = self.resealing.as_ref().ok_or_else(|| {
+            refused("nothing can be sealed anew while the store is not readable".to_owned())
+        })?;
+        // Noted first: a master key that cannot be told of is not replaced.
+        let kind = EntryKind::MasterKey;
+        let told = format!("{} wants a new master key", who(peer));
+        let entry = Entry::about_house(self.clock.now(), kind, Level::Warning, told);
+        self.store()?.append(vec![entry]).await.map_err(|error| unavailable(&error))?;
+        let changed = self.with_vault(|vault| vault.change_master(Step::Begin)).await?;
+        changed.map_err(|error| unavailable(&error))?;
+        resealing.wake();
+        self.master().ok_or_else(|| refused("no vault serves".to_owned()))
+    }
+
+    /// Which master key there is, and how far the change to it is.
+    pub(super) fn master(&self) -> Option<MasterView> {
+        let masters = self.vault.masters();
+        let present = masters.first()?;
+        let progress = self.resealing.as_ref().map(|handle| handle.progress.borrow().clone());
+        let progress = progress.unwrap_or_default();
+        Some(MasterView {
+            epoch: present.epoch,
+            mark: present.to_string(),
+            former: masters.get(1).map(ToString::to_string),
+            former_needed: masters.len() > 1 && !progress.idle_former,
+            resealed: progress.resealed,
+            foreign: progress.foreign,
+            trouble: progress.trouble,
+        })
     }
 }
 

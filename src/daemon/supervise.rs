@@ -21,6 +21,8 @@ use crate::cli::Failed;
 use crate::config::Config;
 use crate::os::notify;
 use crate::vault::VaultEvent;
+use crate::vault::VaultExit;
+use crate::vault::succession::Step;
 
 /// How long the start waits for every site to have something to show before it says it is ready.
 const FIRST_CERTIFICATES: Duration = Duration::from_secs(10);
@@ -154,10 +156,16 @@ impl Running {
     async fn hear(&mut self, event: VaultEvent) -> Result<(), Failed> {
         match event {
             VaultEvent::Restarted { pid, exit } => {
-                tracing::error!(pid, %exit, "the vault ended and another was started");
+                let meant =
+                    matches!(exit, VaultExit::Status(status) if Step::of_status(status).is_some());
+                if meant {
+                    tracing::info!(pid, "a vault ended for the next one to see to the master key");
+                } else {
+                    tracing::error!(pid, %exit, "the vault ended and another was started");
+                    let text = format!("the vault ended ({exit}); process {pid} took its place");
+                    self.note(EntryKind::VaultRestarted, Level::Error, text).await;
+                }
                 self.vault_replaced.notify_one();
-                let text = format!("the vault ended ({exit}); process {pid} took its place");
-                self.note(EntryKind::VaultRestarted, Level::Error, text).await;
                 self.compare_walls();
                 // A full queue means that the keeper is about to look at the vault anyway.
                 let _told = self.tickets.orders.try_send(Order::VaultRestarted);

@@ -128,7 +128,10 @@ impl TicketKeeper {
                     // Whoever asked may be gone; the keys are replaced all the same.
                     let _gone = answer.send(self.replace().await);
                 }
-                Some(Order::VaultRestarted) => self.adopt().await,
+                Some(Order::VaultRestarted) => {
+                    self.reseal().await;
+                    self.adopt().await;
+                }
                 None => self.look(rotation != self.rotation()).await,
             }
             self.show();
@@ -150,6 +153,7 @@ impl TicketKeeper {
             tracing::warn!(%error, "the state of the session tickets is not readable, beginning anew");
             Vec::new()
         });
+        let state = self.resealed(state).await;
         let now = self.clock.now();
         let Some(found) = self.turn((Step::Look, now), &state).await else { return };
         let due = epochs::at_start(Timestamp::from_unix(found.since), now, self.rotation());
@@ -209,6 +213,35 @@ impl TicketKeeper {
                 self.file.display()
             ),
         })
+    }
+
+    /// Has the present state sealed under the present master key, which may be another now.
+    async fn reseal(&mut self) {
+        let Some(state) = self.present.as_ref().map(|present| present.state.clone()) else {
+            return;
+        };
+        let state = self.resealed(state).await;
+        if let Some(present) = &mut self.present {
+            present.state = state;
+        }
+    }
+
+    /// A state as the present master key seals it; written if it was not sealed so.
+    async fn resealed(&self, state: Vec<u8>) -> Vec<u8> {
+        if state.is_empty() {
+            return state;
+        }
+        let (vault, old) = (self.vault.clone(), state.clone());
+        let resealing = tokio::task::spawn_blocking(move || vault.reseal(&old));
+        match resealing.await {
+            Ok(Ok(Some(anew))) => {
+                // What is not written is turned, and written, when its time comes.
+                let _told = self.write(&anew).await;
+                anew
+            }
+            // Sealed so already, or not to be opened, which is told when it is used.
+            _ => state,
+        }
     }
 
     /// Asks the vault for the next state; `None` when it does not answer.

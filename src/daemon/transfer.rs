@@ -208,7 +208,7 @@ impl Residence {
     }
 
     /// Asks the vault from a thread that may wait.
-    async fn with_vault<T: Send + 'static>(
+    pub(super) async fn with_vault<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Vault) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<Result<T, VaultError>, HouseError> {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::authorities::Authorities;
 use super::authorities::Doorways;
 use super::authorities::Means;
+use super::custody;
 use super::floods::Floods;
 use super::house::ReloadRequest;
 use super::house::Residence;
@@ -22,6 +23,7 @@ use super::open::Opened;
 use super::open::Places;
 use super::reload::Reloader;
 use super::reload::listener_views;
+use super::reseal::Resealer;
 use super::showcase::Showcase;
 use super::tickets::TicketDesk;
 use super::tickets::TicketKeeper;
@@ -50,6 +52,7 @@ use crate::scheduler::SchedulerHandle;
 use crate::store::Catalog;
 use crate::store::Store;
 use crate::store::scrub;
+use crate::vault::MasterKeySource;
 use crate::vault::Vault;
 use crate::vault::VaultEvent;
 
@@ -90,11 +93,12 @@ pub(super) struct Orders {
 /// Puts everything to work. The front door serves what the store, or its second copy, holds before
 /// anybody else is asked.
 pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
-    let Opened { config, manner, logs, notifier, mut doors, vault, grounds, torn, memory } = opened;
+    let Opened { config, manner, logs, notifier, mut doors, vault, grounds, torn, memory, master } =
+        opened;
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
     let vault_events = events(&vault)?;
-    let (store, catalog, first) = remembered(&memory, &config).await?;
+    let (store, catalog, first) = remembered(&memory, &config, &vault, &master).await?;
     let doorways = Doorways::inherited(&doors);
     let inherited = doors.inherited;
     let listeners = door_views(&doors, &config);
@@ -109,14 +113,16 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     // Without a store nothing new is ever published.
     let (_unchanging, mut snapshots) = watch::channel(first);
     let mut orders = None;
+    let mut resealing = None;
+    let stop = CancellationToken::new();
     if let Some(store) = &store {
         let means = means(&clock, store, &vault, &edge, doorways);
         let begun = begin_orders(store, catalog, &vault, means, &tasks, &configs).await?;
         snapshots = begun.scheduler.snapshot();
+        resealing = Some(Resealer::begin(&vault, master, (store, &begun), &clock, &tasks, &stop));
         orders = Some(begun);
     }
 
-    let stop = CancellationToken::new();
     let lookout = Lookout::begin(&clock, &vault, (orders.as_ref(), store.as_ref()), &tasks, &stop);
     let refused = Arc::new(ArcSwapOption::empty());
     let floods = Floods::default();
@@ -132,6 +138,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         flood: floods.told(),
         memory,
         orders: orders.clone(),
+        resealing,
         edge: Arc::clone(&edge),
         vault: vault.clone(),
         grounds,
@@ -210,7 +217,11 @@ fn events(vault: &Vault) -> Result<mpsc::Receiver<VaultEvent>, Failed> {
 async fn remembered(
     memory: &Memory,
     config: &Config,
+    vault: &Vault,
+    master: &MasterKeySource,
 ) -> Result<(Option<Store>, Arc<Catalog>, Arc<Snapshot>), Failed> {
+    // Before anything is made of what nobody here could open.
+    custody::examine(memory, &vault.masters(), master).await?;
     let (store, catalog) = match memory {
         Memory::Whole(store) => {
             let catalog = store.catalog(&Places::of(config).served).await;
@@ -222,6 +233,7 @@ async fn remembered(
     Ok((store, catalog, Arc::new(Snapshot { certificates })))
 }
 
+/// What orders are carried out with.
 fn means(
     clock: &SharedClock,
     store: &Store,

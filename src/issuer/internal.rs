@@ -38,6 +38,7 @@ mod authority;
 
 use authority::Authority;
 use authority::Member;
+pub(super) use authority::reseal_authority;
 
 /// Life of the root. It ends late because people have to replace it by hand.
 const ROOT_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -98,6 +99,11 @@ impl InternalCa {
         Chain::from_der(vec![authority.root.certificate.clone()]).map_err(|error| {
             Failure::new(FailureKind::Store, format!("the stored root is damaged: {error}"))
         })
+    }
+
+    /// Reads the authority from the book again before it is used next.
+    pub fn reread(&self) {
+        self.authority.store(None);
     }
 
     /// The authority in force, read, made or replaced as needed.

@@ -6,6 +6,7 @@
 
 mod acme;
 mod csr;
+pub mod custody;
 mod internal;
 pub mod trust;
 

@@ -12,5 +12,6 @@ pub mod sandbox;
 pub mod secret;
 pub mod shared;
 pub mod tcp;
+pub mod terminal;
 pub mod wall;
 pub mod wiped;

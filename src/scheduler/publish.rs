@@ -13,6 +13,7 @@ use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
 use crate::store::Catalog;
 use crate::store::Store;
+use crate::store::StoreError;
 
 /// The publishing end.
 #[derive(Debug)]
@@ -56,6 +57,21 @@ impl Publisher {
     /// Whether this certificate is published.
     pub(super) fn shows(&self, id: CertificateId) -> bool {
         self.snapshot.borrow().certificates.iter().any(|one| one.id == id)
+    }
+
+    /// Whether all that was published is durable.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.catalog.is_flushed()
+    }
+
+    /// What the copy shows.
+    pub(super) fn shown(&self) -> Result<Vec<Arc<Served>>, StoreError> {
+        self.catalog.certificates()
+    }
+
+    /// Deletes the copy before the present one.
+    pub(super) fn forget_former(&self) -> Result<(), StoreError> {
+        self.catalog.forget_former()
     }
 
     /// Takes one certificate away. `revision` is the one after its record's last.

@@ -13,6 +13,7 @@ use crate::cert::journal::Level;
 use crate::cert::lifecycle::Phase;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::Role;
+use crate::store::StoreError;
 
 /// So many certificates are told of one by one; more would push everything else out of the
 /// journal.
@@ -31,6 +32,35 @@ pub enum Turn {
 }
 
 impl SchedulerHandle {
+    /// Publishes what is stored where something else is shown, such as a key that was sealed anew,
+    /// and waits for the second copy. Returns how many certificates that were.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn publish_stored(&self) -> Result<usize, StoreError> {
+        let (shop, mut corrected) = (&self.shop, 0);
+        for shown in shop.publisher.shown()? {
+            let Some((stored, revision)) = shop.records.store().served(shown.id).await? else {
+                continue;
+            };
+            if stored != *shown {
+                let publication = shop.publisher.put(stored, revision);
+                shop.publisher.copied(publication).await;
+                corrected += 1;
+            }
+        }
+        // What the disk did not take is not done.
+        Ok(corrected + usize::from(!shop.publisher.is_flushed()))
+    }
+
+    /// Deletes the second copy before the present one, which a former master key seals.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the disk.
+    pub fn forget_former_copy(&self) -> Result<(), StoreError> {
+        self.shop.publisher.forget_former()
+    }
+
     /// Notes that the next renewals of these certificates make new keys, whatever the
     /// configuration says; the note is durable when this returns. With `now` they are renewed at
     /// once. `who` wants it, in words for the journal.

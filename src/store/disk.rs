@@ -392,7 +392,7 @@ impl Disk {
 
     /// One transaction: `change`, the key, the deletion of keys that `old` had and nothing needs
     /// any more, and the journal. Nothing here is remembered before the commit succeeded.
-    fn write(
+    pub(super) fn write(
         &mut self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
         old: Option<&Certificate>,

@@ -321,7 +321,7 @@ impl Store {
         self.ask(Disk::probe).await
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Disk) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod codec;
+mod custody;
 mod disk;
 mod error;
 mod handle;

@@ -20,6 +20,7 @@ use super::link::Link;
 use super::master::MasterKeySource;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
+use super::seal::Mark;
 use super::supervisor;
 use super::supervisor::Keeper;
 use super::tally::Tally;
@@ -92,6 +93,9 @@ pub struct VaultStatus {
     pub walls: Vec<WallReport>,
     /// Workers ask through shared memory, not through sockets.
     pub gates: bool,
+    /// The master keys it has, the present one first: two while what the former one sealed is
+    /// sealed anew.
+    pub masters: Vec<Mark>,
     /// The master key was made at this start: a better place for it should be named.
     pub created_master: bool,
     /// Why the last start of a vault failed, while none serves.
@@ -341,6 +345,7 @@ impl Vault {
             restarts: self.0.link.restarts(),
             walls: state.walls.clone(),
             gates: state.gates,
+            masters: state.masters.clone(),
             created_master: state.created_master,
             failing: state.last_refusal.clone(),
             figures,
@@ -387,6 +392,10 @@ impl Vault {
         if let Some(tally) = self.0.tallies.get(index.unwrap_or(self.0.workers)) {
             tally.count(key, self.era());
         }
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.0.link
     }
 
     pub(super) fn control(&self) -> MutexGuard<'_, Line> {

@@ -79,6 +79,8 @@ impl Role {
             | Request::SealSecret { .. }
             | Request::OpenSecret { .. }
             | Request::ImportKey
+            | Request::Reseal(_)
+            | Request::ChangeMaster(_)
             | Request::Import { .. }
             | Request::Export { .. }
             | Request::Tickets(TicketRequest::Turn { .. } | TicketRequest::Adopt { .. })
@@ -147,6 +149,8 @@ pub(super) struct Desk<'r> {
     random: SystemRandom,
     signature: Vec<u8>,
     out: Vec<u8>,
+    /// With this status the vault ends as soon as it has answered.
+    ending: Option<u8>,
 }
 
 impl<'r> Desk<'r> {
@@ -160,6 +164,7 @@ impl<'r> Desk<'r> {
             random: SystemRandom::new(),
             signature: Vec::with_capacity(512),
             out: Vec::with_capacity(bounds::VAULT_FRAME),
+            ending: None,
         }
     }
 
@@ -189,6 +194,9 @@ impl<'r> Desk<'r> {
             }
             if channel.send(&self.out).is_err() {
                 return;
+            }
+            if let Some(status) = self.ending {
+                sandbox::exit_now(status);
             }
             if self.role == Role::Control {
                 self.out.zeroize();
@@ -262,15 +270,15 @@ impl<'r> Desk<'r> {
                 room.keyring.insert(taken.key, &mut self.last);
                 self.reply(id, &Reply::Generated { spki: &taken.spki, sealed: &taken.sealed })
             }
-            Request::Generate { algorithm, usage } => {
-                let pkcs8 = keys::generate(*algorithm).map_err(crypto)?;
-                let (key, spki) =
-                    OpenKey::from_pkcs8(*algorithm, *usage, &pkcs8).map_err(crypto)?;
-                let content = Content::Key { usage: *usage, algorithm: *algorithm, id: key.id };
-                let sealed = room.sealer.seal(content, &pkcs8).map_err(seal)?;
-                room.keyring.insert(Arc::new(key), &mut self.last);
-                self.reply(id, &Reply::Generated { spki: &spki, sealed: &sealed })
+            Request::Reseal(sealed) => match room.sealer.reseal(sealed).map_err(seal)? {
+                Some(anew) => self.reply(id, &Reply::Bytes(&anew)),
+                None => self.reply(id, &Reply::Done),
+            },
+            Request::ChangeMaster(step) => {
+                self.ending = Some(step.status());
+                self.reply(id, &Reply::Done)
             }
+            Request::Generate { algorithm, usage } => self.generate(id, *algorithm, *usage),
             Request::Load { sealed } => {
                 self.open(sealed)?;
                 self.reply(id, &Reply::Done)
@@ -353,6 +361,21 @@ impl<'r> Desk<'r> {
     fn open(&mut self, sealed: &[u8]) -> Result<Opening, (Refusal, String)> {
         let room = self.room;
         opening::open(&room.sealer, &room.keyring, &room.refused, sealed, &mut self.last)
+    }
+
+    fn generate(
+        &mut self,
+        id: u64,
+        algorithm: KeyAlgorithm,
+        usage: KeyUsage,
+    ) -> Result<(), (Refusal, String)> {
+        let room = self.room;
+        let pkcs8 = keys::generate(algorithm).map_err(crypto)?;
+        let (key, spki) = OpenKey::from_pkcs8(algorithm, usage, &pkcs8).map_err(crypto)?;
+        let content = Content::Key { usage, algorithm, id: key.id };
+        let sealed = room.sealer.seal(content, &pkcs8).map_err(seal)?;
+        room.keyring.insert(Arc::new(key), &mut self.last);
+        self.reply(id, &Reply::Generated { spki: &spki, sealed: &sealed })
     }
 
     fn reply(&mut self, id: u64, reply: &Reply<'_>) -> Result<(), (Refusal, String)> {

@@ -11,6 +11,7 @@ use super::error::VaultError;
 use super::gate;
 use super::gate::Caller;
 use super::gate::Mapped;
+use super::seal::Mark;
 use super::walls;
 use super::walls::WALLS;
 use super::walls::WallReport;
@@ -47,6 +48,8 @@ pub(super) struct Greeting {
     pub(super) walls: Vec<WallReport>,
     /// Workers use gates.
     pub(super) gates: bool,
+    /// Its master keys, the present one first.
+    pub(super) masters: Vec<Mark>,
 }
 
 /// The number of the first question.
@@ -90,9 +93,11 @@ pub(super) fn greet(control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultEr
         return Err(VaultError::Gone);
     }
     let (answered, reply) = Reply::decode(frame.get(..len).ok_or(WireError::Long)?)?;
-    let (pid, created, walls, used) = match reply {
+    let (pid, created, walls, used, masters) = match reply {
         _ if answered != FIRST => return Err(VaultError::Unexpected),
-        Reply::Welcome { pid, created, walls, gates } => (pid, created, read_walls(&walls)?, gates),
+        Reply::Welcome { pid, created, walls, gates, masters } => {
+            (pid, created, read_walls(&walls)?, gates, masters)
+        }
         Reply::Refused { code, text } => return Err(VaultError::refused(code, text)),
         _ => return Err(VaultError::Unexpected),
     };
@@ -120,7 +125,7 @@ pub(super) fn greet(control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultEr
     let transport =
         SeqPacket::new(control, bounds::VAULT_WORK_DEADLINE).map_err(VaultError::Start)?;
     channels.push(Channel::new(Box::new(transport), FIRST));
-    Ok(Greeting { channels, control: copy, pid, created, walls, gates: used })
+    Ok(Greeting { channels, control: copy, pid, created, walls, gates: used, masters })
 }
 
 /// Memory for the gates of all workers: one piece, because the descriptors that travel with one

@@ -13,9 +13,9 @@ use rustls::crypto::hpke::HpkePrivateKey;
 use rustls::crypto::hpke::HpkePublicKey;
 use zeroize::Zeroizing;
 
+use super::octets::algorithm_octet;
+use super::octets::usage_octet;
 use super::seal::Sealer;
-use super::wire::algorithm_octet;
-use super::wire::usage_octet;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;

@@ -2,7 +2,8 @@
 //!
 //! Main walls itself off from the master key, and what it starts afterwards inherits its walls.
 //! So this small process is started before, and does nothing else: it reads no key, no file and
-//! no frame. It ends with main's socket, and takes its vault with it.
+//! no frame, unless the master key comes from a passphrase, which it asks for once and hands to
+//! each vault. It ends with main's socket, and takes its vault with it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -23,14 +24,18 @@ use nix::sys::wait::WaitStatus;
 use nix::sys::wait::waitid;
 use nix::unistd::Pid;
 
+use super::asker;
 use super::codec::Reader;
 use super::codec::Writer;
+use super::master::Found;
 use super::master::MasterKeySource;
 use super::server::status;
+use super::succession::Step;
 use super::wire::WireError;
 use crate::base::bounds;
 use crate::os::descriptors;
 use crate::os::sandbox;
+use crate::os::terminal;
 
 /// How a vault ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -123,14 +128,32 @@ fn keep() -> u8 {
     if watcher.is_err() {
         return status::SYSTEM;
     }
+    let mut asked = match &source {
+        MasterKeySource::Passphrase(path) => Some(asker::ask(path, false)),
+        MasterKeySource::NewPassphrase(path) => Some(asker::ask(path, true)),
+        _ => None,
+    };
+    if asked.is_some() {
+        // From now on a key lies here. Where the limit is too low it may be swapped.
+        let _partly = sandbox::lock_memory();
+    }
     let mut pause = Duration::ZERO;
+    let mut step = None;
     loop {
         let started = now();
-        let exit = match run_one(&main, &child, &source) {
+        let exit = match run_one(&main, &child, &source, step, asked.as_ref()) {
             Ok(exit) => exit,
             // Main is told as if a vault had ended at once: the pause below is the same.
             Err(_) => VaultExit::Unseen,
         };
+        // Taken by the very next vault, or not at all.
+        step = match exit {
+            VaultExit::Status(status) => Step::of_status(status),
+            VaultExit::Signal(_) | VaultExit::Unseen => None,
+        };
+        if let (Some(Step::Finish), Some(Ok(found))) = (step, &mut asked) {
+            found.former = None;
+        }
         let report = KeeperReport::Ended { exit }.encode();
         if descriptors::send(main.as_fd(), &report).is_err() {
             return status::DONE;
@@ -142,7 +165,7 @@ fn keep() -> u8 {
         };
         // A key file that vanishes later must not be replaced: nothing sealed would open again.
         if let MasterKeySource::CreateIfMissing(path) = source {
-            source = MasterKeySource::File(path);
+            source = MasterKeySource::Own(path);
         }
         // The first restart after a long life is immediate. The watcher ends a pause with main.
         sleep(pause);
@@ -168,12 +191,18 @@ fn run_one(
     main: &OwnedFd,
     child: &Mutex<Option<Pid>>,
     source: &MasterKeySource,
+    step: Option<Step>,
+    asked: Option<&Result<Found, String>>,
 ) -> io::Result<VaultExit> {
     let (ours, theirs) = descriptors::seqpacket_pair()?;
+    if let Some(asked) = asked {
+        descriptors::send(ours.as_fd(), &asker::encode(asked))?;
+    }
     let started = Command::new("/proc/self/exe")
         .arg0("keyward")
         .arg("vault")
         .args(source.to_arguments())
+        .args(step.map(Step::word))
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(theirs))
@@ -202,6 +231,7 @@ fn run_one(
 fn end_with_main(main: &OwnedFd, child: &Mutex<Option<Pid>>) {
     // Main never writes here, so whatever wakes this thread is the end.
     let _gone = descriptors::receive(main.as_fd(), &mut [0; 1]);
+    terminal::restore();
     let held = child.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(pid) = *held {
         // It may have ended by itself already: its socket hung up as well.

@@ -14,6 +14,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -21,6 +22,7 @@ use super::channel::Channel;
 use super::client::VaultEvent;
 use super::error::VaultError;
 use super::greet::Greeting;
+use super::seal::Mark;
 use super::walls::WallReport;
 use super::wire::Reply;
 use super::wire::Request;
@@ -55,6 +57,8 @@ pub(super) struct State {
     pub(super) created_master: bool,
     pub(super) walls: Vec<WallReport>,
     pub(super) gates: bool,
+    /// Its master keys, the present one first.
+    pub(super) masters: Vec<Mark>,
     pub(super) last_refusal: Option<String>,
     lost: bool,
 }
@@ -88,16 +92,61 @@ impl Link {
         state.created_master |= greeting.created;
         state.walls = greeting.walls;
         state.gates = greeting.gates;
+        state.masters = greeting.masters;
         state.last_refusal = None;
         self.generation.store(state.generation, Ordering::Release);
         drop(state);
         self.changed.notify_all();
     }
 
+    /// Whether a vault may take the place of the one before: it has its master key, be it as the
+    /// former one. Another would open nothing, and seal what nobody else opens.
+    ///
+    /// # Errors
+    /// [`VaultError::MasterKey`] names both.
+    pub(super) fn admit(&self, masters: &[Mark]) -> Result<(), VaultError> {
+        match (self.state().masters.first(), masters.first()) {
+            (Some(needed), Some(found)) if !masters.iter().any(|m| m.check == needed.check) => {
+                Err(VaultError::MasterKey(format!(
+                    "the master key was exchanged: what is sealed needs that of {needed}, and \
+                     found is that of {found}; put the former one back"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// No vault will come any more.
     pub(super) fn lose(&self) {
         self.state().lost = true;
         self.changed.notify_all();
+    }
+
+    /// Counts the vaults that were greeted.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The master keys of the vault that takes the place of number `before`.
+    ///
+    /// # Errors
+    /// [`VaultError::Late`] when none does within `limit`, [`VaultError::Gone`] when none will.
+    pub(super) fn masters_after(
+        &self,
+        before: u64,
+        limit: Duration,
+    ) -> Result<Vec<Mark>, VaultError> {
+        let (state, waited) = self
+            .changed
+            .wait_timeout_while(self.state(), limit, |state| {
+                state.generation <= before && !state.lost
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        match () {
+            () if waited.timed_out() => Err(VaultError::Late),
+            () if state.lost => Err(VaultError::Gone),
+            () => Ok(state.masters.clone()),
+        }
     }
 
     /// How many times a vault was replaced.

@@ -1,4 +1,7 @@
 //! Where the master key comes from, read once by the vault before it walls itself in.
+//!
+//! Beside the key, in a file of the same name with `.former` at its end, may lie the one before
+//! it: what is still sealed under that one opens as well, and is sealed anew.
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -13,7 +16,9 @@ use base64::Engine as _;
 use ring::rand::SecureRandom;
 use zeroize::Zeroizing;
 
+use super::seal::FIRST_EPOCH;
 use super::seal::MASTER_KEY;
+use super::seal::MasterKey;
 use crate::base::Secret;
 use crate::base::disk;
 
@@ -24,8 +29,25 @@ pub enum MasterKeySource {
     File(PathBuf),
     /// A credential of the service manager; who may read it is the manager's affair.
     Credential(PathBuf),
-    /// A file that is made with a new key, mode 0400, if it does not exist yet.
+    /// A file of our own making: as [`Self::File`], and we may give the key a successor.
+    Own(PathBuf),
+    /// Derived from a passphrase that the keeper asks for; what lies here is no secret.
+    Passphrase(PathBuf),
+    /// As [`Self::Passphrase`], and a new one is taken if nothing lies there yet.
+    NewPassphrase(PathBuf),
+    /// As [`Self::Own`], and made with a new key, mode 0400, if it does not exist yet.
     CreateIfMissing(PathBuf),
+}
+
+/// The master keys that were found.
+#[derive(Debug)]
+pub struct Found {
+    /// The one to seal under.
+    pub present: MasterKey,
+    /// The one before it.
+    pub former: Option<MasterKey>,
+    /// The present one was made just now.
+    pub created: bool,
 }
 
 /// Why there is no master key.
@@ -63,7 +85,7 @@ pub enum MasterKeyError {
     /// It is something else.
     #[error(
         "master key file {path} has {len} bytes: expected 32 raw octets, \
-         64 hexadecimal digits, or base64 of 32 octets"
+         64 hexadecimal digits, or base64 of 32 octets, after a line `epoch NUMBER` if there is one"
     )]
     Content {
         /// The file.
@@ -71,6 +93,9 @@ pub enum MasterKeyError {
         /// Its length in octets; `more than 4096` is told as 4097.
         len: usize,
     },
+    /// The passphrase gave none.
+    #[error("{0}")]
+    Passphrase(String),
     /// No randomness for a new key.
     #[error("the operating system gives no randomness for a new master key")]
     Random,
@@ -79,12 +104,16 @@ pub enum MasterKeyError {
 impl MasterKeySource {
     /// As two arguments of a command line. The path is made absolute: the vault runs elsewhere.
     pub fn to_arguments(&self) -> [OsString; 2] {
-        let (kind, path) = match self {
-            Self::File(path) => ("file", path),
-            Self::Credential(path) => ("credential", path),
-            Self::CreateIfMissing(path) => ("create", path),
+        let kind = match self {
+            Self::File(_) => "file",
+            Self::Credential(_) => "credential",
+            Self::Own(_) => "own",
+            Self::CreateIfMissing(_) => "create",
+            Self::Passphrase(_) => "passphrase",
+            Self::NewPassphrase(_) => "passphrase-new",
         };
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let path = self.path();
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         [kind.into(), path.into()]
     }
 
@@ -94,34 +123,71 @@ impl MasterKeySource {
         match kind.to_str()? {
             "file" => Some(Self::File(path)),
             "credential" => Some(Self::Credential(path)),
+            "own" => Some(Self::Own(path)),
+            "passphrase" => Some(Self::Passphrase(path)),
+            "passphrase-new" => Some(Self::NewPassphrase(path)),
             "create" => Some(Self::CreateIfMissing(path)),
             _ => None,
         }
     }
 
-    /// Reads the key; the second value says whether it was made just now.
+    /// Where the key is.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path)
+            | Self::Credential(path)
+            | Self::Own(path)
+            | Self::Passphrase(path)
+            | Self::NewPassphrase(path)
+            | Self::CreateIfMissing(path) => path,
+        }
+    }
+
+    /// Whether it is ours to delete when it has a successor.
+    pub const fn is_ours(&self) -> bool {
+        !matches!(self, Self::File(_) | Self::Credential(_))
+    }
+
+    /// Whether somebody has to be asked for it.
+    pub const fn is_asked_for(&self) -> bool {
+        matches!(self, Self::Passphrase(_) | Self::NewPassphrase(_))
+    }
+
+    /// Reads the key, and the one before it where there is one.
     ///
     /// # Errors
     /// [`MasterKeyError`] names the file and what is wrong with it.
-    pub fn load(&self) -> Result<(Secret<[u8; MASTER_KEY]>, bool), MasterKeyError> {
-        match self {
-            Self::File(path) => Ok((read(path, true)?, false)),
-            Self::Credential(path) => Ok((read(path, false)?, false)),
-            Self::CreateIfMissing(path) => match read(path, true) {
-                Err(MasterKeyError::Read { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
-                    create(path)
-                }
-                other => Ok((other?, false)),
-            },
-        }
+    pub fn load(&self) -> Result<Found, MasterKeyError> {
+        let (path, private) = (self.path(), !matches!(self, Self::Credential(_)));
+        let (present, created) = match (read(path, private), self) {
+            (Err(error), Self::CreateIfMissing(path)) if error.is_absence() => create(path)?,
+            (other, _) => (other?, false),
+        };
+        let former = match read(&former(path), private) {
+            Err(error) if error.is_absence() => None,
+            other => Some(other?),
+        };
+        Ok(Found { present, former, created })
     }
+}
+
+impl MasterKeyError {
+    /// Whether the file is not there at all.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Where the predecessor of the key at `path` is, while it is needed.
+pub fn former(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".former");
+    PathBuf::from(name)
 }
 
 const LONGEST: usize = 4096;
 
-fn read(path: &Path, private: bool) -> Result<Secret<[u8; MASTER_KEY]>, MasterKeyError> {
+pub(super) fn read(path: &Path, private: bool) -> Result<MasterKey, MasterKeyError> {
     let failed = |source| MasterKeyError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.mode() & 0o777;
@@ -134,11 +200,21 @@ fn read(path: &Path, private: bool) -> Result<Secret<[u8; MASTER_KEY]>, MasterKe
     parse(&bytes).ok_or_else(|| MasterKeyError::Content { path: path.to_owned(), len: bytes.len() })
 }
 
-fn parse(bytes: &[u8]) -> Option<Secret<[u8; MASTER_KEY]>> {
+fn parse(bytes: &[u8]) -> Option<MasterKey> {
     if let Ok(raw) = <[u8; MASTER_KEY]>::try_from(bytes) {
-        return Some(Secret::new(raw));
+        return Some(MasterKey { epoch: FIRST_EPOCH, key: Secret::new(raw) });
     }
     let text = bytes.trim_ascii();
+    let Some(numbered) = text.strip_prefix(b"epoch ") else {
+        return Some(MasterKey { epoch: FIRST_EPOCH, key: parse_key(text)? });
+    };
+    let end = numbered.iter().position(|octet| *octet == b'\n')?;
+    let (number, key) = numbered.split_at_checked(end)?;
+    let epoch = str::from_utf8(number).ok()?.trim().parse().ok().filter(|epoch| *epoch > 0)?;
+    Some(MasterKey { epoch, key: parse_key(key.trim_ascii())? })
+}
+
+fn parse_key(text: &[u8]) -> Option<Secret<[u8; MASTER_KEY]>> {
     let mut key = Zeroizing::new([0; MASTER_KEY]);
     if text.len() == 2 * MASTER_KEY {
         for (octet, digits) in key.iter_mut().zip(text.chunks_exact(2)) {
@@ -156,7 +232,7 @@ fn parse(bytes: &[u8]) -> Option<Secret<[u8; MASTER_KEY]>> {
     Some(Secret::new(*key))
 }
 
-fn create(path: &Path) -> Result<(Secret<[u8; MASTER_KEY]>, bool), MasterKeyError> {
+fn create(path: &Path) -> Result<(MasterKey, bool), MasterKeyError> {
     let mut key = Zeroizing::new([0; MASTER_KEY]);
     ring::rand::SystemRandom::new().fill(&mut *key).map_err(|_| MasterKeyError::Random)?;
     let failed = |source| MasterKeyError::Create { path: path.to_owned(), source };
@@ -171,7 +247,7 @@ fn create(path: &Path) -> Result<(Secret<[u8; MASTER_KEY]>, bool), MasterKeyErro
     // It is linked now, or of no use.
     let _absent = std::fs::remove_file(&aside);
     match made {
-        Ok(()) => Ok((Secret::new(*key), true)),
+        Ok(()) => Ok((MasterKey { epoch: FIRST_EPOCH, key: Secret::new(*key) }, true)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Ok((read(path, true)?, false))
         }
@@ -194,7 +270,7 @@ mod tests {
     }
 
     fn key_of(source: &MasterKeySource) -> [u8; MASTER_KEY] {
-        *source.load().unwrap().0.expose()
+        *source.load().unwrap().present.key.expose()
     }
 
     #[test]
@@ -218,6 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_say_its_epoch_and_have_its_predecessor_beside_it() {
+        let text = format!("epoch 7\n{}\n", "ab".repeat(MASTER_KEY));
+        let (dir, path) = file(text.as_bytes(), 0o400);
+        let found = MasterKeySource::File(path.clone()).load().unwrap();
+        assert_eq!((found.present.epoch, found.former.is_none()), (7, true));
+        assert_eq!(*found.present.key.expose(), [0xab; MASTER_KEY]);
+        let before = dir.path().join("master.key.former");
+        assert_eq!(former(&path), before);
+        std::fs::write(&before, [1; MASTER_KEY]).unwrap();
+        let error = MasterKeySource::File(path.clone()).load().unwrap_err();
+        assert!(matches!(error, MasterKeyError::Open { .. }), "{error}");
+        std::fs::set_permissions(&before, std::fs::Permissions::from_mode(0o400)).unwrap();
+        let found = MasterKeySource::File(path).load().unwrap();
+        assert_eq!(found.former.unwrap().epoch, 1);
+        for odd in ["epoch 0\n", "epoch -1\n", "epoch 4294967296\n", "epoch \n", "epoch 1 "] {
+            let (_dir, path) = file(format!("{odd}{}", "ab".repeat(32)).as_bytes(), 0o400);
+            let error = MasterKeySource::File(path).load().unwrap_err();
+            assert!(matches!(error, MasterKeyError::Content { .. }), "{odd:?}");
+        }
+    }
+
+    #[test]
     fn a_file_open_to_others_is_refused_unless_it_is_a_credential() {
         let (_dir, path) = file(&[1; MASTER_KEY], 0o440);
         let error = MasterKeySource::File(path.clone()).load().unwrap_err();
@@ -234,12 +332,12 @@ mod tests {
         let error = MasterKeySource::File(path.clone()).load().unwrap_err();
         assert!(matches!(error, MasterKeyError::Read { .. }), "{error}");
         let source = MasterKeySource::CreateIfMissing(path.clone());
-        let (first, created) = source.load().unwrap();
-        assert!(created);
+        let first = source.load().unwrap();
+        assert!(first.created);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
-        let (second, created) = source.load().unwrap();
-        assert!(!created);
-        assert_eq!(first.expose(), second.expose());
+        let second = source.load().unwrap();
+        assert!(!second.created);
+        assert_eq!(first.present.key.expose(), second.present.key.expose());
     }
 
     #[test]
@@ -251,7 +349,7 @@ mod tests {
         // The second one also found no file when it looked.
         let second = create(&path).unwrap();
         assert!(!second.1);
-        assert_eq!(first.0.expose(), second.0.expose());
+        assert_eq!(first.0.key.expose(), second.0.key.expose());
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
@@ -261,6 +359,7 @@ mod tests {
             MasterKeySource::File("/a".into()),
             MasterKeySource::Credential("/b c".into()),
             MasterKeySource::CreateIfMissing("/d".into()),
+            MasterKeySource::Own("/e".into()),
         ] {
             let [kind, path] = source.to_arguments();
             assert_eq!(MasterKeySource::from_arguments(&kind, path), Some(source));

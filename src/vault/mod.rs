@@ -6,9 +6,11 @@
 //! another when one ends, because what main starts would inherit main's walls.
 //!
 //! The half that runs in the vault's process (`server`, `desk`, `transfer`, `keys`, `keyring`,
-//! `ranking`, `opening`, `refused`, `seal`, `import_box`, `master`, `walls`, `purpose`, `ratchet`, `ticketing`, `tally`) uses no runtime, no configuration and no store.
+//! `ranking`, `opening`, `refused`, `seal`, `import_box`, `master`, `succession`, `walls`, `purpose`,
+//! `ratchet`, `ticketing`, `tally`) uses no runtime, no configuration and no store.
 
 pub mod age;
+mod asker;
 pub mod busy_list;
 mod channel;
 mod client;
@@ -30,7 +32,9 @@ pub mod keys;
 pub mod ledger;
 mod link;
 pub mod master;
+mod octets;
 mod opening;
+pub mod passphrase;
 mod porter;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
@@ -38,10 +42,12 @@ pub mod purpose;
 pub mod ranking;
 mod ratchet;
 mod refused;
+mod rotation;
 pub mod scheme;
 pub mod seal;
 mod server;
 mod signer;
+pub mod succession;
 mod supervisor;
 pub mod tally;
 pub mod ticket;

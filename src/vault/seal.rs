@@ -6,6 +6,10 @@
 //! or its epoch. It also says under which master key it was sealed, to tell a foreign record from
 //! a damaged one.
 //!
+//! Every master key has an epoch, which counts up when a master key succeeds another. While the
+//! records of the former are being sealed anew, both are here: what is sealed is sealed under the
+//! present one, and what is opened may be under either.
+//!
 //! What is deliberately absent: protection against an old copy of a whole store. Authenticated
 //! encryption cannot see that.
 
@@ -16,10 +20,10 @@ use ring::rand::SystemRandom;
 use zeroize::Zeroize;
 use zeroize::Zeroizing;
 
-use super::wire::algorithm_octet;
-use super::wire::algorithm_of;
-use super::wire::usage_octet;
-use super::wire::usage_of;
+use super::octets::algorithm_octet;
+use super::octets::algorithm_of;
+use super::octets::usage_octet;
+use super::octets::usage_of;
 use crate::base::Secret;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyId;
@@ -28,11 +32,11 @@ use crate::os::wiped::Wiped;
 
 /// The format written; the only one read so far.
 const FORMAT: u8 = 1;
-/// The epoch in which new records are sealed.
-const EPOCH: u32 = 1;
+/// The epoch of the first master key, and of any that does not say its own.
+pub const FIRST_EPOCH: u32 = 1;
 /// Format, kind, usage, algorithm, epoch, master key's mark, name, salt.
-const HEADER: usize = 4 + 4 + MARK + 32 + SALT;
-const MARK: usize = 8;
+const HEADER: usize = 4 + 4 + CHECK + 32 + SALT;
+const CHECK: usize = 8;
 const SALT: usize = 32;
 
 /// Octets of a master key.
@@ -45,16 +49,12 @@ pub enum SealError {
     #[error("not a sealed record of a known format")]
     Format,
     /// It was sealed under another master key.
-    #[error(
-        "sealed in epoch {epoch} under master key {sealed_under}, but this vault has {present}"
-    )]
+    #[error("sealed under the master key of {sealed_under}, but this vault has that of {present}")]
     OtherMaster {
-        /// Epoch of the record.
-        epoch: u32,
-        /// Mark of the master key it was sealed under.
-        sealed_under: String,
-        /// Mark of the master key that is there.
-        present: String,
+        /// The master key it was sealed under.
+        sealed_under: Mark,
+        /// The master key that is there.
+        present: Mark,
     },
     /// It was changed since it was sealed, or is not what it is said to be.
     #[error("record of epoch {epoch} is damaged, or is not what it is said to be")]
@@ -114,31 +114,98 @@ impl Content {
     }
 }
 
-/// Seals and opens records under one master key.
+/// A master key, and when in the line of them.
+#[derive(Debug)]
+pub struct MasterKey {
+    /// Counts the successions.
+    pub epoch: u32,
+    /// The key.
+    pub key: Secret<[u8; MASTER_KEY]>,
+}
+
+/// Which master key it is: no secret, and of no use to find the key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct Mark {
+    /// Its epoch.
+    pub epoch: u32,
+    /// Derived from it, so that two master keys are told apart.
+    pub check: [u8; CHECK],
+}
+
+impl Mark {
+    /// The master key that a sealed record needs; `None` for what is no record of a known format.
+    pub fn of(record: &[u8]) -> Option<Self> {
+        let mut fields = Fields(record.get(..HEADER)?);
+        let [FORMAT] = fields.take().ok()? else { return None };
+        let _kind: [u8; 3] = fields.take().ok()?;
+        let epoch = u32::from_le_bytes(fields.take().ok()?);
+        Some(Self { epoch, check: fields.take().ok()? })
+    }
+}
+
+impl std::fmt::Display for Mark {
+    /// As an operator compares them: `epoch 2 (0123456789abcdef)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "epoch {} ({})", self.epoch, hex(&self.check))
+    }
+}
+
+/// Seals and opens records under one master key, and opens those of its predecessor.
 pub struct Sealer {
-    master: Wiped<hkdf::Prk>,
-    mark: [u8; MARK],
+    present: Master,
+    former: Option<Master>,
     random: SystemRandom,
+}
+
+/// What a master key became.
+struct Master {
+    prk: Wiped<hkdf::Prk>,
+    mark: Mark,
 }
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealer").field("mark", &hex(&self.mark)).finish_non_exhaustive()
+        f.debug_struct("Sealer").field("marks", &self.marks()).finish_non_exhaustive()
     }
 }
 
 impl Sealer {
-    /// Takes the master key. What ring derives from it is overwritten on drop.
+    /// Takes the first master key. What ring derives from it is overwritten on drop.
     ///
     /// # Errors
     /// [`SealError::Crypto`] when the derivation fails.
     pub fn new(master: Secret<[u8; MASTER_KEY]>) -> Result<Self, SealError> {
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"keyward master key v1");
-        let prk = Wiped::new(salt.extract(master.expose()));
-        drop(master);
-        let mut mark = [0; MARK];
-        derive(&prk, &[b"mark"], &mut mark)?;
-        Ok(Self { master: prk, mark, random: SystemRandom::new() })
+        Self::under(MasterKey { epoch: FIRST_EPOCH, key: master }, None)
+    }
+
+    /// Takes the present master key, and the one before it where there is something left that it
+    /// sealed.
+    ///
+    /// # Errors
+    /// [`SealError::Crypto`] when a derivation fails.
+    pub fn under(present: MasterKey, former: Option<MasterKey>) -> Result<Self, SealError> {
+        let present = Master::of(present)?;
+        let former = former.map(Master::of).transpose()?;
+        // The same key twice: a change that ended before it began.
+        let former = former.filter(|former| former.mark.check != present.mark.check);
+        Ok(Self { present, former, random: SystemRandom::new() })
+    }
+
+    /// The master keys that are there, the present one first.
+    pub fn marks(&self) -> Vec<Mark> {
+        [Some(&self.present), self.former.as_ref()].into_iter().flatten().map(|m| m.mark).collect()
+    }
+
+    /// Seals a record anew under the present master key; `None` when it is sealed so already.
+    ///
+    /// # Errors
+    /// As [`Self::open`] and [`Self::seal`].
+    pub fn reseal(&self, record: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
+        if Mark::of(record) == Some(self.present.mark) {
+            return Ok(None);
+        }
+        let (content, plain) = self.open(record)?;
+        self.seal(content, &plain).map(Some)
     }
 
     /// Seals `plain`.
@@ -150,14 +217,14 @@ impl Sealer {
         let mut record = Vec::with_capacity(HEADER + aead::NONCE_LEN + plain.len() + 16);
         record.push(FORMAT);
         record.extend_from_slice(&kind);
-        record.extend_from_slice(&EPOCH.to_le_bytes());
-        record.extend_from_slice(&self.mark);
+        record.extend_from_slice(&self.present.mark.epoch.to_le_bytes());
+        record.extend_from_slice(&self.present.mark.check);
         record.extend_from_slice(&name);
         let mut drawn = [0; SALT + aead::NONCE_LEN];
         self.random.fill(&mut drawn).map_err(|_| SealError::Crypto)?;
         let (salt, nonce) = drawn.split_at(SALT);
         record.extend_from_slice(salt);
-        let key = self.record_key(EPOCH, salt)?;
+        let key = self.present.record_key(self.present.mark.epoch, salt)?;
         let aad = aead::Aad::from(record.clone());
         record.extend_from_slice(nonce);
         let nonce = aead::Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Crypto)?;
@@ -181,17 +248,16 @@ impl Sealer {
         let [FORMAT] = fields.take()? else { return Err(SealError::Format) };
         let kind = fields.take()?;
         let epoch = u32::from_le_bytes(fields.take()?);
-        let mark: [u8; MARK] = fields.take()?;
+        let check: [u8; CHECK] = fields.take()?;
         let content = Content::of(kind, fields.take()?).ok_or(SealError::Format)?;
         let salt: [u8; SALT] = fields.take()?;
-        if mark != self.mark {
-            return Err(SealError::OtherMaster {
-                epoch,
-                sealed_under: hex(&mark),
-                present: hex(&self.mark),
-            });
-        }
-        let key = self.record_key(epoch, &salt)?;
+        let masters = [Some(&self.present), self.former.as_ref()];
+        let master = masters.into_iter().flatten().find(|master| master.mark.check == check);
+        let Some(master) = master else {
+            let sealed_under = Mark { epoch, check };
+            return Err(SealError::OtherMaster { sealed_under, present: self.present.mark });
+        };
+        let key = master.record_key(epoch, &salt)?;
         let mut body = Zeroizing::new(sealed.to_vec());
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
         let len = key
@@ -207,12 +273,24 @@ impl Sealer {
     /// # Errors
     /// [`SealError::Crypto`] only.
     pub(super) fn derive_secret(&self, label: &[u8], out: &mut [u8]) -> Result<(), SealError> {
-        derive(&self.master, &[label], out)
+        derive(&self.present.prk, &[label], out)
+    }
+}
+
+impl Master {
+    fn of(master: MasterKey) -> Result<Self, SealError> {
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"keyward master key v1");
+        let prk = Wiped::new(salt.extract(master.key.expose()));
+        let epoch = master.epoch;
+        drop(master);
+        let mut check = [0; CHECK];
+        derive(&prk, &[b"mark"], &mut check)?;
+        Ok(Self { prk, mark: Mark { epoch, check } })
     }
 
     fn record_key(&self, epoch: u32, salt: &[u8]) -> Result<Wiped<aead::LessSafeKey>, SealError> {
         let mut kek = Zeroizing::new([0; 32]);
-        derive(&self.master, &[b"kek", &epoch.to_le_bytes()], &mut *kek)?;
+        derive(&self.prk, &[b"kek", &epoch.to_le_bytes()], &mut *kek)?;
         let record = Wiped::new(hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(&*kek));
         let mut dek = Zeroizing::new([0; 32]);
         derive(&record, &[b"dek"], &mut *dek)?;
@@ -230,7 +308,7 @@ pub fn content_of(record: &[u8]) -> Result<Content, SealError> {
     let mut fields = Fields(header);
     let [FORMAT] = fields.take()? else { return Err(SealError::Format) };
     let kind = fields.take()?;
-    let _epoch_and_mark: [u8; 4 + MARK] = fields.take()?;
+    let _epoch_and_mark: [u8; 4 + CHECK] = fields.take()?;
     Content::of(kind, fields.take()?).ok_or(SealError::Format)
 }
 
@@ -335,8 +413,40 @@ mod tests {
     fn another_master_key_is_named_with_the_epoch() {
         let record = sealer(1).seal(key_content(KeyUsage::Tls), b"key").unwrap();
         let error = sealer(2).open(&record).unwrap_err();
-        assert!(matches!(error, SealError::OtherMaster { epoch: 1, .. }));
-        assert!(error.to_string().contains("epoch 1"));
+        let SealError::OtherMaster { sealed_under, present } = error else { panic!("{error}") };
+        assert_eq!(Some(sealed_under), Mark::of(&record));
+        assert_eq!(vec![present], sealer(2).marks());
+        assert!(error.to_string().contains("epoch 1 ("), "{error}");
+        assert_eq!(Mark::of(&record[..HEADER - 1]), None);
+    }
+
+    fn master(octet: u8, epoch: u32) -> MasterKey {
+        MasterKey { epoch, key: Secret::new([octet; MASTER_KEY]) }
+    }
+
+    #[test]
+    fn a_successor_opens_what_its_predecessor_sealed_and_seals_it_anew() {
+        let content = key_content(KeyUsage::Tls);
+        let old = sealer(1).seal(content, b"key").unwrap();
+        let both = Sealer::under(master(2, 2), Some(master(1, 1))).unwrap();
+        assert_eq!(&*both.open(&old).unwrap().1, b"key");
+        let new = both.reseal(&old).unwrap().unwrap();
+        assert_eq!(Mark::of(&new), Some(both.marks()[0]));
+        assert_eq!(both.reseal(&new).unwrap(), None, "once is enough");
+        let alone = Sealer::under(master(2, 2), None).unwrap();
+        assert_eq!(alone.open(&new).unwrap().0, content);
+        assert!(matches!(alone.open(&old), Err(SealError::OtherMaster { .. })));
+        assert!(sealer(1).open(&new).is_err());
+        // An epoch of its own is a key of its own: it cannot be rewritten in the record.
+        let mut forged = new;
+        forged[4] = 3;
+        assert_eq!(alone.open(&forged).unwrap_err(), SealError::Damaged { epoch: 3 });
+    }
+
+    #[test]
+    fn the_same_master_key_twice_is_one() {
+        let sealer = Sealer::under(master(1, 1), Some(master(1, 1))).unwrap();
+        assert_eq!(sealer.marks().len(), 1);
     }
 
     #[test]

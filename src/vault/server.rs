@@ -9,6 +9,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::Barrier;
 
+use zeroize::Zeroizing;
+
+use super::asker;
 use super::channel::SeqPacket;
 use super::channel::Transport;
 use super::desk::Desk;
@@ -18,8 +21,12 @@ use super::gate;
 use super::gate::Callee;
 use super::gate::Mapped;
 use super::keyring::Keyring;
+use super::master::Found;
+use super::master::MasterKeyError;
 use super::master::MasterKeySource;
+use super::seal::Mark;
 use super::seal::Sealer;
+use super::succession::Step;
 use super::walls;
 use super::walls::WALLS;
 use super::walls::WallReport;
@@ -56,8 +63,8 @@ pub mod status {
 /// Room for one signature with the deepest call stack measured (RSA with PSS) four times over.
 const STACK: usize = 512 * 1024;
 
-/// Serves as the vault until main hangs up. Called for `keyward vault KIND PATH` with the control
-/// socket as standard input.
+/// Serves as the vault until main hangs up. Called for `keyward vault KIND PATH [STEP]` with the
+/// control socket as standard input.
 pub fn serve_vault() -> ExitCode {
     ExitCode::from(serve())
 }
@@ -69,11 +76,13 @@ fn serve() -> u8 {
     // A panic in any thread is a fault of the vault; its message might quote what it worked on.
     std::panic::set_hook(Box::new(|_| sandbox::exit_now(status::FAULT)));
     let mut arguments = std::env::args_os().skip(2);
-    let source = match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(kind), Some(path), None) => MasterKeySource::from_arguments(&kind, path),
-        _ => None,
+    let (kind, path, word) = (arguments.next(), arguments.next(), arguments.next());
+    let source =
+        kind.zip(path).and_then(|(kind, path)| MasterKeySource::from_arguments(&kind, path));
+    let step = word.as_deref().map(|word| word.to_str().and_then(Step::of_word));
+    let (Some(source), None | Some(Some(_)), None) = (source, step, arguments.next()) else {
+        return status::USAGE;
     };
-    let Some(source) = source else { return status::USAGE };
     let Ok(control) = descriptors::take_stdin() else { return status::SYSTEM };
     if descriptors::silence_stderr().is_err() {
         return status::SYSTEM;
@@ -81,7 +90,11 @@ fn serve() -> u8 {
     // Asked now: the last wall forbids even that.
     let pid = std::process::id();
     let mut walls = walls::raise_first(&control);
-    let loaded = source.load();
+    let stepped = step.flatten().map_or(Ok(()), |step| step.take(&source));
+    let loaded = stepped.and_then(|()| match source.is_asked_for() {
+        true => handed_over(&control),
+        false => source.load(),
+    });
     let mut frame = vec![0; bounds::VAULT_FRAME + 1];
     let hello = match receive_hello(&control, &mut frame) {
         Ok(hello) => hello,
@@ -95,7 +108,7 @@ fn serve() -> u8 {
             let _gone = descriptors::send(control.as_fd(), &out);
         }
     };
-    let (master, created) = match loaded {
+    let Found { present, former, created } = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
             let mut text = with_causes(&error);
@@ -105,10 +118,11 @@ fn serve() -> u8 {
         }
     };
     walls.extend(walls::raise_second(Keyring::places(hello.cache_bytes)));
-    let Ok(sealer) = Sealer::new(master) else {
+    let Ok(sealer) = Sealer::under(present, former) else {
         refuse(Refusal::Crypto, "the master key cannot be used");
         return status::SYSTEM;
     };
+    let marks = sealer.marks();
     // The master key passed through here on its way into secret memory.
     scrub_stack();
     let room = Arc::new(Room::new(sealer, hello.cache_bytes).counting(hello.workers.len()));
@@ -133,11 +147,18 @@ fn serve() -> u8 {
     walls.push(walls::raise_last());
     opening.open.wait();
     let mut desk = Desk::new(&room, Role::Control, hello.id);
-    if welcome(&control, hello.id, pid, created, &walls, hello.gates).is_ok() {
+    if welcome(&control, hello.id, pid, created, &walls, hello.gates, marks).is_ok() {
         desk.serve(&mut SeqPacket::patient(control));
     }
     // The other threads sit in a receive: they end with the process, not before it.
     sandbox::exit_now(status::DONE)
+}
+
+/// What the keeper made of a passphrase, as the first frame.
+fn handed_over(control: &OwnedFd) -> Result<Found, MasterKeyError> {
+    let mut frame = Zeroizing::new([0; bounds::VAULT_TEXT + 1]);
+    let len = descriptors::receive(control.as_fd(), &mut *frame).unwrap_or(0);
+    asker::decode(frame.get(..len).unwrap_or_default()).map_err(MasterKeyError::Passphrase)
 }
 
 /// Nobody serves before the last wall stands, and it goes up when all threads exist.
@@ -229,6 +250,7 @@ fn welcome(
     created: bool,
     walls: &[WallReport],
     gates: bool,
+    masters: Vec<Mark>,
 ) -> Result<(), std::io::Error> {
     let mut out = Vec::new();
     let octet = |at: Option<usize>| at.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX);
@@ -245,7 +267,7 @@ fn welcome(
             (wall, standing, text.get(..bounds::VAULT_TEXT).unwrap_or(text))
         })
         .collect();
-    let reply = Reply::Welcome { pid, created, walls, gates };
+    let reply = Reply::Welcome { pid, created, walls, gates, masters };
     reply.encode(id, &mut out).map_err(std::io::Error::other)?;
     descriptors::send(control.as_fd(), &out)
 }

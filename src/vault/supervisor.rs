@@ -9,9 +9,11 @@ use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::client::VaultEvent;
 use super::error::VaultError;
+use super::greet::Greeting;
 use super::greet::Terms;
 use super::greet::greet;
 use super::keeper::KeeperReport;
@@ -26,6 +28,8 @@ use crate::os::descriptors;
 pub(super) struct Keeper {
     child: Child,
     socket: Arc<OwnedFd>,
+    /// How long its first report may take.
+    patience: Duration,
 }
 
 impl Keeper {
@@ -37,12 +41,18 @@ impl Keeper {
             .arg("vault-keeper")
             .args(master.to_arguments())
             .env_clear()
+            // By this it finds who asks for a passphrase.
+            .envs(std::env::var_os("PATH").filter(|_| master.is_asked_for()).map(|p| ("PATH", p)))
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()
             .map_err(VaultError::Start)?;
-        Ok(Self { child, socket: Arc::new(ours) })
+        let patience = match master.is_asked_for() {
+            true => bounds::master::PASSPHRASE_PATIENCE.saturating_add(bounds::VAULT_WORK_DEADLINE),
+            false => bounds::VAULT_WORK_DEADLINE,
+        };
+        Ok(Self { child, socket: Arc::new(ours), patience })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -51,8 +61,7 @@ impl Keeper {
 
     /// Waits for the first vault and greets it.
     pub(super) fn first(&mut self, link: &Link, terms: &Terms) -> Result<(), VaultError> {
-        let deadline = bounds::VAULT_WORK_DEADLINE;
-        descriptors::set_deadline(self.socket.as_fd(), deadline).map_err(VaultError::Start)?;
+        descriptors::set_deadline(self.socket.as_fd(), self.patience).map_err(VaultError::Start)?;
         let ended = |exit: VaultExit| VaultError::EndedAtStart { exit: exit.to_string() };
         let Some((KeeperReport::Started { .. }, Some(control))) = self.report() else {
             return Err(ended(VaultExit::Unseen));
@@ -67,7 +76,7 @@ impl Keeper {
             }
             Err(error) => return Err(error),
         };
-        let forever = std::time::Duration::ZERO;
+        let forever = Duration::ZERO;
         descriptors::set_deadline(self.socket.as_fd(), forever).map_err(VaultError::Start)?;
         link.publish(greeting);
         let mut state = link.state();
@@ -97,17 +106,19 @@ impl Keeper {
         while let Some((report, control)) = self.report() {
             match (report, control) {
                 (KeeperReport::Ended { exit: seen }, _) => exit = seen,
-                (KeeperReport::Started { pid }, Some(control)) => match greet(control, terms) {
-                    Ok(greeting) => {
-                        link.publish(greeting);
-                        link.tell(VaultEvent::Restarted { pid, exit });
+                (KeeperReport::Started { pid }, Some(control)) => {
+                    match next(link, control, terms) {
+                        Ok(greeting) => {
+                            link.publish(greeting);
+                            link.tell(VaultEvent::Restarted { pid, exit });
+                        }
+                        Err(error) => {
+                            let reason = error.to_string();
+                            link.state().last_refusal = Some(reason.clone());
+                            link.tell(VaultEvent::Failing { reason });
+                        }
                     }
-                    Err(error) => {
-                        let reason = error.to_string();
-                        link.state().last_refusal = Some(reason.clone());
-                        link.tell(VaultEvent::Failing { reason });
-                    }
-                },
+                }
                 (KeeperReport::Started { .. }, None) => {}
             }
             if link.closing.load(Ordering::Acquire) {
@@ -122,6 +133,13 @@ impl Keeper {
         }
         watch_orphan(link);
     }
+}
+
+/// Greets a vault that is to take the place of another. One that may not is hung up on, and ends.
+fn next(link: &Link, control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultError> {
+    let greeting = greet(control, terms)?;
+    link.admit(&greeting.masters)?;
+    Ok(greeting)
 }
 
 /// Without a keeper the present vault is the last one: reports its end.

@@ -11,8 +11,14 @@
 use super::codec::Reader;
 use super::codec::Writer;
 use super::figures::FIGURES;
+use super::octets::algorithm_octet;
+use super::octets::algorithm_of;
+use super::octets::usage_octet;
+use super::octets::usage_of;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
+use super::seal::Mark;
+use super::succession::Step;
 use super::tally::Counted;
 use super::wire_tickets::TicketReply;
 use super::wire_tickets::TicketRequest;
@@ -113,6 +119,10 @@ pub enum Request<'a> {
         /// The private key, encrypted.
         sealed: &'a [u8],
     },
+    /// Seal a record anew, under the present master key.
+    Reseal(&'a [u8]),
+    /// End, so that the next vault takes this step in the succession of the master key.
+    ChangeMaster(Step),
     /// How often has the thread behind channel `desk` signed with which key?
     Signed {
         /// The channel, as in `Hello`.
@@ -154,6 +164,8 @@ pub enum Reply<'a> {
         walls: Vec<(u8, u8, &'a [u8])>,
         /// Workers are heard at their gates, not at their sockets.
         gates: bool,
+        /// The master keys it has, the present one first: one, or two.
+        masters: Vec<Mark>,
     },
     /// A new key.
     Generated {
@@ -211,38 +223,6 @@ pub enum Refusal {
 
 const REFUSALS: [Refusal; 5] =
     [Refusal::MasterKey, Refusal::Seal, Refusal::Purpose, Refusal::Crypto, Refusal::Wall];
-const ALGORITHMS: [KeyAlgorithm; 3] =
-    [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Rsa2048];
-const USAGES: [KeyUsage; 3] = [KeyUsage::Tls, KeyUsage::InternalCa, KeyUsage::ExportableTls];
-
-/// The octet that stands for `algorithm` in frames and seals.
-pub const fn algorithm_octet(algorithm: KeyAlgorithm) -> u8 {
-    match algorithm {
-        KeyAlgorithm::P256 => 0,
-        KeyAlgorithm::P384 => 1,
-        KeyAlgorithm::Rsa2048 => 2,
-    }
-}
-
-/// The algorithm that `octet` stands for.
-pub fn algorithm_of(octet: u8) -> Option<KeyAlgorithm> {
-    ALGORITHMS.get(usize::from(octet)).copied()
-}
-
-/// The octet that stands for `usage` in frames and seals.
-pub const fn usage_octet(usage: KeyUsage) -> u8 {
-    match usage {
-        KeyUsage::Tls => 0,
-        KeyUsage::InternalCa => 1,
-        KeyUsage::ExportableTls => 2,
-    }
-}
-
-/// The usage that `octet` stands for.
-pub fn usage_of(octet: u8) -> Option<KeyUsage> {
-    USAGES.get(usize::from(octet)).copied()
-}
-
 impl<'a> Request<'a> {
     /// Writes the frame into `frame`, which is cleared first.
     ///
@@ -298,6 +278,14 @@ impl<'a> Request<'a> {
                 out.head(41, id);
                 out.u64(*heat);
                 out.bytes(sealed);
+            }
+            Self::Reseal(sealed) => {
+                out.head(20, id);
+                out.bytes(sealed);
+            }
+            Self::ChangeMaster(step) => {
+                out.head(21, id);
+                out.u8(step.status());
             }
             Self::ImportKey => out.head(30, id),
             Self::Import { algorithm, usage, key, encapsulated, sealed } => {
@@ -356,6 +344,10 @@ impl<'a> Request<'a> {
             8 => Self::Ping,
             40 => Self::Busiest { skip: input.u32()? },
             41 => Self::Warm { heat: input.u64()?, sealed: input.bytes()? },
+            20 => Self::Reseal(input.bytes()?),
+            21 => Self::ChangeMaster(
+                Step::of_status(i32::from(input.u8()?)).ok_or(WireError::BadField("step"))?,
+            ),
             30 => Self::ImportKey,
             31 => Self::Import {
                 algorithm: algorithm_of(input.u8()?).ok_or(WireError::BadField("algorithm"))?,
@@ -382,7 +374,7 @@ impl<'a> Reply<'a> {
     pub fn encode(&self, id: u64, frame: &mut Vec<u8>) -> Result<(), WireError> {
         let mut out = Writer::new(frame);
         match self {
-            Self::Welcome { pid, created, walls, gates } => {
+            Self::Welcome { pid, created, walls, gates, masters } => {
                 out.head(129, id);
                 out.u32(*pid);
                 out.u8(u8::from(*created));
@@ -393,6 +385,11 @@ impl<'a> Reply<'a> {
                     out.bytes(text);
                 }
                 out.u8(u8::from(*gates));
+                out.u8(u8::try_from(masters.len()).map_err(|_| WireError::Long)?);
+                for mark in masters {
+                    out.u32(mark.epoch);
+                    out.array(&mark.check);
+                }
             }
             Self::Generated { spki, sealed } => {
                 out.head(130, id);
@@ -458,6 +455,12 @@ impl<'a> Reply<'a> {
                         .collect::<Result<_, WireError>>()?
                 },
                 gates: input.flag("gates")?,
+                masters: match input.u8()? {
+                    count @ 1..=2 => (0..count)
+                        .map(|_| Ok(Mark { epoch: input.u32()?, check: input.array()? }))
+                        .collect::<Result<_, WireError>>()?,
+                    _ => return Err(WireError::BadField("masters")),
+                },
             },
             130 => Self::Generated { spki: input.bytes()?, sealed: input.bytes()? },
             131 => Self::Done,

@@ -21,6 +21,8 @@ pub(in super::super) fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>
         Request::SealSecret { label: b"label", secret: bytes },
         Request::OpenSecret { label: bytes, sealed: b"sealed" },
         Request::Ping,
+        Request::Reseal(bytes),
+        Request::ChangeMaster(crate::vault::succession::Step::Begin),
         Request::ImportKey,
         Request::Import {
             algorithm: KeyAlgorithm::P256,
@@ -57,6 +59,7 @@ pub(in super::super) fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
             created: true,
             walls: vec![(0, 1, bytes), (5, 0, b"")],
             gates: false,
+            masters: vec![Mark { epoch: 1, check: [7; 8] }, Mark { epoch: 9, check: [8; 8] }],
         },
         Reply::Generated { spki: b"spki", sealed: bytes },
         Reply::Done,

@@ -26,6 +26,7 @@ use keyward::admin::wire::SiteView;
 use keyward::admin::wire::Standing;
 use keyward::admin::wire::Status;
 use keyward::admin::wire::VaultView;
+use keyward::admin::wire::rotate::MasterView;
 use keyward::admin::wire::rotate::RotateKeys;
 use keyward::admin::wire::rotate::RotatedKey;
 use keyward::admin::wire::rotate::RotatedKeys;
@@ -55,6 +56,30 @@ pub(crate) struct Fake {
     pub(crate) slow: std::sync::atomic::AtomicBool,
     pub(crate) root: String,
     pub(crate) import_key: String,
+    pub(crate) master: Mutex<Succession>,
+}
+
+/// How a change of the master key goes here.
+#[derive(Default)]
+pub(crate) struct Succession {
+    /// Looks until it is done.
+    pub(crate) left: u64,
+    pub(crate) refused: bool,
+}
+
+impl Succession {
+    fn step(&mut self) -> MasterView {
+        let left = self.left;
+        self.left = left.saturating_sub(1);
+        MasterView {
+            epoch: 2,
+            mark: "epoch 2 (0202020202020202)".to_owned(),
+            former: (left > 0).then(|| "epoch 1 (0101010101010101)".to_owned()),
+            former_needed: left > 0,
+            resealed: 7,
+            ..MasterView::default()
+        }
+    }
 }
 
 /// A running server and the socket it is on.
@@ -82,6 +107,7 @@ impl Fake {
             reload: Mutex::new(Ok(Reloaded::default())),
             slow: std::sync::atomic::AtomicBool::new(false),
             root: root.self_signed(&key).unwrap().pem(),
+            master: Mutex::default(),
             import_key: "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=".to_owned(),
         })
     }
@@ -210,6 +236,7 @@ impl House for Fake {
                     walls: vec!["landlock".to_owned(), "seccomp".to_owned()],
                     required: Some("available".to_owned()),
                     master_key: Some("the file /k".to_owned()),
+                    master: Some(self.master.lock().unwrap().step()),
                     channel: Some("shared memory".to_owned()),
                     figures: [("signatures".to_owned(), 12)].into(),
                     alarms: vec!["a key signs too much".to_owned()],
@@ -312,6 +339,18 @@ impl House for Fake {
             let mut certificate = self.all().remove(0);
             certificate.names = vec![order.key];
             Ok(Imported { certificate, replaced: None, notes: vec!["put right".to_owned()] })
+        })
+    }
+
+    fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {
+        self.tell("master-key", "warning", None, &format!("user {}", peer.uid));
+        Box::pin(async {
+            let mut master = self.master.lock().unwrap();
+            if master.refused {
+                return Err(HouseError::Refused { reason: "it is a file of yours".to_owned() });
+            }
+            master.left = 3;
+            Ok(master.step())
         })
     }
 

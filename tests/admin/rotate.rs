@@ -1,5 +1,6 @@
 //! `keyward rotate`, as a person and a script see it.
 
+use keyward::admin::wire::rotate::MasterView;
 use keyward::admin::wire::rotate::RotatedKeys;
 
 use crate::house::Running;
@@ -25,4 +26,24 @@ fn new_keys_for_some_or_for_all_and_never_for_nobody() {
     let by_whom = running.fake.entries();
     let user = format!("user {}", nix::unistd::Uid::effective());
     assert!(by_whom.iter().all(|entry| entry.message == user), "{by_whom:?}");
+}
+
+#[test]
+fn a_new_master_key_is_ordered_waited_for_and_refused_in_clear_words() {
+    let running = Running::start();
+    let (status, out, err) = running.keyward(&["rotate", "master"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.starts_with("the master key is now that of epoch 2 (0202020202020202)\n"), "{out}");
+    let (_, out, _) = running.keyward(&["status"]);
+    let line = "former one     epoch 1 (0101010101010101), 7 records sealed anew so far\n";
+    assert!(out.contains(line), "{out}");
+    let (status, out, err) = running.keyward(&["rotate", "master", "--wait"]);
+    assert_eq!(status, 0, "{err}");
+    assert!(out.starts_with("7 records are sealed under the master key of epoch 2"), "{out}");
+    let (status, out, _) = running.keyward(&["rotate", "master", "--wait", "--json"]);
+    let told: MasterView = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, told.former, told.epoch), (0, None, 2));
+    running.fake.master.lock().unwrap().refused = true;
+    let (status, _, err) = running.keyward(&["rotate", "master"]);
+    assert_eq!((status, err.as_str()), (1, "error: it is a file of yours\n"));
 }

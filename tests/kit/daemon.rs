@@ -166,13 +166,24 @@ level = "debug"
 
     /// Starts the daemon without waiting for it.
     pub fn spawn(&mut self) {
+        self.spawn_by(Command::new(BINARY));
+    }
+
+    /// The same in a session of its own, that has no terminal.
+    pub fn spawn_without_terminal(&mut self) {
+        let mut command = Command::new("setsid");
+        command.arg(BINARY);
+        self.spawn_by(command);
+    }
+
+    fn spawn_by(&mut self, mut command: Command) {
         assert!(self.child.is_none(), "already running");
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
-        let child = Command::new(BINARY)
+        let child = command
             .args(["run", "--config"])
             .arg(self.config())
             .env_remove("NOTIFY_SOCKET")
@@ -189,6 +200,11 @@ level = "debug"
     /// Starts the daemon and waits until its admin socket answers.
     pub fn start(&mut self) {
         self.spawn();
+        self.wait_ready();
+    }
+
+    /// Waits until the admin socket answers.
+    pub fn wait_ready(&mut self) {
         eventually("the admin socket answers", Duration::from_secs(20), || {
             if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
                 panic!("keyward ended: {status}\n{}", self.log());

@@ -20,6 +20,25 @@ pub struct RotateKeys {
     pub now: bool,
 }
 
+/// Answer to `POST /v1/rotate/master`, and a part of the status.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct MasterView {
+    /// Epoch of the present master key.
+    pub epoch: u32,
+    /// Its epoch and check value: `epoch 2 (0123456789abcdef)`.
+    pub mark: String,
+    /// The same of the former one, while it is there.
+    pub former: Option<String>,
+    /// Whether something may still be sealed under the former one.
+    pub former_needed: bool,
+    /// Records sealed anew so far.
+    pub resealed: u64,
+    /// Records that neither opens.
+    pub foreign: u64,
+    /// Why it does not go on at the moment.
+    pub trouble: Option<String>,
+}
+
 /// Answer to `POST /v1/rotate/keys`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct RotatedKeys {

@@ -52,13 +52,18 @@ pub(super) fn vault(raw: &RawVault, findings: &mut Findings) -> Vault {
     let key = KeyPath::dotted("vault.master_key");
     let master_key = if raw.master_key == "auto" {
         MasterKey::Auto
+    } else if raw.master_key == "passphrase" {
+        MasterKey::Passphrase
     } else if raw.master_key.starts_with('/') {
         MasterKey::File(files::existing(&raw.master_key, &key, findings))
     } else {
         // Not repeated: somebody may have written the key itself here.
         findings
-            .error(&key, "the master key is neither \"auto\" nor an absolute path")
-            .expected("\"auto\", or the path of a file; never the key itself");
+            .error(
+                &key,
+                "the master key is no absolute path, and neither \"auto\" nor \"passphrase\"",
+            )
+            .expected("\"auto\", \"passphrase\", or the path of a file; never the key itself");
         MasterKey::Auto
     };
     let key = KeyPath::dotted("vault.cache");

@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use zeroize::Zeroize as _;
 
+use super::super::custody::Reseal;
 use super::AcmeOptions;
 use super::classify;
 use super::client::CaClient;
@@ -282,6 +283,17 @@ impl Record {
             None => Err(damaged("empty")),
         }
     }
+}
+
+/// A stored account with its key sealed anew; `None` when it can stay as it is.
+pub(in crate::issuer) fn reseal_account(
+    stored: &[u8],
+    reseal: &mut Reseal<'_>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let mut record = Record::from_bytes(stored)?;
+    let Some(sealed_key) = reseal(&record.sealed_key)? else { return Ok(None) };
+    record.sealed_key = sealed_key;
+    record.to_bytes().map(Some)
 }
 
 /// Reads the base64url key of an external binding, with or without padding.

@@ -67,6 +67,7 @@ mod search;
 
 use account::AccountDesk;
 use account::Entry;
+pub(super) use account::reseal_account;
 use client::CaClient;
 use directory::Directory;
 use order::Drive;

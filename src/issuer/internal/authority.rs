@@ -22,12 +22,14 @@ use super::super::csr::PublicHalf;
 use super::super::csr::Recorder;
 use super::super::csr::RemoteKey;
 use super::super::csr::alternative_names;
+use super::super::custody::Reseal;
 use crate::base::Timestamp;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyHandle;
+use crate::cert::key::SealedKey;
 use crate::cert::ports::ToBeSigned;
 use crate::cert::validity::Validity;
 
@@ -92,6 +94,22 @@ impl Authority {
             None => Err(damaged("empty".to_owned())),
         }
     }
+}
+
+/// A stored authority with its keys sealed anew; `None` when it can stay as it is.
+pub(in crate::issuer) fn reseal_authority(
+    stored: &[u8],
+    reseal: &mut Reseal<'_>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let mut authority = Authority::from_bytes(stored)?;
+    let mut changed = false;
+    for member in [&mut authority.root, &mut authority.intermediate] {
+        if let Some(sealed) = reseal(&member.key.sealed.0)? {
+            member.key.sealed = SealedKey(sealed.into());
+            changed = true;
+        }
+    }
+    if changed { authority.to_bytes().map(Some) } else { Ok(None) }
 }
 
 impl Member {

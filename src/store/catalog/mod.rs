@@ -241,6 +241,18 @@ impl Catalog {
         Ok(staged.into_iter().map(|(id, staged)| (id, staged.revision)).collect())
     }
 
+    /// Deletes the copy before this one.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the disk.
+    pub fn forget_former(&self) -> Result<(), StoreError> {
+        match self.path.parent() {
+            Some(dir) if !self.path.as_os_str().is_empty() => remove(&dir.join(PREVIOUS)),
+            // One in memory has none.
+            _ => Ok(()),
+        }
+    }
+
     /// Whether everything that was staged is durable.
     pub fn is_flushed(&self) -> bool {
         self.staged().is_empty()
