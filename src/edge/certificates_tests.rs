@@ -10,7 +10,6 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::super::tickets::Tickets;
 use super::*;
 use crate::base::ManualClock;
 use crate::cert::chain::Chain;
@@ -18,6 +17,7 @@ use crate::cert::key::{KeyHandle, KeyId, KeyUsage, SealedKey};
 use crate::cert::record::Installed;
 use crate::cert::served::{Index, Snapshot};
 use crate::cert::spec::{IssuerName, Role, Specification};
+use crate::edge::tickets::Tickets;
 
 const START: Timestamp = Timestamp::from_unix(1_800_000_000);
 
