@@ -4,24 +4,15 @@
 use std::alloc::GlobalAlloc;
 use std::alloc::Layout;
 use std::alloc::System;
+use std::path::PathBuf;
 use std::sync::Once;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use keyward::base::property::Property;
 
-/// Every property of the house.
-pub const ALL: [Property; 9] = [
-    keyward::vault::properties::REQUEST,
-    keyward::vault::properties::REPLY,
-    keyward::vault::properties::SEALED,
-    keyward::vault::properties::IMPORT_BOX,
-    keyward::vault::properties::KEY_FILE,
-    keyward::vault::properties::DESK,
-    keyward::vault::properties::GATE,
-    keyward::cert::properties::CHAIN_FILE,
-    keyward::store::properties::SECOND_COPY,
-];
+/// Names a directory into which a target writes its seeds before it does anything else.
+const SEEDS: &str = "KEYWARD_FUZZ_SEEDS";
 
 /// What any input may take: the tables of a vault with an empty keyring are the most of it.
 const BASE: usize = 1024 * 1024;
@@ -57,7 +48,7 @@ static COUNTING: Counting = Counting;
 pub fn run(property: Property, bytes: &[u8]) {
     static WARM: Once = Once::new();
     // What is made once and kept is nobody's growth.
-    WARM.call_once(|| (property.seeds)().iter().for_each(|seed| (property.check)(seed)));
+    WARM.call_once(|| begin(property));
     let before = NOW.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
     (property.check)(bytes);
@@ -66,4 +57,14 @@ pub fn run(property: Property, bytes: &[u8]) {
     assert!(grown <= limit, "{} octets of input took {grown} of memory", bytes.len());
     let kept = NOW.load(Ordering::Relaxed).saturating_sub(before);
     assert!(kept <= BASE / 16, "{} octets of input left {kept} of memory taken", bytes.len());
+}
+
+fn begin(property: Property) {
+    let directory = std::env::var_os(SEEDS).map(PathBuf::from);
+    for (number, seed) in (property.seeds)().iter().enumerate() {
+        if let Some(directory) = &directory {
+            std::fs::write(directory.join(format!("seed-{number}")), seed).expect("a directory");
+        }
+        (property.check)(seed);
+    }
 }
