@@ -115,15 +115,15 @@ impl House {
         let first = Config::clone(&config.borrow());
         let copy = Arc::downgrade(&catalog);
         drop((handle, ca, store, catalog));
-        // The last task of the former run may hold the store for another moment.
-        for _ in 0..500 {
-            match Store::open(&dir.path().join("store")) {
-                Ok(store) if copy.strong_count() == 0 => {
-                    drop(store);
-                    break;
-                }
-                _ => tokio::time::sleep(Duration::from_millis(2)).await,
+        // The last task of the former run may hold store and copy for another moment, which is long
+        // where the disk is busy.
+        for left in (0..3000).rev() {
+            let free = Store::open(&dir.path().join("store")).is_ok();
+            if free && copy.strong_count() == 0 {
+                break;
             }
+            assert!(left > 0, "the former run does not let go of the store");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Self::open(dir, clock, keys, first, act).await
     }
