@@ -18,11 +18,11 @@ use super::super::import_box;
 use super::super::import_box::Label;
 use super::super::purpose::Purpose;
 use super::super::scheme::Scheme;
+use super::super::seal::Content;
 use super::super::transfer;
 use super::super::wire::Reply;
 use super::super::wire::Request;
 use super::super::wire_tickets::TicketRequest;
-use super::Sample;
 use super::samples;
 use super::sealer;
 use crate::base::bounds;
@@ -108,31 +108,40 @@ fn step(desk: &mut Desk<'_>, role: Role, frame: &[u8], with_descriptor: bool) ->
     assert_eq!(id, asked, "the answer is to another request");
     let exported = matches!((&request, &reply), (Request::Export { .. }, Reply::Done));
     assert_eq!(exported, !given.is_empty(), "{request:?} gives {} octets", given.len());
+    // What the request brought along, as only this vault can open it: seeds come from other
+    // processes, whose keys are not known here.
+    let brought = match &request {
+        Request::Load { sealed } | Request::Export { sealed } => sealer().open(sealed).ok(),
+        _ => None,
+    };
     if exported {
-        let exportable = samples().iter().filter(|one| one.usage == KeyUsage::ExportableTls);
-        let mut allowed = exportable.map(|one| transfer::pem(&one.pkcs8));
-        assert!(allowed.any(|pem| pem.as_slice() == given), "another key leaves");
+        let (content, pkcs8) = brought.as_ref().expect("what does not open is not exported");
+        let free = matches!(content, Content::Key { usage: KeyUsage::ExportableTls, .. });
+        assert!(free, "a key leaves that was sealed to stay");
+        assert_eq!(*transfer::pem(pkcs8), given, "another key leaves");
     }
     if !matches!(request, Request::OpenSecret { .. }) {
-        for sample in samples() {
-            let secret = sample.secret();
+        let secrets = samples().iter().map(|one| secret(one.algorithm, &one.pkcs8).to_vec());
+        let secrets = secrets.chain(brought.iter().filter_map(|(content, pkcs8)| match content {
+            Content::Key { algorithm, .. } => Some(secret(*algorithm, pkcs8).to_vec()),
+            Content::Secret { .. } => None,
+        }));
+        for secret in secrets {
             assert!(!out.windows(TELLING).any(|row| row == secret), "a private key is answered");
         }
     }
     Some(id)
 }
 
-impl Sample {
-    /// Some octets of the private number itself.
-    fn secret(&self) -> &[u8] {
-        let at = match self.algorithm {
-            // Behind the head of a PKCS#8 document with an elliptic-curve key in it (RFC 5915).
-            KeyAlgorithm::P256 | KeyAlgorithm::P384 => 36,
-            // Its last third is private exponents and primes (RFC 8017, appendix A.1.2).
-            KeyAlgorithm::Rsa2048 => self.pkcs8.len() - 300,
-        };
-        &self.pkcs8[at..at + TELLING]
-    }
+/// Some octets of the private number itself.
+fn secret(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> &[u8] {
+    let at = match algorithm {
+        // Behind the head of a PKCS#8 document with an elliptic-curve key in it (RFC 5915).
+        KeyAlgorithm::P256 | KeyAlgorithm::P384 => 36,
+        // Its last third is private exponents and primes (RFC 8017, appendix A.1.2).
+        KeyAlgorithm::Rsa2048 => pkcs8.len() - 300,
+    };
+    &pkcs8[at..at + TELLING]
 }
 
 fn conversation(role: u8, requests: &[(Request<'_>, bool)]) -> Vec<u8> {
@@ -163,7 +172,7 @@ pub(super) fn desk_seeds() -> Vec<Vec<u8>> {
     let vault = sealer();
     let public = transfer::import_key(&vault).expect("an import key");
     let message = certificate_verify();
-    let secret = vault.seal(super::Content::secret(b"label"), b"secret").expect("it is sealed");
+    let secret = vault.seal(Content::secret(b"label"), b"secret").expect("it is sealed");
     let mut seeds = Vec::new();
     for one in samples() {
         let (algorithm, usage, key) = (one.algorithm, one.usage, one.id);
