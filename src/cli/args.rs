@@ -217,10 +217,16 @@ pub(super) struct Backup {
     #[arg(long, value_name = "FILE|DIR", default_value = ".")]
     pub(super) output: PathBuf,
     /// Add the master key, encrypted to this recipient of age (age1...)
-    #[arg(long, value_name = "RECIPIENT")]
+    #[arg(long, value_name = "RECIPIENT", group = "wrapping")]
     pub(super) recipient: Option<Recipient>,
+    /// Add the master key, encrypted with a passphrase that is asked for twice
+    #[arg(long, group = "wrapping")]
+    pub(super) passphrase: bool,
+    /// The same with the passphrase in the only line of a file, or of a pipe
+    #[arg(long, value_name = "FILE", group = "wrapping")]
+    pub(super) passphrase_file: Option<PathBuf>,
     /// The file with the master key, if it is not where the configuration says
-    #[arg(long, value_name = "FILE", requires = "recipient")]
+    #[arg(long, value_name = "FILE", requires = "wrapping")]
     pub(super) master_key: Option<PathBuf>,
     /// The configuration, which goes into the backup
     #[arg(long, value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
@@ -236,8 +242,14 @@ pub(super) struct Restore {
     #[arg(value_name = "FILE")]
     pub(super) backup: PathBuf,
     /// A file with the identity of age (AGE-SECRET-KEY-1...) that opens the master key in it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "opening")]
     pub(super) identity: Option<PathBuf>,
+    /// Ask for the passphrase that opens the master key in it
+    #[arg(long, group = "opening")]
+    pub(super) passphrase: bool,
+    /// The same with the passphrase in the only line of a file, or of a pipe
+    #[arg(long, value_name = "FILE", group = "opening")]
+    pub(super) passphrase_file: Option<PathBuf>,
     /// The configuration; if there is none, that of the backup is written there
     #[arg(long, value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
     pub(super) config: PathBuf,
@@ -319,5 +331,13 @@ mod tests {
         }
         assert!(Args::try_parse_from(["keyward", "trust", "--install", "--uninstall"]).is_err());
         assert!(Args::try_parse_from(["keyward", "--timeout", "0", "status"]).is_err());
+        // A backup is opened in one way.
+        for two in ["--passphrase --identity /i", "--passphrase --passphrase-file /p"] {
+            let line = format!("keyward restore /b {two}");
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{two}");
+        }
+        assert!(Args::try_parse_from(["keyward", "backup", "--master-key", "/m"]).is_err());
+        let args = parse("keyward backup --master-key /m --passphrase");
+        assert!(matches!(args.command, Command::Backup(Backup { passphrase: true, .. })));
     }
 }

@@ -1,5 +1,5 @@
 //! `keyward backup`: a copy of the database, in which every key is sealed, the configuration, and,
-//! encrypted to a recipient of one's own, the master key.
+//! encrypted to a recipient of one's own or with a passphrase, the master key.
 //!
 //! The master key is read by this process, from where the vault has it, and not asked of the vault:
 //! else whoever owns main could ask for it as well, with a recipient of their own. So what guards
@@ -19,6 +19,7 @@ use super::args::Backup;
 use super::connect::Client;
 use super::export::Aside;
 use super::out::Out;
+use super::passphrase::PassphraseSource;
 use super::render;
 use super::report::CONFIGURATION;
 use super::report::DONE;
@@ -38,6 +39,8 @@ use crate::config::MasterKey;
 use crate::os::sandbox;
 use crate::vault::MasterKeySource;
 use crate::vault::age;
+use crate::vault::age::Lock;
+use crate::vault::age::Passphrase;
 use crate::vault::age::Recipient;
 use crate::vault::import_box;
 use crate::vault::seal::Sealer;
@@ -57,12 +60,14 @@ pub mod members {
 /// Where the service manager shows the master key, if it keeps it as a credential.
 const CREDENTIAL: &str = "/run/credentials/keyward.service/keyward.master";
 
-/// `keyward backup [--output FILE|DIR] [--recipient RECIPIENT]`
+/// `keyward backup [--output FILE|DIR] [--recipient RECIPIENT | --passphrase]`
 pub(super) fn backup(client: &Client, what: &Backup, out: &mut Out) -> Result<u8, Report> {
     let text = configuration(&what.config)?;
-    let master = match &what.recipient {
-        Some(recipient) => Some(wrapped(client, what, recipient)?),
-        None => None,
+    let passphrase = PassphraseSource::of(what.passphrase, what.passphrase_file.as_ref());
+    let master = match (&what.recipient, passphrase) {
+        (Some(recipient), _) => Some(wrapped(client, what, Wrapping::To(recipient))?),
+        (None, Some(source)) => Some(wrapped(client, what, Wrapping::Under(&source))?),
+        (None, None) => None,
     };
     let now = out.now();
     let stamp = now.to_string().replace([':', ' '], "");
@@ -117,7 +122,8 @@ fn tell(
     if !master {
         let note =
             "the keys in it are sealed, and open with the master key only, which is not in it";
-        out.line(format_args!("  note: {note}: keep it apart, or use --recipient"))?;
+        let instead = "keep it apart, or use --recipient or --passphrase";
+        out.line(format_args!("  note: {note}: {instead}"))?;
     }
     Ok(DONE)
 }
@@ -148,8 +154,32 @@ fn configuration(path: &Path) -> Result<Option<Vec<u8>>, Report> {
     Ok(Some(bytes))
 }
 
-/// The master key, encrypted to `recipient`; it must be the one that the vault has.
-fn wrapped(client: &Client, what: &Backup, recipient: &Recipient) -> Result<Vec<u8>, Report> {
+/// How the master key is encrypted.
+#[derive(Clone, Copy)]
+enum Wrapping<'w> {
+    To(&'w Recipient),
+    Under(&'w PassphraseSource),
+}
+
+impl Wrapping<'_> {
+    /// Asks for what it takes, and encrypts.
+    fn of(self, plain: &[u8]) -> Result<Vec<u8>, Report> {
+        match self {
+            Self::To(recipient) => age::encrypt(Lock::Recipient(recipient), plain)
+                .map_err(|error| Report::new(FAILED, format!("--recipient: {error}"))),
+            Self::Under(source) => {
+                let passphrase = source.fresh().map_err(|refused| {
+                    Report::new(FAILED, refused.to_string()).hint(refused.advice())
+                })?;
+                age::encrypt(Lock::Passphrase(Passphrase(&passphrase)), plain)
+                    .map_err(|error| Report::new(FAULT, format!("--passphrase: {error}")))
+            }
+        }
+    }
+}
+
+/// The master key, encrypted; it must be the one that the vault has.
+fn wrapped(client: &Client, what: &Backup, wrapping: Wrapping<'_>) -> Result<Vec<u8>, Report> {
     // For a moment it is in this process: not in a core file, and not for others.
     sandbox::forbid_dumps()
         .map_err(|error| Report::new(FAULT, format!("cannot forbid core files: {error}")))?;
@@ -162,17 +192,16 @@ fn wrapped(client: &Client, what: &Backup, recipient: &Recipient) -> Result<Vec<
         return Err(Report::new(FAILED, "the master key is being replaced")
             .hint("back up once keyward status names no former one any more"));
     }
-    let master = found.present.key;
-    let file = age::encrypt(recipient, master.expose());
-    let file = file.map_err(|error| Report::new(FAILED, format!("--recipient: {error}")))?;
-    let sealer = Sealer::new(master).map_err(|error| Report::new(FAULT, error.to_string()))?;
+    let plain = found.present.to_file();
+    let sealer = Sealer::under(found.present, None);
+    let sealer = sealer.map_err(|error| Report::new(FAULT, error.to_string()))?;
     let ours = import_box::public_of(&sealer);
     let theirs: ImportKey = client.get("/import/key")?.decode()?;
     if ours.map(|key| STANDARD.encode(key)).ok() != Some(theirs.key) {
         return Err(Report::new(FAILED, "this is not the master key that the vault has")
             .hint("--master-key says where that one is"));
     }
-    Ok(file)
+    wrapping.of(&plain)
 }
 
 /// Where the vault has the master key from.
@@ -188,7 +217,7 @@ fn source(what: &Backup) -> Result<MasterKeySource, Report> {
         MasterKey::Passphrase => {
             let file = config.state.dir.join("vault/passphrase");
             return Err(Report::new(FAILED, "the master key comes from a passphrase").hint(format!(
-                "back up without --recipient, and keep a copy of {}, which is no secret: the two \
+                "back up without --recipient or --passphrase, and keep a copy of {}, which is no secret: the two \
                  and the passphrase open everything",
                 file.display()
             )));

@@ -15,6 +15,7 @@ mod greet;
 mod import;
 mod look;
 mod out;
+mod passphrase;
 mod render;
 mod report;
 mod restore;
@@ -37,6 +38,9 @@ use report::Report;
 
 pub use backup::members;
 pub use greet::greet;
+pub use passphrase::PassphraseRefused;
+pub use passphrase::PassphraseSource;
+pub use restore::Opening;
 pub use restore::RestoreOptions;
 pub use restore::Restored;
 pub use run::DemoOptions;

@@ -5,18 +5,28 @@ use std::path::PathBuf;
 
 use super::args::Restore;
 use super::out::Out;
+use super::passphrase::PassphraseSource;
 use super::render;
 use super::report::DONE;
 use super::report::Report;
 use super::run::Entrances;
+
+/// What opens the master key in the backup.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Opening {
+    /// A file with identities.
+    Identity(PathBuf),
+    /// A passphrase.
+    Passphrase(PassphraseSource),
+}
 
 /// What `keyward restore` is told.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RestoreOptions {
     /// The backup.
     pub backup: PathBuf,
-    /// A file with identities that open the master key in it.
-    pub identity: Option<PathBuf>,
+    /// What opens the master key in it.
+    pub opening: Option<Opening>,
     /// The configuration, which says where everything goes.
     pub config: PathBuf,
 }
@@ -38,11 +48,15 @@ pub struct Restored {
     pub notes: Vec<String>,
 }
 
-/// `keyward restore FILE [--identity FILE]`
+/// `keyward restore FILE [--identity FILE | --passphrase | --passphrase-file FILE]`
 pub(super) fn restore(daemon: Entrances, what: &Restore, out: &mut Out) -> Result<u8, Report> {
+    let passphrase = PassphraseSource::of(what.passphrase, what.passphrase_file.as_ref());
     let options = RestoreOptions {
         backup: what.backup.clone(),
-        identity: what.identity.clone(),
+        opening: match (&what.identity, passphrase) {
+            (Some(path), _) => Some(Opening::Identity(path.clone())),
+            (None, passphrase) => passphrase.map(Opening::Passphrase),
+        },
         config: what.config.clone(),
     };
     let restored = (daemon.restore)(&options).map_err(|failed| {

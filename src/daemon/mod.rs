@@ -17,6 +17,7 @@ mod reload;
 mod reseal;
 mod restore;
 mod rotate;
+mod showcase;
 mod supervise;
 mod tickets;
 mod transfer;

@@ -19,25 +19,28 @@ use zeroize::Zeroizing;
 use super::Failed;
 use super::open::Places;
 use super::open::private_directory;
-use crate::base::Secret;
 use crate::base::archive;
 use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::base::disk;
+use crate::cli::Opening;
+use crate::cli::PassphraseRefused;
 use crate::cli::RestoreOptions;
 use crate::cli::Restored;
 use crate::cli::members;
 use crate::config;
 use crate::config::Config;
-use crate::config::MasterKey;
 use crate::os::sandbox;
 use crate::store::Incoming;
 use crate::store::IncomingError;
 use crate::vault::MasterKeySource;
 use crate::vault::age;
+use crate::vault::age::AgeError;
 use crate::vault::age::Identity;
+use crate::vault::age::Opener;
+use crate::vault::age::Passphrase;
 use crate::vault::seal::Content;
-use crate::vault::seal::MASTER_KEY;
+use crate::vault::seal::MasterKey;
 use crate::vault::seal::Sealer;
 
 /// `keyward restore`
@@ -47,7 +50,6 @@ use crate::vault::seal::Sealer;
 pub(super) fn restore(options: &RestoreOptions) -> Result<Restored, Failed> {
     // The master key may be in this process for a moment.
     sandbox::forbid_dumps().map_err(Failed::fault)?;
-    let identities = options.identity.as_deref().map(identities).transpose()?;
     let small = small_files(&options.backup)?;
     let (config, written) = configuration(options, small.config.as_deref())?;
     let places = Places::of(&config);
@@ -56,10 +58,11 @@ pub(super) fn restore(options: &RestoreOptions) -> Result<Restored, Failed> {
         private_directory(place)?;
         owner.give(place)?;
     }
-    let master = match (&small.master, &identities) {
-        (Some(file), Some(identities)) => Some(opened(file, identities)?),
+    let master = match (&small.master, &options.opening) {
+        (Some(file), Some(opening)) => Some(opened(file, opening)?),
         (None, Some(_)) => {
-            return Err(refused("the backup holds no master key", "leave out --identity"));
+            let advice = "leave out what opens it (--identity, --passphrase)";
+            return Err(refused("the backup holds no master key", advice));
         }
         _ => None,
     };
@@ -67,7 +70,10 @@ pub(super) fn restore(options: &RestoreOptions) -> Result<Restored, Failed> {
     let file = incoming.file();
     read(&options.backup, |name| (name == members::STORE).then(|| Box::new(file) as _))?;
     let sealer = match &master {
-        Some(master) => Some(Sealer::new(Secret::new(**master)).map_err(Failed::fault)?),
+        Some(master) => {
+            let copy = MasterKey { epoch: master.epoch, key: master.key.clone() };
+            Some(Sealer::under(copy, None).map_err(Failed::fault)?)
+        }
         None => None,
     };
     let whole = incoming.check(|key| {
@@ -83,7 +89,8 @@ pub(super) fn restore(options: &RestoreOptions) -> Result<Restored, Failed> {
     let master_key = match (master, small.master) {
         (Some(master), _) => Some(put_master(&config, &places, &master, &owner)?),
         (None, Some(_)) => {
-            notes.push("the master key in the backup stays shut: --identity opens it".to_owned());
+            let opens = "--identity or --passphrase opens it";
+            notes.push(format!("the master key in the backup stays shut: {opens}"));
             None
         }
         (None, None) => None,
@@ -214,30 +221,58 @@ fn identities(path: &Path) -> Result<Vec<Identity>, Failed> {
     Identity::read_all(&text).map_err(|error| told(&error))
 }
 
-fn opened(file: &[u8], identities: &[Identity]) -> Result<Zeroizing<[u8; MASTER_KEY]>, Failed> {
-    let told = |reason: &dyn std::fmt::Display| {
-        refused(&format!("the master key in the backup: {reason}"), "another --identity")
+fn opened(file: &[u8], opening: &Opening) -> Result<MasterKey, Failed> {
+    let bytes = match opening {
+        Opening::Identity(path) => {
+            age::decrypt(Opener::Identities(&identities(path)?), file).map_err(stays_shut)?
+        }
+        Opening::Passphrase(source) => {
+            let open =
+                |words: &[u8]| match age::decrypt(Opener::Passphrase(Passphrase(words)), file) {
+                    Err(AgeError::OtherPassphrase) => Ok(None),
+                    other => other.map(Some).map_err(stays_shut),
+                };
+            source.open_with(open, || stays_shut(AgeError::OtherPassphrase))?
+        }
     };
-    let bytes = age::decrypt(identities, file).map_err(|error| told(&error))?;
-    let mut master = Zeroizing::new([0; MASTER_KEY]);
-    if bytes.len() != MASTER_KEY {
-        return Err(told(&"it has another length than any"));
+    let strange = || {
+        let what = "what is encrypted in the backup is no master key";
+        refused(what, "another backup, which keyward backup wrote")
+    };
+    MasterKey::from_file(&bytes).ok_or_else(strange)
+}
+
+fn stays_shut(error: AgeError) -> Failed {
+    let advice = match error {
+        AgeError::OtherRecipient => "the --identity that belongs to its recipient",
+        AgeError::OtherPassphrase => "another --passphrase",
+        AgeError::WantsPassphrase => "--passphrase",
+        AgeError::WantsIdentity => "--identity FILE",
+        AgeError::Costly(_) => "a backup that keyward or age wrote: this one was not",
+        AgeError::Format(_) | AgeError::Damaged | AgeError::Long | AgeError::Refused => {
+            "another backup, whole and unchanged"
+        }
+    };
+    refused(&format!("the master key in the backup: {error}"), advice)
+}
+
+impl From<PassphraseRefused> for Failed {
+    fn from(error: PassphraseRefused) -> Self {
+        refused(&error.to_string(), error.advice())
     }
-    master.copy_from_slice(&bytes);
-    Ok(master)
 }
 
 /// Puts the master key where the configuration has it, unless that very key is there.
 fn put_master(
     config: &Config,
     places: &Places,
-    master: &[u8; MASTER_KEY],
+    master: &MasterKey,
     owner: &Owner,
 ) -> Result<PathBuf, Failed> {
     let path = match &config.vault.master_key {
-        MasterKey::File(path) => path.clone(),
-        MasterKey::Auto => places.vault.join("master.key"),
-        MasterKey::Passphrase => {
+        config::MasterKey::File(path) => path.clone(),
+        config::MasterKey::Auto => places.vault.join("master.key"),
+        config::MasterKey::Passphrase => {
             return Err(refused(
                 "the configuration wants a passphrase, and the backup holds a master key",
                 "name a file for it as master_key below [vault]",
@@ -252,7 +287,8 @@ fn put_master(
     };
     if path.symlink_metadata().is_ok() {
         let there = MasterKeySource::Credential(path.clone()).load();
-        if there.map_err(|error| told(&error))?.present.key.expose() == master {
+        let there = there.map_err(|error| told(&error))?.present;
+        if there.key.expose() == master.key.expose() && there.epoch == master.epoch {
             return Ok(path);
         }
         return Err(refused(
@@ -260,7 +296,7 @@ fn put_master(
             "put it aside; nothing was restored",
         ));
     }
-    disk::replace(&path, master, 0o400).map_err(|error| told(&error))?;
+    disk::replace(&path, &master.to_file(), 0o400).map_err(|error| told(&error))?;
     owner.give(&path)?;
     Ok(path)
 }

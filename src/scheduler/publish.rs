@@ -1,72 +1,62 @@
-//! Makes known what is installed: to the second copy, where it is found by name, and which names
-//! that concerns to whoever has looked there before.
+//! Makes known what is installed: to whoever watches, and to the second copy on disk.
 //!
 //! Publications that arrive while the copy is being written share its next transaction.
-//! Deliberately absent: a list of everything that is published.
 
-use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
-use crate::cert::identifier::Identifier;
 use crate::cert::served::Served;
+use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
-use crate::cert::spec::Specification;
 use crate::store::Catalog;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// Told of the names about which the copy says something else from now on.
-pub type Audience = Arc<dyn Fn(&[Identifier]) + Send + Sync>;
-
 /// The publishing end.
+#[derive(Debug)]
 pub(super) struct Publisher {
     catalog: Arc<Catalog>,
-    audience: Audience,
+    snapshot: watch::Sender<Arc<Snapshot>>,
     wanted: watch::Sender<u64>,
     copied: watch::Receiver<u64>,
 }
 
 impl Publisher {
-    /// Publishes into `catalog`, which has what is installed, and keeps what is published durable
-    /// from a task of its own.
+    /// Publishes what `catalog` holds at once, and keeps it up to date from a task of its own.
     pub(super) fn start(
+        first: Snapshot,
         catalog: Arc<Catalog>,
-        audience: Audience,
         store: Store,
         tasks: &TaskSet,
     ) -> Self {
+        let (snapshot, _) = watch::channel(Arc::new(first));
         let (wanted, wants) = watch::channel(1);
         let (done, copied) = watch::channel(0);
         tasks.service("second-copy", keep_copy(Arc::clone(&catalog), store, wants, done));
-        Self { catalog, audience, wanted, copied }
+        Self { catalog, snapshot, wanted, copied }
     }
 
-    /// The number of the newest publication, as it grows.
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
-        self.wanted.subscribe()
+    /// What is installed, as it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.subscribe()
     }
 
-    /// Puts one certificate, whose record has this `revision`, in the place of its former self,
-    /// which had the same names. Shown to the next handshake when this returns.
+    /// Puts one certificate, whose record has this `revision`, in the place of its former self.
     pub(super) fn put(&self, served: Served, revision: u64) -> u64 {
         let served = Arc::new(served);
         self.catalog.stage(served.id, Some(Arc::clone(&served)), revision);
-        self.tell(&served.spec)
+        self.modify(|certificates| match certificates.iter_mut().find(|one| one.id == served.id) {
+            Some(slot) => *slot = served,
+            None => certificates.push(served),
+        })
     }
 
-    /// Whether this certificate is published; what cannot be read is not.
+    /// Whether this certificate is published.
     pub(super) fn shows(&self, id: CertificateId) -> bool {
-        match self.catalog.shows(id) {
-            Ok(shows) => shows,
-            Err(error) => {
-                tracing::error!(cert = %id, %error, "the second copy cannot be read");
-                false
-            }
-        }
+        self.snapshot.borrow().certificates.iter().any(|one| one.id == id)
     }
 
     /// Whether all that was published is durable.
@@ -74,21 +64,9 @@ impl Publisher {
         self.catalog.is_flushed()
     }
 
-    /// The names of at most `limit` published certificates behind `after`, in order.
-    pub(super) fn page(
-        &self,
-        after: Option<CertificateId>,
-        limit: usize,
-    ) -> Result<Vec<CertificateId>, StoreError> {
-        self.catalog.page(after, limit)
-    }
-
-    /// One published certificate; `None` also for one that cannot be read.
-    pub(super) fn shown(&self, id: CertificateId) -> Option<Arc<Served>> {
-        self.catalog.get(id).unwrap_or_else(|error| {
-            tracing::error!(cert = %id, %error, "a certificate of the second copy is damaged");
-            None
-        })
+    /// What the copy shows.
+    pub(super) fn shown(&self) -> Result<Vec<Arc<Served>>, StoreError> {
+        self.catalog.certificates()
     }
 
     /// Deletes the copy before the present one.
@@ -96,11 +74,10 @@ impl Publisher {
         self.catalog.forget_former()
     }
 
-    /// Takes the certificate for `spec` away. `revision` is the one after its record's last. Shown
-    /// to no handshake any more when this returns.
-    pub(super) fn withdraw(&self, spec: &Specification, revision: u64) -> u64 {
-        self.catalog.stage(spec.id(), None, revision);
-        self.tell(spec)
+    /// Takes one certificate away. `revision` is the one after its record's last.
+    pub(super) fn withdraw(&self, id: CertificateId, revision: u64) -> u64 {
+        self.catalog.stage(id, None, revision);
+        self.modify(|certificates| certificates.retain(|one| one.id != id))
     }
 
     /// Waits until the copy has what was published under this number, or was tried and failed.
@@ -110,20 +87,18 @@ impl Publisher {
         let _ignored = copied.wait_for(|done| *done >= publication).await;
     }
 
-    fn tell(&self, spec: &Specification) -> u64 {
-        (self.audience)(spec.names());
+    fn modify(&self, change: impl FnOnce(&mut Vec<Arc<Served>>)) -> u64 {
+        self.snapshot.send_modify(|snapshot| {
+            let mut next = Snapshot::clone(snapshot);
+            change(&mut next.certificates);
+            *snapshot = Arc::new(next);
+        });
         let mut number = 0;
         self.wanted.send_modify(|wanted| {
             *wanted += 1;
             number = *wanted;
         });
         number
-    }
-}
-
-impl fmt::Debug for Publisher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publisher").field("catalog", &self.catalog).finish_non_exhaustive()
     }
 }
 

@@ -1,15 +1,16 @@
-//! A small secret encrypted to a recipient, in the format of age (age-encryption.org/v1), so that
-//! who has the program `age` can open it without this one.
+//! A small secret encrypted to a recipient or with a passphrase, in the format of age
+//! (age-encryption.org/v1), so that who has the program `age` can open it without this one.
 //!
-//! Written by the vault, about its master key, and read by whoever restores a backup, in a process
-//! of its own. Written here and not taken from a library because one recipient and one short
-//! payload are all that is needed, of primitives that are here already, in a process that has to
-//! stay small. Deliberately absent: several recipients, payloads of more than one chunk, armour,
-//! and plug-ins.
+//! Written about the master key by whoever makes a backup, and read by whoever restores it, each in
+//! a process of its own that may not leave a core file. Written here and not taken from a library
+//! because one recipient and one short payload are all that is needed, of primitives that are here
+//! already. Deliberately absent: several recipients, payloads of more than one chunk, armour, and
+//! plug-ins.
 
 mod bech32;
 mod header;
 mod names;
+mod passphrase;
 
 use aws_lc_rs::agreement;
 use ring::aead;
@@ -47,6 +48,23 @@ pub enum AgeError {
     /// For somebody else.
     #[error("none of the identities is one that it was encrypted to")]
     OtherRecipient,
+    /// Another passphrase opens it.
+    #[error("this is not the passphrase that it was encrypted with")]
+    OtherPassphrase,
+    /// An identity was given where a passphrase is wanted.
+    #[error("it was encrypted with a passphrase, not to a recipient")]
+    WantsPassphrase,
+    /// The other way round.
+    #[error("it was encrypted to a recipient, not with a passphrase")]
+    WantsIdentity,
+    /// Whoever wrote it wants to keep this machine busy.
+    #[error(
+        "trying a passphrase would take 2^{0} KiB of memory, and 2^{most} are the most that is \
+         spent here (what age and keyward write takes 2^{ours})",
+        most = bounds::AGE_WORK_MOST,
+        ours = bounds::AGE_WORK
+    )]
+    Costly(u8),
     /// The right identity, and yet.
     #[error("it was changed since it was encrypted")]
     Damaged,
@@ -58,18 +76,46 @@ pub enum AgeError {
     Refused,
 }
 
-/// Encrypts `plain` to `recipient`.
+/// How something is encrypted.
+#[derive(Clone, Copy, Debug)]
+pub enum Lock<'k> {
+    /// To whom.
+    Recipient(&'k Recipient),
+    /// So that this opens it.
+    Passphrase(Passphrase<'k>),
+}
+
+/// What may open something.
+#[derive(Clone, Copy, Debug)]
+pub enum Opener<'k> {
+    /// One of these.
+    Identities(&'k [Identity]),
+    /// This.
+    Passphrase(Passphrase<'k>),
+}
+
+/// Octets that somebody remembers.
+#[derive(Clone, Copy)]
+pub struct Passphrase<'k>(pub &'k [u8]);
+
+impl std::fmt::Debug for Passphrase<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
+
+/// Encrypts `plain`.
 ///
 /// # Errors
 /// [`AgeError::Long`] for more than a payload holds, [`AgeError::Refused`].
-pub fn encrypt(recipient: &Recipient, plain: &[u8]) -> Result<Vec<u8>, AgeError> {
-    let encrypted = encrypt_to(recipient, plain);
+pub fn encrypt(lock: Lock<'_>, plain: &[u8]) -> Result<Vec<u8>, AgeError> {
+    let encrypted = encrypt_with(lock, plain, bounds::AGE_WORK);
     scrub_stack();
     encrypted
 }
 
 #[inline(never)]
-fn encrypt_to(recipient: &Recipient, plain: &[u8]) -> Result<Vec<u8>, AgeError> {
+fn encrypt_with(lock: Lock<'_>, plain: &[u8], work: u8) -> Result<Vec<u8>, AgeError> {
     if plain.len() > bounds::AGE_PAYLOAD {
         return Err(AgeError::Long);
     }
@@ -78,12 +124,10 @@ fn encrypt_to(recipient: &Recipient, plain: &[u8]) -> Result<Vec<u8>, AgeError> 
     let mut nonce = [0; NONCE];
     random.fill(&mut *file_key).map_err(|_| AgeError::Refused)?;
     random.fill(&mut nonce).map_err(|_| AgeError::Refused)?;
-    let ours = agreement::PrivateKey::generate(&agreement::X25519);
-    let ours = ours.map_err(|_| AgeError::Refused)?;
-    let share = public(&ours)?;
-    let wrap = wrap_key(&ours, &recipient.0, &share, &recipient.0)?;
-    let body = sealed(&wrap, [0; aead::NONCE_LEN], &*file_key)?;
-    let stanza = Stanza { kind: X25519.to_owned(), argument: header::text(&share), body };
+    let stanza = match lock {
+        Lock::Recipient(recipient) => wrapped(recipient, &file_key)?,
+        Lock::Passphrase(passphrase) => passphrase::wrapped(passphrase, work, &file_key)?,
+    };
     let mut file = header::write(&stanza);
     let key = mac_key(&file_key)?;
     let mac = hmac::sign(&key, &file);
@@ -95,25 +139,30 @@ fn encrypt_to(recipient: &Recipient, plain: &[u8]) -> Result<Vec<u8>, AgeError> 
     Ok(file)
 }
 
-/// Decrypts what one of the `identities` was the recipient of.
+/// Decrypts what one of the identities was the recipient of, or what the passphrase opens.
 ///
 /// # Errors
 /// [`AgeError`] says why not.
-pub fn decrypt(identities: &[Identity], file: &[u8]) -> Result<Zeroizing<Vec<u8>>, AgeError> {
-    let decrypted = decrypt_by(identities, file);
+pub fn decrypt(opener: Opener<'_>, file: &[u8]) -> Result<Zeroizing<Vec<u8>>, AgeError> {
+    let decrypted = decrypt_by(opener, file);
     scrub_stack();
     decrypted
 }
 
 #[inline(never)]
-fn decrypt_by(identities: &[Identity], file: &[u8]) -> Result<Zeroizing<Vec<u8>>, AgeError> {
+fn decrypt_by(opener: Opener<'_>, file: &[u8]) -> Result<Zeroizing<Vec<u8>>, AgeError> {
     let header = Header::read(file)?;
-    let opened = header
-        .stanzas
-        .iter()
-        .flat_map(|stanza| identities.iter().map(move |identity| (stanza, identity)))
-        .find_map(|(stanza, identity)| unwrapped(identity, stanza));
-    let file_key = opened.ok_or(AgeError::OtherRecipient)?;
+    let file_key = match opener {
+        Opener::Passphrase(passphrase) => passphrase::unwrapped(passphrase, &header)?,
+        Opener::Identities(identities) => {
+            let opened = header
+                .stanzas
+                .iter()
+                .flat_map(|stanza| identities.iter().map(move |identity| (stanza, identity)))
+                .find_map(|(stanza, identity)| unwrapped(identity, stanza));
+            opened.ok_or_else(|| passphrase::instead_of_identity(&header))?
+        }
+    };
     let key = mac_key(&file_key)?;
     hmac::verify(&key, header.signed, &header.mac).map_err(|_| AgeError::Damaged)?;
     let (nonce, chunk) =
@@ -125,16 +174,32 @@ fn decrypt_by(identities: &[Identity], file: &[u8]) -> Result<Zeroizing<Vec<u8>>
     opened_with(&key, LAST_CHUNK, chunk).ok_or(AgeError::Damaged)
 }
 
+/// The file key for a recipient.
+fn wrapped(recipient: &Recipient, file_key: &[u8; FILE_KEY]) -> Result<Stanza, AgeError> {
+    let ours = agreement::PrivateKey::generate(&agreement::X25519);
+    let ours = ours.map_err(|_| AgeError::Refused)?;
+    let share = public(&ours)?;
+    let wrap = wrap_key(&ours, &recipient.0, &share, &recipient.0)?;
+    let body = sealed(&wrap, [0; aead::NONCE_LEN], file_key)?;
+    Ok(Stanza { kind: X25519.to_owned(), arguments: vec![header::text(&share)], body })
+}
+
 /// The file key, if the stanza is for this identity.
 fn unwrapped(identity: &Identity, stanza: &Stanza) -> Option<Zeroizing<[u8; FILE_KEY]>> {
     if stanza.kind != X25519 {
         return None;
     }
-    let share: [u8; KEY] = header::octets(&stanza.argument)?.try_into().ok()?;
+    let [share] = stanza.arguments.as_slice() else { return None };
+    let share: [u8; KEY] = header::octets(share)?.try_into().ok()?;
     let ours = identity.private_key()?;
     let recipient = public(&ours).ok()?;
     let wrap = wrap_key(&ours, &share, &share, &recipient).ok()?;
-    let opened = opened_with(&wrap, [0; aead::NONCE_LEN], &stanza.body)?;
+    file_key(&wrap, &stanza.body)
+}
+
+/// The file key in the body of a stanza.
+fn file_key(wrap: &aead::LessSafeKey, body: &[u8]) -> Option<Zeroizing<[u8; FILE_KEY]>> {
+    let opened = opened_with(wrap, [0; aead::NONCE_LEN], body)?;
     let mut key = Zeroizing::new([0; FILE_KEY]);
     key.copy_from_slice(opened.get(..).filter(|octets| octets.len() == FILE_KEY)?);
     Some(key)
@@ -220,25 +285,36 @@ mod tests {
         Identity::of([octet; KEY])
     }
 
+    fn to(identity: &Identity, plain: &[u8]) -> Result<Vec<u8>, AgeError> {
+        encrypt(Lock::Recipient(&identity.recipient().unwrap()), plain)
+    }
+
+    fn by(identities: &[Identity], file: &[u8]) -> Result<Zeroizing<Vec<u8>>, AgeError> {
+        decrypt(Opener::Identities(identities), file)
+    }
+
     #[test]
     fn what_is_encrypted_opens_for_its_recipient_and_nobody_else() {
-        let file = encrypt(&identity(1).recipient().unwrap(), b"a master key").unwrap();
-        let opened = decrypt(&[identity(2), identity(1)], &file).unwrap();
+        let file = to(&identity(1), b"a master key").unwrap();
+        let opened = by(&[identity(2), identity(1)], &file).unwrap();
         assert_eq!(opened.as_slice(), b"a master key");
-        let refused = |identities: &[Identity]| decrypt(identities, &file).unwrap_err();
+        let refused = |identities: &[Identity]| by(identities, &file).unwrap_err();
         assert_eq!(refused(&[identity(2)]), AgeError::OtherRecipient);
         assert_eq!(refused(&[]), AgeError::OtherRecipient);
-        let again = encrypt(&identity(1).recipient().unwrap(), b"a master key").unwrap();
+        let again = to(&identity(1), b"a master key").unwrap();
         assert_ne!(again, file);
         let long = vec![0; bounds::AGE_PAYLOAD + 1];
-        let refused = encrypt(&identity(1).recipient().unwrap(), &long);
+        let refused = to(&identity(1), &long);
         assert_eq!(refused.unwrap_err(), AgeError::Long);
     }
 
     #[test]
     fn a_recipient_that_is_no_point_of_its_own_is_refused() {
         let zero = Recipient([0; KEY]);
-        assert_eq!(encrypt(&zero, b"a master key").unwrap_err(), AgeError::Refused);
+        assert_eq!(
+            encrypt(Lock::Recipient(&zero), b"a master key").unwrap_err(),
+            AgeError::Refused
+        );
     }
 
     proptest! {
@@ -249,13 +325,13 @@ mod tests {
             junk in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
             let identity = identity(1);
-            let mut file = encrypt(&identity.recipient().unwrap(), &[3; 40]).unwrap();
-            prop_assert!(decrypt(std::slice::from_ref(&identity), &file[..at.index(file.len())]).is_err());
+            let mut file = to(&identity, &[3; 40]).unwrap();
+            prop_assert!(by(std::slice::from_ref(&identity), &file[..at.index(file.len())]).is_err());
             let at = at.index(file.len());
             file[at] ^= 1 << bit;
-            prop_assert!(decrypt(std::slice::from_ref(&identity), &file).is_err());
+            prop_assert!(by(std::slice::from_ref(&identity), &file).is_err());
             let junk = [&b"age-encryption.org/v1\n-> X25519 "[..], &junk].concat();
-            prop_assert!(decrypt(&[identity], &junk).is_err());
+            prop_assert!(by(&[identity], &junk).is_err());
         }
     }
 }

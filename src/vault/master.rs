@@ -171,6 +171,33 @@ impl MasterKeySource {
     }
 }
 
+impl MasterKey {
+    /// What a file with it holds: the key alone if it is the first, as it always was, and else its
+    /// epoch before it.
+    pub fn to_file(&self) -> Zeroizing<Vec<u8>> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // Has its room from the start: one that grows would leave copies behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(128));
+        if self.epoch == FIRST_EPOCH {
+            text.extend_from_slice(self.key.expose());
+            return text;
+        }
+        text.extend_from_slice(format!("epoch {}\n", self.epoch).as_bytes());
+        for octet in self.key.expose() {
+            let digits =
+                [octet >> 4, octet & 15].map(|half| DIGITS.get(usize::from(half)).copied());
+            text.extend(digits.into_iter().flatten());
+        }
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads what [`Self::to_file`] wrote, and the other forms that such a file may have.
+    pub fn from_file(bytes: &[u8]) -> Option<Self> {
+        parse(bytes)
+    }
+}
+
 impl MasterKeyError {
     /// Whether the file is not there at all.
     pub(super) fn is_absence(&self) -> bool {

@@ -21,6 +21,8 @@ use super::master;
 use super::master::MasterKeyError;
 use super::master::MasterKeySource;
 use super::seal::MASTER_KEY;
+use super::seal::MasterKey;
+use crate::base::Secret;
 use crate::base::disk;
 
 /// What the next vault does before it reads the master key.
@@ -93,9 +95,9 @@ fn begin(path: &Path) -> Result<(), MasterKeyError> {
     }
     let mut key = Zeroizing::new([0; MASTER_KEY]);
     ring::rand::SystemRandom::new().fill(&mut *key).map_err(|_| MasterKeyError::Random)?;
-    let text = text(present.epoch.saturating_add(1), &key);
+    let made = MasterKey { epoch: present.epoch.saturating_add(1), key: Secret::new(*key) };
     let failed = |source| MasterKeyError::Create { path: path.to_owned(), source };
-    disk::replace(path, &text, 0o400).map_err(failed)
+    disk::replace(path, &made.to_file(), 0o400).map_err(failed)
 }
 
 fn finish(path: &Path) -> Result<(), MasterKeyError> {
@@ -111,20 +113,6 @@ fn finish(path: &Path) -> Result<(), MasterKeyError> {
 fn sync(path: &Path) -> Result<(), MasterKeyError> {
     let failed = |source| MasterKeyError::Create { path: path.to_owned(), source };
     disk::sync_directory(path.parent().unwrap_or_else(|| Path::new("/"))).map_err(failed)
-}
-
-/// The file: its epoch, and the key in hexadecimal. Has its room from the start: one that grows
-/// would leave copies behind.
-fn text(epoch: u32, key: &[u8; MASTER_KEY]) -> Zeroizing<Vec<u8>> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = Zeroizing::new(Vec::with_capacity(128));
-    text.extend_from_slice(format!("epoch {epoch}\n").as_bytes());
-    for octet in key {
-        let digits = [octet >> 4, octet & 15].map(|half| DIGITS.get(usize::from(half)).copied());
-        text.extend(digits.into_iter().flatten());
-    }
-    text.push(b'\n');
-    text
 }
 
 #[cfg(test)]
@@ -154,7 +142,7 @@ mod tests {
         }
     }
 
-    fn key(master: &crate::vault::seal::MasterKey) -> [u8; MASTER_KEY] {
+    fn key(master: &MasterKey) -> [u8; MASTER_KEY] {
         *master.key.expose()
     }
 

@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use keyward::base::archive::Writer;
+
 use crate::daemon::BINARY;
 use crate::daemon::Keyward;
 use crate::daemon::Said;
 use crate::daemon::eventually;
 use crate::daemon::run;
 use crate::origin::Origin;
+use crate::terminal::Terminal;
 
 const NAMES: [&str; 2] = ["one.internal", "two.internal"];
 
@@ -62,6 +65,18 @@ impl House {
             .arg("--config")
             .arg(self.keyward.config())
             .args(more))
+    }
+
+    /// A file with a passphrase, for its owner alone.
+    fn passphrase(&self, words: &str) -> String {
+        let path = self.path("passphrase");
+        fs::write(&path, format!("{words}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn master(&self) -> Vec<u8> {
+        fs::read(self.keyward.state().join("vault/master.key")).unwrap()
     }
 
     /// As after a disk that is gone.
@@ -117,6 +132,8 @@ fn a_machine_made_anew_from_a_backup_serves_the_same_certificates_with_the_same_
     fs::write(&damaged, flipped).unwrap();
     let said = house.restore(&damaged, &[]);
     assert!(!said.status.success() && said.err.contains("was changed since"), "{said:?}");
+    let said = house.restore(&tar, &["--identity", "/dev/null"]);
+    assert!(!said.status.success() && said.err.contains("no identity found"), "{said:?}");
     let stranger = house.path("stranger.key");
     identity(&stranger);
     let said = house.restore(&tar, &["--identity", stranger.to_str().unwrap()]);
@@ -150,7 +167,7 @@ fn a_backup_without_the_master_key_waits_for_it() {
     assert!(said.contains("the master key only, which is not in it"), "{said}");
     house.wipe();
     let said = house.restore(&tar, &["--identity", "/dev/null"]);
-    assert!(!said.status.success() && said.err.contains("no identity found"), "{said:?}");
+    assert!(!said.status.success() && said.err.contains("holds no master key"), "{said:?}");
     let said = house.restore(&tar, &[]).ok();
     assert!(said.contains("put it where it was"), "{said}");
     let key = house.keyward.state().join("vault/master.key");
@@ -192,4 +209,170 @@ fn the_master_key_of_somebody_else_is_not_taken_for_the_vaults() {
     let said = house.backup(&house.path("backup.tar"), &["--recipient", "age1qqqq"]);
     assert!(!said.status.success() && said.err.contains("not a recipient of age"), "{said:?}");
     assert!(!house.path("backup.tar").exists());
+}
+
+const WORDS: &str = "correct horse battery";
+
+/// The members of a backup, unpacked below `dir`.
+fn unpacked(tar: &Path, dir: &Path) {
+    fs::create_dir_all(dir).unwrap();
+    run(Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(dir)).ok();
+}
+
+/// The backup that was unpacked to `dir`, with another encrypted master key.
+fn with_master(dir: &Path, master: &[u8], tar: &Path) {
+    let mut writer = Writer::new(fs::File::create(tar).unwrap(), 0);
+    for name in ["ABOUT", "keyward.toml", "master.key.age", "keyward.redb"] {
+        let content = fs::read(dir.join(name)).unwrap();
+        let content = if name == "master.key.age" { master } else { &content };
+        writer.add(name, content.len() as u64, content).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn a_passphrase_typed_twice_opens_the_backup_here_and_with_age() {
+    let mut house = House::start();
+    let (tar, out) = (house.path("backup.tar"), house.path("out"));
+    let (before, master) = (house.serials(), house.master());
+    let config = house.keyward.config();
+    let socket = house.keyward.dir.path().join("run/admin.sock");
+    let line = format!(
+        "{BINARY} --socket {} backup --passphrase --output {} --config {}",
+        socket.display(),
+        tar.display(),
+        config.display()
+    );
+    let mut terminal = Terminal::begin(&line);
+    terminal.answer("keyward: a passphrase for this backup: ", "short");
+    terminal.answer("that was too short; a passphrase for this backup: ", WORDS);
+    terminal.answer("the same again: ", "incorrect horse battery");
+    terminal.answer("those were two; a passphrase for this backup: ", WORDS);
+    terminal.answer("the same again: ", WORDS);
+    let (shown, status) = terminal.end();
+    assert!(status.success() && shown.contains("backup.tar (mode 600)"), "{shown}");
+    assert!(!shown.contains(WORDS), "what was typed is on the screen: {shown}");
+    let bytes = fs::read(&tar).unwrap();
+    assert!(!bytes.windows(master.len()).any(|window| window == master), "the master key");
+
+    // The program that Debian has opens it.
+    unpacked(&tar, &out);
+    let (locked, open) = (out.join("master.key.age"), out.join("master.key"));
+    let line = format!("age -d -o {} {}", open.display(), locked.display());
+    let mut terminal = Terminal::begin(&line);
+    terminal.answer("Enter passphrase: ", WORDS);
+    let (shown, status) = terminal.end();
+    assert!(status.success(), "{shown}");
+    assert_eq!(fs::read(&open).unwrap(), master);
+
+    // And so does this one, what that program wrote.
+    let line = format!("age -p -o {} {}", out.join("theirs").display(), open.display());
+    let mut terminal = Terminal::begin(&line);
+    terminal.answer("(leave empty to autogenerate a secure one): ", "their words");
+    terminal.answer("Confirm passphrase: ", "their words");
+    let (shown, status) = terminal.end();
+    assert!(status.success(), "{shown}");
+    let theirs = house.path("theirs.tar");
+    with_master(&out, &fs::read(out.join("theirs")).unwrap(), &theirs);
+
+    house.wipe();
+    for (backup, words) in [(&tar, WORDS), (&theirs, "their words")] {
+        let line = format!(
+            "{BINARY} restore {} --passphrase --config {}",
+            backup.display(),
+            config.display()
+        );
+        let mut terminal = Terminal::begin(&line);
+        terminal.answer("keyward: the passphrase of the backup: ", "something else");
+        terminal.answer("that was not it; the passphrase of the backup: ", words);
+        let (shown, status) = terminal.end();
+        assert!(status.success() && shown.contains("which opens every one of them"), "{shown}");
+        assert!(!shown.contains(words), "what was typed is on the screen: {shown}");
+        assert_eq!(house.master(), master);
+        house.keyward.start();
+        assert_eq!(house.serials(), before);
+        house.wipe();
+    }
+}
+
+#[test]
+fn a_passphrase_may_come_from_a_file_and_what_does_not_open_says_what_would() {
+    let mut house = House::start();
+    let (tar, out) = (house.path("backup.tar"), house.path("out"));
+    let words = house.passphrase(WORDS);
+    fs::set_permissions(&words, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = house.backup(&tar, &["--passphrase-file", &words]);
+    assert!(!said.status.success() && said.err.contains("mode 644"), "{said:?}");
+    // Nobody to ask, and none on the command line.
+    let config = house.keyward.config();
+    let said = run(Command::new("setsid").arg("--wait").arg(BINARY).args([
+        "--socket",
+        house.keyward.dir.path().join("run/admin.sock").to_str().unwrap(),
+        "backup",
+        "--passphrase",
+        "--config",
+        config.to_str().unwrap(),
+    ]));
+    assert!(said.err.contains("no terminal") && said.err.contains("--passphrase-file"), "{said:?}");
+    let said = house.backup(&tar, &["--passphrase", WORDS]);
+    assert_eq!(said.status.code(), Some(64), "{said:?}");
+    assert!(!tar.exists());
+    let words = house.passphrase(WORDS);
+    house.backup(&tar, &["--passphrase-file", &words]).ok();
+    unpacked(&tar, &out);
+    let master = house.master();
+    house.wipe();
+
+    let refused = |house: &House, backup: &Path, more: &[&str]| {
+        let said = house.restore(backup, more);
+        assert_eq!(said.status.code(), Some(1), "{said:?}");
+        assert!(!house.keyward.state().join("store/keyward.redb").exists());
+        assert!(!house.keyward.state().join("vault/master.key").exists());
+        said.err
+    };
+    let key = house.path("age.key");
+    identity(&key);
+    let told = refused(&house, &tar, &["--identity", key.to_str().unwrap()]);
+    assert!(
+        told.contains("encrypted with a passphrase") && told.contains("--passphrase"),
+        "{told}"
+    );
+    let other = house.passphrase("another one entirely");
+    let told = refused(&house, &tar, &["--passphrase-file", &other]);
+    assert!(told.contains("not the passphrase") && told.contains("another --passphrase"), "{told}");
+    // One that would take 64 GiB to try is not tried.
+    let file = house.path("costly.tar");
+    let mut costly = fs::read(out.join("master.key.age")).unwrap();
+    let at = costly.windows(4).position(|part| part == b" 18\n").unwrap();
+    costly[at..at + 4].copy_from_slice(b" 26\n");
+    with_master(&out, &costly, &file);
+    let told = refused(&house, &file, &["--passphrase-file", &words]);
+    assert!(told.contains("2^26 KiB of memory"), "{told}");
+
+    let words = house.passphrase(WORDS);
+    house.restore(&tar, &["--passphrase-file", &words]).ok();
+    assert_eq!(house.master(), master);
+}
+
+#[test]
+fn a_master_key_that_had_a_predecessor_is_still_the_second_when_it_is_brought_back() {
+    let mut house = House::start();
+    let (key, tar) = (house.path("age.key"), house.path("backup.tar"));
+    let recipient = identity(&key);
+    house.keyward.cli(&["rotate", "master", "--wait"]).ok();
+    let (before, master) = (house.serials(), house.master());
+    assert!(master.starts_with(b"epoch 2\n"), "{}", String::from_utf8_lossy(&master[..8]));
+    let place = |house: &House| {
+        let status = house.keyward.cli(&["status", "--json"]).json();
+        status["vault"]["master_key"].clone()
+    };
+    let present = place(&house);
+    assert!(present.to_string().contains("epoch 2"), "{present}");
+    house.backup(&tar, &["--recipient", &recipient]).ok();
+    house.wipe();
+    house.restore(&tar, &["--identity", key.to_str().unwrap()]).ok();
+    assert_eq!(house.master(), master);
+    house.keyward.start();
+    assert_eq!(house.serials(), before);
+    assert_eq!(place(&house), present);
 }

@@ -49,6 +49,7 @@ mod secrets;
 mod sites;
 mod start;
 mod status;
+mod terminal;
 mod tickets;
 mod vault;
 mod walls;

@@ -1,18 +1,15 @@
 //! A master key from a passphrase: asked for at the terminal, or by `systemd-ask-password`, and
 //! never again until the next start.
 
-use std::io::Read as _;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
 use std::time::Duration;
 
 use crate::daemon::BINARY;
 use crate::daemon::Keyward;
 use crate::daemon::eventually;
 use crate::origin::Origin;
+use crate::terminal::Terminal;
 
 const SOON: Duration = Duration::from_secs(60);
 const FIRST: &str = "correct horse battery";
@@ -149,24 +146,9 @@ fn at_a_terminal_what_is_typed_is_not_shown() {
     let origin = Origin::start();
     let keyward = keyward(&origin);
     let line = format!("{BINARY} run --config {}", keyward.config().display());
-    let mut terminal = Command::new("script")
-        .args(["--quiet", "--flush", "--command", &line, "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut keys = terminal.stdin.take().unwrap();
-    let mut screen = terminal.stdout.take().unwrap();
-    let mut shown = String::new();
-    for question in ["a new passphrase for the master key: ", "the same again: "] {
-        while !shown.ends_with(question) {
-            let mut octet = [0; 1];
-            assert_eq!(screen.read(&mut octet).unwrap(), 1, "it ended: {shown}");
-            shown.push(char::from(octet[0]));
-        }
-        // The question is shown after the echo is off.
-        keys.write_all(format!("{FIRST}\n").as_bytes()).unwrap();
-    }
+    let mut terminal = Terminal::begin(&line);
+    terminal.answer("a new passphrase for the master key: ", FIRST);
+    terminal.answer("the same again: ", FIRST);
     let status = eventually("the admin socket answers", SOON, || {
         let said = keyward.cli(&["status", "--json"]);
         said.status.success().then(|| said.json())
@@ -175,7 +157,6 @@ fn at_a_terminal_what_is_typed_is_not_shown() {
     served(&keyward);
     let main = nix::unistd::Pid::from_raw(i32::try_from(status["pid"].as_i64().unwrap()).unwrap());
     nix::sys::signal::kill(main, nix::sys::signal::Signal::SIGTERM).unwrap();
-    screen.read_to_string(&mut shown).unwrap();
-    terminal.wait().unwrap();
+    let (shown, _) = terminal.end();
     assert!(!shown.contains(FIRST), "what was typed is on the screen: {shown}");
 }

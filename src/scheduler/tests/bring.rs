@@ -43,7 +43,8 @@ impl House {
     }
 
     fn shown(&self, id: CertificateId) -> Option<KeyId> {
-        self.catalog.get(id).unwrap().map(|one| one.key.id)
+        let snapshot = Arc::clone(&self.handle.snapshot().borrow());
+        snapshot.certificates.iter().find(|one| one.id == id).map(|one| one.key.id)
     }
 }
 

@@ -16,8 +16,8 @@ const LINE: usize = 64;
 pub(super) struct Stanza {
     /// How it is encrypted.
     pub(super) kind: String,
-    /// The first argument; empty if there is none.
-    pub(super) argument: String,
+    /// What else stands in its first line.
+    pub(super) arguments: Vec<String>,
     /// The file key, encrypted.
     pub(super) body: Vec<u8>,
 }
@@ -44,8 +44,8 @@ pub(super) fn octets(text: &str) -> Option<Vec<u8>> {
 
 /// A header for one recipient, as far as the code is over it. The body is shorter than a line.
 pub(super) fn write(stanza: &Stanza) -> Vec<u8> {
-    let Stanza { kind, argument, body } = stanza;
-    let text = format!("-> {kind} {argument}\n{}\n---", text(body));
+    let Stanza { kind, arguments, body } = stanza;
+    let text = format!("-> {kind} {}\n{}\n---", arguments.join(" "), text(body));
     [VERSION, text.as_bytes()].concat()
 }
 
@@ -76,7 +76,7 @@ impl<'f> Header<'f> {
             let mut words =
                 line.strip_prefix("-> ").ok_or(AgeError::Format("its header"))?.split(' ');
             let kind = words.next().unwrap_or_default().to_owned();
-            let argument = words.next().unwrap_or_default().to_owned();
+            let arguments = words.map(str::to_owned).collect();
             let mut body = String::new();
             loop {
                 let at = file.len().saturating_sub(rest.len());
@@ -91,7 +91,7 @@ impl<'f> Header<'f> {
                 }
             }
             let body = octets(&body).ok_or(AgeError::Format("a key in its header"))?;
-            stanzas.push(Stanza { kind, argument, body });
+            stanzas.push(Stanza { kind, arguments, body });
         }
     }
 }
