@@ -35,7 +35,6 @@ use keyward::cert::identifier::Identifier;
 use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::ports::Signers;
 use keyward::cert::ports::TicketSeal;
-use keyward::cert::served::Snapshot;
 use keyward::cert::spec::IssuerName;
 use keyward::config;
 use keyward::edge::tickets::Tickets;
@@ -138,7 +137,7 @@ impl Bench {
             limits: limits.clone(),
             clock: Arc::new(SystemClock),
             config: Arc::new(configuration(origin.address, limits)),
-            catalog: Arc::new(Snapshot { certificates: vec![ca.issue(&[NAME])] }),
+            catalog: memory::Shelf::of(vec![ca.issue(&[NAME])]),
             tickets: tickets(),
         };
         let started = Edge::start(options, signers).unwrap();

@@ -58,9 +58,10 @@ async fn needed(memory: &Memory) -> Result<BTreeSet<Mark>, StoreError> {
     let store = match memory {
         Memory::Whole(store) => store,
         Memory::Copy { catalog, .. } => {
-            let shown = catalog.certificates()?;
-            let sealed = shown.iter().take(most).map(|served| &served.key.sealed);
-            return Ok(sealed.filter_map(|sealed| Mark::of(&sealed.0)).collect());
+            // What cannot be read is told when it is asked for.
+            let readable = |id| catalog.get(id).ok().flatten();
+            let shown = catalog.page(None, most)?.into_iter().filter_map(readable);
+            return Ok(shown.filter_map(|served| Mark::of(&served.key.sealed.0)).collect());
         }
     };
     let keys = store.some_keys(most).await?;

@@ -17,7 +17,6 @@ mod reload;
 mod reseal;
 mod restore;
 mod rotate;
-mod showcase;
 mod supervise;
 mod tickets;
 mod transfer;

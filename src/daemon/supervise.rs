@@ -14,9 +14,11 @@ use super::tickets::Order;
 use super::walls;
 use super::wire::Running;
 use super::wire::wire;
+use crate::cert::identifier::Identifier;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
+use crate::cert::ports::Catalog as _;
 use crate::cli::Failed;
 use crate::config::Config;
 use crate::os::notify;
@@ -72,9 +74,9 @@ impl Running {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.show();
         self.publish();
         let (mut ready, mut waited) = (false, false);
+        let mut lacking = names_of(&self.configs.borrow());
         let started = format!(
             "keyward {} started as process {}",
             env!("CARGO_PKG_VERSION"),
@@ -82,7 +84,7 @@ impl Running {
         );
         self.note(EntryKind::Started, Level::Info, started).await;
         loop {
-            if !ready && (waited || self.is_complete()) {
+            if !ready && (waited || self.is_complete(&mut lacking)) {
                 ready = true;
                 self.announce().await;
             }
@@ -97,8 +99,12 @@ impl Running {
                     // Whoever asked may be gone; the reload counts all the same.
                     let _gone = answer.send(self.reloader.reload().await);
                 }
-                Ok(()) = self.snapshots.changed() => self.show(),
-                Ok(()) = self.configs.changed() => self.publish(),
+                // Only to look again whether the start is complete.
+                Ok(()) = self.published.changed(), if !ready => {}
+                Ok(()) = self.configs.changed() => {
+                    self.publish();
+                    lacking = names_of(&self.configs.borrow());
+                }
                 Some(event) = self.vault_events.recv() => self.hear(event).await?,
                 Some(gone) = self.ended.next() => {
                     let how = if gone.panicked { " in a panic" } else { "" };
@@ -144,12 +150,6 @@ impl Running {
     fn publish(&mut self) {
         let config = Arc::clone(&self.configs.borrow_and_update());
         self.edge.publish(&config);
-    }
-
-    /// Serves the certificates of the present snapshot.
-    fn show(&mut self) {
-        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        self.edge.changed(&self.showcase.show(&snapshot));
     }
 
     /// What happened to the vault.
@@ -212,12 +212,12 @@ impl Running {
         }
     }
 
-    /// Whether every name has a certificate to show, be it the bridge.
-    fn is_complete(&self) -> bool {
-        let (config, now) = (self.configs.borrow(), self.clock.now());
-        let snapshot = self.snapshots.borrow();
-        let mut names = config.sites.iter().flat_map(|site| &site.names);
-        names.all(|name| snapshot.best_for(name, now).is_some())
+    /// Whether every name has a certificate to show, be it the bridge. Those that have one are no
+    /// longer `lacking`, so that each is looked up once.
+    fn is_complete(&self, lacking: &mut Vec<Identifier>) -> bool {
+        let shown = |name: &Identifier| self.catalog.candidates(name).is_ok_and(|c| !c.is_empty());
+        while lacking.pop_if(|name| shown(name)).is_some() {}
+        lacking.is_empty()
     }
 
     /// Says that the house is ready: to the service manager, the log, and whoever looks at a demo.
@@ -240,6 +240,11 @@ impl Running {
             tracing::warn!(%error, "the journal takes no entry, going on");
         }
     }
+}
+
+/// The names of all sites.
+fn names_of(config: &Config) -> Vec<Identifier> {
+    config.sites.iter().flat_map(|site| &site.names).cloned().collect()
 }
 
 /// What `systemctl status` shows.

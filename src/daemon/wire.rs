@@ -24,7 +24,6 @@ use super::open::Places;
 use super::reload::Reloader;
 use super::reload::listener_views;
 use super::reseal::Resealer;
-use super::showcase::Showcase;
 use super::tickets::TicketDesk;
 use super::tickets::TicketKeeper;
 use super::walls::Torn;
@@ -37,7 +36,7 @@ use crate::base::causes::with_causes;
 use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
 use crate::base::tasks::Watch;
-use crate::cert::served::Snapshot;
+use crate::cert::identifier::Identifier;
 use crate::cli::Failed;
 use crate::config::Config;
 use crate::edge::Edge;
@@ -66,8 +65,9 @@ pub(super) struct Running {
     pub(super) orders: Option<Orders>,
     pub(super) reloader: Reloader,
     pub(super) configs: watch::Receiver<Arc<Config>>,
-    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
-    pub(super) showcase: Arc<Showcase>,
+    pub(super) catalog: Arc<Catalog>,
+    /// Changes whenever something else is served.
+    pub(super) published: watch::Receiver<u64>,
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) vault: Vault,
     pub(super) vault_events: mpsc::Receiver<VaultEvent>,
@@ -98,27 +98,27 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
     let vault_events = events(&vault)?;
-    let (store, catalog, first) = remembered(&memory, &config, &vault, &master).await?;
+    let (store, catalog) = remembered(&memory, &config, &vault, &master).await?;
     let doorways = Doorways::inherited(&doors);
     let inherited = doors.inherited;
     let listeners = door_views(&doors, &config);
-    let showcase = Arc::new(Showcase::new(&first));
     let (config_sender, configs) = watch::channel(Arc::clone(&config));
     let (keeper, ticket_desk, tickets) =
         TicketKeeper::begin(vault.clone(), Arc::clone(&clock), configs.clone()).await;
     tasks.service("tickets", keeper.keep());
     let admin_door = doors.admin.take();
-    let edge = open_edge(doors, &config, &clock, &showcase, tickets, &vault)?;
+    let edge = open_edge(doors, &config, &clock, &catalog, tickets, &vault)?;
 
     // Without a store nothing new is ever published.
-    let (_unchanging, mut snapshots) = watch::channel(first);
+    let (_unchanging, mut published) = watch::channel(0);
     let mut orders = None;
     let mut resealing = None;
     let stop = CancellationToken::new();
     if let Some(store) = &store {
         let means = means(&clock, store, &vault, &edge, doorways);
-        let begun = begin_orders(store, catalog, &vault, means, &tasks, &configs).await?;
-        snapshots = begun.scheduler.snapshot();
+        let shown = (Arc::clone(&catalog), Arc::clone(&edge));
+        let begun = begin_orders(store, shown, &vault, means, &tasks, &configs).await?;
+        published = begun.scheduler.published();
         resealing = Some(Resealer::begin(&vault, master, (store, &begun), &clock, &tasks, &stop));
         orders = Some(begun);
     }
@@ -171,8 +171,8 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         orders,
         reloader,
         configs,
-        snapshots,
-        showcase,
+        catalog,
+        published,
         reloads,
         vault,
         vault_events,
@@ -191,7 +191,7 @@ fn open_edge(
     doors: Doors,
     config: &Arc<Config>,
     clock: &SharedClock,
-    showcase: &Arc<Showcase>,
+    catalog: &Arc<Catalog>,
     tickets: Tickets,
     vault: &Vault,
 ) -> Result<Arc<Edge>, Failed> {
@@ -201,7 +201,7 @@ fn open_edge(
         limits: config.edge.clone(),
         clock: Arc::clone(clock),
         config: Arc::clone(config),
-        catalog: Arc::<Showcase>::clone(showcase),
+        catalog: Arc::<Catalog>::clone(catalog),
         tickets,
     };
     let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;
@@ -213,24 +213,22 @@ fn events(vault: &Vault) -> Result<mpsc::Receiver<VaultEvent>, Failed> {
     vault.events().ok_or_else(|| Failed::fault("error: the vault's events are taken"))
 }
 
-/// The store, if it is whole, its second copy, and what was installed when the last daemon ended.
+/// The store, if it is whole, and its second copy.
 async fn remembered(
     memory: &Memory,
     config: &Config,
     vault: &Vault,
     master: &MasterKeySource,
-) -> Result<(Option<Store>, Arc<Catalog>, Arc<Snapshot>), Failed> {
+) -> Result<(Option<Store>, Arc<Catalog>), Failed> {
     // Before anything is made of what nobody here could open.
     custody::examine(memory, &vault.masters(), master).await?;
-    let (store, catalog) = match memory {
+    Ok(match memory {
         Memory::Whole(store) => {
             let catalog = store.catalog(&Places::of(config).served).await;
             (Some(store.clone()), Arc::new(catalog.map_err(|error| unavailable(&error))?))
         }
         Memory::Copy { catalog, .. } => (None, Arc::clone(catalog)),
-    };
-    let certificates = catalog.certificates().map_err(|error| unavailable(&error))?;
-    Ok((store, catalog, Arc::new(Snapshot { certificates })))
+    })
 }
 
 /// What orders are carried out with.
@@ -253,7 +251,7 @@ fn means(
 
 async fn begin_orders(
     store: &Store,
-    catalog: Arc<Catalog>,
+    (catalog, edge): (Arc<Catalog>, Arc<Edge>),
     vault: &Vault,
     means: Means,
     tasks: &TaskSet,
@@ -271,6 +269,7 @@ async fn begin_orders(
     let parts = Parts {
         store: store.clone(),
         catalog,
+        audience: Arc::new(move |names: &[Identifier]| edge.changed(names)),
         clock,
         jitter: Arc::new(Jitter::from_os()),
         authorities: Arc::new(move |name| authorities.of(name)),

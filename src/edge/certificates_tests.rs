@@ -15,7 +15,6 @@ use crate::base::ManualClock;
 use crate::cert::chain::Chain;
 use crate::cert::key::{KeyHandle, KeyId, KeyUsage, SealedKey};
 use crate::cert::record::Installed;
-use crate::cert::served::{Index, Snapshot};
 use crate::cert::spec::{IssuerName, Role, Specification};
 use crate::edge::tickets::Tickets;
 
@@ -24,7 +23,7 @@ const START: Timestamp = Timestamp::from_unix(1_800_000_000);
 /// Certificates, keys and time, all in the hands of the test.
 #[derive(Debug)]
 struct World {
-    index: Mutex<Result<Index, String>>,
+    shown: Mutex<Result<Vec<Arc<Served>>, String>>,
     asked: AtomicUsize,
     keys: Mutex<HashMap<KeyId, Vec<u8>>>,
     made: AtomicUsize,
@@ -41,11 +40,12 @@ impl Catalog for InWorld {
     fn candidates(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, String> {
         let world = self.0.upgrade().unwrap();
         world.asked.fetch_add(1, Ordering::SeqCst);
-        let found = world.index.lock().unwrap().as_ref().map_err(String::clone)?.candidates(host);
+        let shown = world.shown.lock().unwrap().clone();
+        let found = shown?.into_iter().filter(|served| served.spec.covers(host)).collect();
         if let Some(next) = world.meanwhile.lock().unwrap().take() {
             world.show(next);
         }
-        found
+        Ok(found)
     }
 }
 
@@ -68,7 +68,7 @@ impl World {
     fn new(choices: u64, casts: u64) -> Arc<Self> {
         let clock = Arc::new(ManualClock::new(START));
         Arc::new_cyclic(|world| Self {
-            index: Mutex::new(Ok(Index::default())),
+            shown: Mutex::new(Ok(Vec::new())),
             asked: AtomicUsize::new(0),
             keys: Mutex::default(),
             made: AtomicUsize::new(0),
@@ -117,9 +117,13 @@ impl World {
 
     /// Puts these, and no others, into the catalog, and says what changed.
     fn show(&self, certificates: Vec<Arc<Served>>) {
-        let next = Index::new(&Snapshot { certificates });
-        let former = std::mem::replace(&mut *self.index.lock().unwrap(), Ok(next.clone()));
-        self.certificates().forget(&next.differences(&former.unwrap_or_default()));
+        let next = certificates.clone();
+        let former = std::mem::replace(&mut *self.shown.lock().unwrap(), Ok(next));
+        let former = former.unwrap_or_default();
+        let gone = former.iter().filter(|one| !certificates.contains(one));
+        let new = certificates.iter().filter(|one| !former.contains(one));
+        let names: Vec<_> = gone.chain(new).flat_map(|s| s.spec.names()).cloned().collect();
+        self.certificates().forget(&names);
     }
 
     /// The serial number of the certificate that a client is shown.
@@ -238,7 +242,7 @@ fn invariant_1_what_was_found_is_served_while_the_catalog_cannot_be_read() {
     let world = World::new(ROOM, ROOM);
     world.show(vec![world.issue("a.example", 1, 0, 900_000)]);
     assert_eq!(world.find("a.example"), serial(1));
-    *world.index.lock().unwrap() = Err("bad checksum".to_owned());
+    *world.shown.lock().unwrap() = Err("bad checksum".to_owned());
     for hours in 1..4 {
         world.clock.set(START.plus(Duration::from_secs(hours * 3600)));
         assert_eq!(world.find("a.example"), serial(1));

@@ -106,7 +106,7 @@ impl SchedulerHandle {
             Err(StoreError::NotFound { id }) => return Err(ForgetError::NotFound(id)),
             other => other?,
         }
-        let publication = shop.publisher.withdraw(id, record.revision.saturating_add(1));
+        let publication = shop.publisher.withdraw(&record.spec, record.revision.saturating_add(1));
         shop.publisher.copied(publication).await;
         self.wake();
         Ok(record.as_ref().clone())

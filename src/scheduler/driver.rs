@@ -33,7 +33,6 @@ use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 use crate::cert::journal::Entry;
 use crate::cert::served::Served;
-use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
 use crate::config::Config;
@@ -44,9 +43,8 @@ pub(super) async fn start(
     parts: Parts,
     config: watch::Receiver<Arc<Config>>,
 ) -> Result<SchedulerHandle, StoreError> {
-    let Parts { store, catalog, clock, jitter, authorities, keys, tasks } = parts;
-    let snapshot = Snapshot { certificates: catalog.certificates()? };
-    let publisher = Publisher::start(snapshot, catalog, store.clone(), &tasks);
+    let Parts { store, catalog, audience, clock, jitter, authorities, keys, tasks } = parts;
+    let publisher = Publisher::start(catalog, audience, store.clone(), &tasks);
     let records = Records::load(store.clone()).await?;
     let journal = whole_journal(&store).await?;
     let all = records.all();
@@ -246,9 +244,10 @@ impl Driver {
         // Looked at anew: a certificate that has just returned is no retired one.
         let records = self.shop.records.all();
         for id in supersede::superseded(&config, &records, now) {
-            if self.shop.publisher.shows(id) {
-                let revision = self.shop.records.get(id).map_or(0, |record| record.revision);
-                self.shop.publisher.withdraw(id, revision);
+            if self.shop.publisher.shows(id)
+                && let Some(record) = self.shop.records.get(id)
+            {
+                self.shop.publisher.withdraw(&record.spec, record.revision);
             }
         }
         again
@@ -315,7 +314,8 @@ impl Driver {
             Step::Delete(id) => {
                 if let Some(record) = records.get(id) {
                     records.remove(id, transition::deleted(&record, now)).await?;
-                    self.shop.publisher.withdraw(id, record.revision.saturating_add(1));
+                    let revision = record.revision.saturating_add(1);
+                    self.shop.publisher.withdraw(&record.spec, revision);
                 }
             }
             Step::Lapse(id) => {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver;
 use super::job::Workshop;
+use super::publish::Audience;
 use super::transition;
 use crate::base::Jitter;
 use crate::base::Timestamp;
@@ -20,7 +21,6 @@ use crate::cert::lifecycle::Phase;
 use crate::cert::ports::CertificateAuthority;
 use crate::cert::ports::KeySource;
 use crate::cert::record::Certificate;
-use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
@@ -38,8 +38,10 @@ pub type Authorities =
 pub struct Parts {
     /// Where records are kept.
     pub store: Store,
-    /// The second copy of what is served.
+    /// The second copy of what is served, where it is found by name.
     pub catalog: Arc<Catalog>,
+    /// Who is told which names are served otherwise from now on.
+    pub audience: Audience,
     /// The wall clock.
     pub clock: SharedClock,
     /// Draws for renewal moments and waits.
@@ -97,8 +99,8 @@ impl Scheduler {
 }
 
 impl SchedulerHandle {
-    /// What is installed, as it changes; the present value is there at once.
-    pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+    /// Changes whenever something else is served.
+    pub fn published(&self) -> watch::Receiver<u64> {
         self.shop.publisher.watch()
     }
 

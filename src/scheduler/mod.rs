@@ -26,4 +26,5 @@ pub use handle::Parts;
 pub use handle::RenewError;
 pub use handle::Scheduler;
 pub use handle::SchedulerHandle;
+pub use publish::Audience;
 pub use rotate::Turn;

@@ -1,62 +1,72 @@
-//! Makes known what is installed: to whoever watches, and to the second copy on disk.
+//! Makes known what is installed: to the second copy, where it is found by name, and which names
+//! that concerns to whoever has looked there before.
 //!
 //! Publications that arrive while the copy is being written share its next transaction.
+//! Deliberately absent: a list of everything that is published.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
+use crate::cert::identifier::Identifier;
 use crate::cert::served::Served;
-use crate::cert::served::Snapshot;
 use crate::cert::spec::CertificateId;
+use crate::cert::spec::Specification;
 use crate::store::Catalog;
 use crate::store::Store;
 use crate::store::StoreError;
 
+/// Told of the names about which the copy says something else from now on.
+pub type Audience = Arc<dyn Fn(&[Identifier]) + Send + Sync>;
+
 /// The publishing end.
-#[derive(Debug)]
 pub(super) struct Publisher {
     catalog: Arc<Catalog>,
-    snapshot: watch::Sender<Arc<Snapshot>>,
+    audience: Audience,
     wanted: watch::Sender<u64>,
     copied: watch::Receiver<u64>,
 }
 
 impl Publisher {
-    /// Publishes what `catalog` holds at once, and keeps it up to date from a task of its own.
+    /// Publishes into `catalog`, which has what is installed, and keeps what is published durable
+    /// from a task of its own.
     pub(super) fn start(
-        first: Snapshot,
         catalog: Arc<Catalog>,
+        audience: Audience,
         store: Store,
         tasks: &TaskSet,
     ) -> Self {
-        let (snapshot, _) = watch::channel(Arc::new(first));
         let (wanted, wants) = watch::channel(1);
         let (done, copied) = watch::channel(0);
         tasks.service("second-copy", keep_copy(Arc::clone(&catalog), store, wants, done));
-        Self { catalog, snapshot, wanted, copied }
+        Self { catalog, audience, wanted, copied }
     }
 
-    /// What is installed, as it changes.
-    pub(super) fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshot.subscribe()
+    /// The number of the newest publication, as it grows.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.wanted.subscribe()
     }
 
-    /// Puts one certificate, whose record has this `revision`, in the place of its former self.
+    /// Puts one certificate, whose record has this `revision`, in the place of its former self,
+    /// which had the same names. Shown to the next handshake when this returns.
     pub(super) fn put(&self, served: Served, revision: u64) -> u64 {
         let served = Arc::new(served);
         self.catalog.stage(served.id, Some(Arc::clone(&served)), revision);
-        self.modify(|certificates| match certificates.iter_mut().find(|one| one.id == served.id) {
-            Some(slot) => *slot = served,
-            None => certificates.push(served),
-        })
+        self.tell(&served.spec)
     }
 
-    /// Whether this certificate is published.
+    /// Whether this certificate is published; what cannot be read is not.
     pub(super) fn shows(&self, id: CertificateId) -> bool {
-        self.snapshot.borrow().certificates.iter().any(|one| one.id == id)
+        match self.catalog.shows(id) {
+            Ok(shows) => shows,
+            Err(error) => {
+                tracing::error!(cert = %id, %error, "the second copy cannot be read");
+                false
+            }
+        }
     }
 
     /// Whether all that was published is durable.
@@ -64,9 +74,21 @@ impl Publisher {
         self.catalog.is_flushed()
     }
 
-    /// What the copy shows.
-    pub(super) fn shown(&self) -> Result<Vec<Arc<Served>>, StoreError> {
-        self.catalog.certificates()
+    /// The names of at most `limit` published certificates behind `after`, in order.
+    pub(super) fn page(
+        &self,
+        after: Option<CertificateId>,
+        limit: usize,
+    ) -> Result<Vec<CertificateId>, StoreError> {
+        self.catalog.page(after, limit)
+    }
+
+    /// One published certificate; `None` also for one that cannot be read.
+    pub(super) fn shown(&self, id: CertificateId) -> Option<Arc<Served>> {
+        self.catalog.get(id).unwrap_or_else(|error| {
+            tracing::error!(cert = %id, %error, "a certificate of the second copy is damaged");
+            None
+        })
     }
 
     /// Deletes the copy before the present one.
@@ -74,10 +96,11 @@ impl Publisher {
         self.catalog.forget_former()
     }
 
-    /// Takes one certificate away. `revision` is the one after its record's last.
-    pub(super) fn withdraw(&self, id: CertificateId, revision: u64) -> u64 {
-        self.catalog.stage(id, None, revision);
-        self.modify(|certificates| certificates.retain(|one| one.id != id))
+    /// Takes the certificate for `spec` away. `revision` is the one after its record's last. Shown
+    /// to no handshake any more when this returns.
+    pub(super) fn withdraw(&self, spec: &Specification, revision: u64) -> u64 {
+        self.catalog.stage(spec.id(), None, revision);
+        self.tell(spec)
     }
 
     /// Waits until the copy has what was published under this number, or was tried and failed.
@@ -87,18 +110,20 @@ impl Publisher {
         let _ignored = copied.wait_for(|done| *done >= publication).await;
     }
 
-    fn modify(&self, change: impl FnOnce(&mut Vec<Arc<Served>>)) -> u64 {
-        self.snapshot.send_modify(|snapshot| {
-            let mut next = Snapshot::clone(snapshot);
-            change(&mut next.certificates);
-            *snapshot = Arc::new(next);
-        });
+    fn tell(&self, spec: &Specification) -> u64 {
+        (self.audience)(spec.names());
         let mut number = 0;
         self.wanted.send_modify(|wanted| {
             *wanted += 1;
             number = *wanted;
         });
         number
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("catalog", &self.catalog).finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@
 use super::handle::RenewError;
 use super::handle::SchedulerHandle;
 use super::transition;
+use crate::base::bounds;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
@@ -39,14 +40,24 @@ impl SchedulerHandle {
     /// [`StoreError`] of reading.
     pub async fn publish_stored(&self) -> Result<usize, StoreError> {
         let (shop, mut corrected) = (&self.shop, 0);
-        for shown in shop.publisher.shown()? {
-            let Some((stored, revision)) = shop.records.store().served(shown.id).await? else {
-                continue;
-            };
-            if stored != *shown {
-                let publication = shop.publisher.put(stored, revision);
+        let mut after = None;
+        loop {
+            let page = shop.publisher.page(after, bounds::master::RESEAL_BATCH)?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            let mut publication = None;
+            for id in page {
+                let Some((stored, revision)) = shop.records.store().served(id).await? else {
+                    continue;
+                };
+                if shop.publisher.shown(id).is_none_or(|shown| *shown != stored) {
+                    publication = Some(shop.publisher.put(stored, revision));
+                    corrected += 1;
+                }
+            }
+            // All of them in one transaction.
+            if let Some(publication) = publication {
                 shop.publisher.copied(publication).await;
-                corrected += 1;
             }
         }
         // What the disk did not take is not done.

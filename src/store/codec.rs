@@ -91,10 +91,10 @@ mod tests {
     use crate::cert::key::SealedKey;
     use crate::cert::lifecycle::properties::phase;
     use crate::cert::record::Certificate;
-    use crate::cert::served::Snapshot;
     use crate::cert::spec::IssuerName;
     use crate::cert::spec::Role;
     use crate::cert::spec::Specification;
+    use crate::store::catalog::file;
 
     prop_compose! {
         fn certificate()(
@@ -151,7 +151,7 @@ mod tests {
             let _any = read::<Certificate>(&sealed);
             let _any = read::<KeyHandle>(&sealed);
             let _any = read::<Entry>(&sealed);
-            let _any = read::<Snapshot>(&sealed);
+            let _any = read::<file::Entry>(&sealed);
         }
 
         #[test]

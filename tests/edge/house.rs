@@ -2,15 +2,14 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::base::SystemClock;
 use keyward::cert::identifier::Identifier;
 use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::ports::{Catalog, Signers, TicketSeal};
-use keyward::cert::served::{Index, Served, Snapshot};
+use keyward::cert::served::Served;
 use keyward::cert::spec::IssuerName;
 use keyward::config;
 use keyward::edge::tickets::Tickets;
@@ -20,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::load;
-use crate::memory::MemoryCa;
+use crate::memory::{MemoryCa, Shelf};
 
 pub(crate) struct House {
     pub(crate) edge: Edge,
@@ -31,33 +30,8 @@ pub(crate) struct House {
     pub(crate) config: config::Config,
 }
 
-/// A catalog in memory.
-#[derive(Debug, Default)]
-pub(crate) struct Shelf {
-    index: Mutex<Arc<Index>>,
-    /// How often it was asked.
-    pub(crate) asked: AtomicUsize,
-}
-
-impl Catalog for Shelf {
-    fn candidates(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, String> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let index = Arc::clone(&self.index.lock().unwrap());
-        index.candidates(host)
-    }
-}
-
-impl Shelf {
-    /// Holds these from now on; the names for which that makes a difference.
-    pub(crate) fn put(&self, certificates: Vec<Arc<Served>>) -> Vec<Identifier> {
-        let next = Arc::new(Index::new(&Snapshot { certificates }));
-        let former = std::mem::replace(&mut *self.index.lock().unwrap(), Arc::clone(&next));
-        next.differences(&former)
-    }
-}
-
 pub(crate) fn catalog(certificates: Vec<Arc<Served>>) -> Arc<dyn Catalog> {
-    Arc::new(Snapshot { certificates })
+    Shelf::of(certificates)
 }
 
 /// A site with the defaults of the configuration.
@@ -174,8 +148,7 @@ impl House {
         let http = listen::bind(&[any], limits.workers).unwrap();
         let (https_at, http_at) = (https[0].local_addr().unwrap(), http[0].local_addr().unwrap());
         let config = config(sites, limits.clone());
-        let shelf = Arc::new(Shelf::default());
-        shelf.put(certificates);
+        let shelf = Shelf::of(certificates);
         let options = EdgeOptions {
             https,
             http,

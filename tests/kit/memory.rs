@@ -23,7 +23,7 @@ use keyward::base::SystemClock;
 use keyward::cert::chain::Chain;
 use keyward::cert::identifier::Identifier;
 use keyward::cert::key::{KeyAlgorithm, KeyHandle, KeyId, KeyUsage, SealedKey};
-use keyward::cert::ports::Signers;
+use keyward::cert::ports::{Catalog, Signers};
 use keyward::cert::record::Installed;
 use keyward::cert::served::Served;
 use keyward::cert::spec::{IssuerName, Role, Specification};
@@ -37,6 +37,38 @@ pub struct MemoryCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
     pub signers: Arc<MemorySigners>,
     serials: AtomicUsize,
+}
+
+/// A catalog in memory.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    certificates: Mutex<Vec<Arc<Served>>>,
+    /// How often it was asked.
+    pub asked: AtomicUsize,
+}
+
+impl Catalog for Shelf {
+    fn candidates(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, String> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let all = self.certificates.lock().unwrap();
+        Ok(all.iter().filter(|served| served.spec.covers(host)).map(Arc::clone).collect())
+    }
+}
+
+impl Shelf {
+    /// One that holds these.
+    pub fn of(certificates: Vec<Arc<Served>>) -> Arc<Self> {
+        Arc::new(Self { certificates: Mutex::new(certificates), asked: AtomicUsize::new(0) })
+    }
+
+    /// Holds these from now on; the names for which that makes a difference.
+    pub fn put(&self, certificates: Vec<Arc<Served>>) -> Vec<Identifier> {
+        let mut all = self.certificates.lock().unwrap();
+        let former = std::mem::replace(&mut *all, certificates);
+        let gone = former.iter().filter(|one| !all.contains(one));
+        let new = all.iter().filter(|one| !former.contains(one));
+        gone.chain(new).flat_map(|served| served.spec.names()).cloned().collect()
+    }
 }
 
 /// Signs with keys in memory.

@@ -118,7 +118,8 @@ async fn opens(file: &str, installed: &KeyHandle, in_flight: &KeyHandle) {
     let fixture = Path::new(FIXTURES).join(file);
     std::fs::copy(fixture, dir.path().join("keyward.redb")).unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let served = store.catalog(&dir.path().join("served")).await.unwrap().certificates().unwrap();
+    let catalog = store.catalog(&dir.path().join("served")).await.unwrap();
+    let served = crate::catalog::all(&catalog);
     let [one] = served.as_slice() else { panic!("{file}: {served:?}") };
     assert_eq!(one.spec, spec("installed.example"));
     assert_eq!(one.key, *installed);

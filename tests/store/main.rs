@@ -255,7 +255,7 @@ async fn a_key_goes_with_the_last_record_that_refers_to_it() {
     assert!(store.key(shared.id).await.unwrap().is_none());
     assert!(store.key(next.id).await.unwrap().is_some());
     let catalog = store.catalog(&dir.path().join("served")).await.unwrap();
-    let served = catalog.certificates().unwrap();
+    let served = catalog::all(&catalog);
     assert_eq!(served.len(), 1);
     assert_eq!(served[0].key, next);
     store.remove(renewed.id(), vec![]).await.unwrap();

@@ -43,8 +43,7 @@ impl House {
     }
 
     fn shown(&self, id: CertificateId) -> Option<KeyId> {
-        let snapshot = Arc::clone(&self.handle.snapshot().borrow());
-        snapshot.certificates.iter().find(|one| one.id == id).map(|one| one.key.id)
+        self.catalog.get(id).unwrap().map(|one| one.key.id)
     }
 }
 

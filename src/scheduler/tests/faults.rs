@@ -123,7 +123,7 @@ async fn check(house: &House) {
 
 /// The first invariant that does not hold at this moment.
 async fn violation(house: &House) -> Option<String> {
-    let (now, snapshot) = (house.now(), house.handle.snapshot().borrow().clone());
+    let now = house.now();
     if let Some(asked) = house.ca.asked.lock().unwrap().iter().find(|asked| !asked.key_was_stored) {
         return Some(format!("invariant 3: asked with a key that is not stored: {:?}", asked.job));
     }
@@ -149,8 +149,8 @@ async fn violation(house: &House) -> Option<String> {
         }
         if installed.validity.contains(now) && !retiring && record.spec.role == Role::Primary {
             for host in record.spec.names() {
-                let best = snapshot.best_for(host, now).map(|best| &best.installed.serial);
-                if best != Some(&installed.serial) {
+                let best = house.best(host);
+                if best.as_ref() != Some(&installed.serial) {
                     return Some(format!("invariant 1: {host} is served with {best:?}"));
                 }
             }

@@ -5,6 +5,7 @@
 //! others. Names need no checksum: what they lead to says itself which names it is for.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use redb::Database;
@@ -149,20 +150,18 @@ pub(super) fn has(txn: &ReadTransaction, id: CertificateId) -> Result<bool, Stor
     Ok(txn.open_table(ENTRIES)?.get(&id.0)?.is_some())
 }
 
-/// Every certificate that can be read; what cannot is told to `damaged`.
-pub(super) fn all(
+/// The names of at most `limit` certificates behind `after`, readable or not.
+pub(super) fn ids(
     txn: &ReadTransaction,
-    mut damaged: impl FnMut(StoreError),
-) -> Result<Vec<Arc<Served>>, StoreError> {
-    let mut all = Vec::new();
-    for row in txn.open_table(ENTRIES)?.iter()? {
-        let (id, value) = row?;
-        match served(txn, CertificateId(*id.value()), value.value()) {
-            Ok(served) => all.push(Arc::new(served)),
-            Err(error) => damaged(error),
-        }
+    after: Option<CertificateId>,
+    limit: usize,
+) -> Result<Vec<CertificateId>, StoreError> {
+    let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0));
+    let mut ids = Vec::new();
+    for row in txn.open_table(ENTRIES)?.range::<&[u8; 8]>((from, Bound::Unbounded))?.take(limit) {
+        ids.push(CertificateId(*row?.0.value()));
     }
-    Ok(all)
+    Ok(ids)
 }
 
 /// Puts certificates in the place of their former selves, and takes others away, in one

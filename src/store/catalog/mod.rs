@@ -9,11 +9,13 @@ pub(super) mod file;
 mod still;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::DirBuilder;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -277,20 +279,44 @@ impl Catalog {
         self.with(|txn| file::has(txn, id))
     }
 
-    /// Every certificate that can be read. For few of them.
+    /// One certificate that is shown.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn get(&self, id: CertificateId) -> Result<Option<Arc<Served>>, StoreError> {
+        // Held until the file was read, so that nothing is between the two in a flush.
+        let staged = self.staged();
+        if let Some(staged) = staged.get(&id) {
+            return Ok(staged.served.clone());
+        }
+        Ok(self.with(|txn| file::get(txn, id))?.map(Arc::new))
+    }
+
+    /// The names of at most `limit` certificates behind `after` that are shown, readable or not,
+    /// in order.
     ///
     /// # Errors
     /// When the file itself cannot be read.
-    pub fn certificates(&self) -> Result<Vec<Arc<Served>>, StoreError> {
+    pub fn page(
+        &self,
+        after: Option<CertificateId>,
+        limit: usize,
+    ) -> Result<Vec<CertificateId>, StoreError> {
         let staged = self.staged();
-        let mut all = self.with(|txn| {
-            file::all(txn, |error| {
-                tracing::error!(%error, "a certificate of the second copy is damaged");
-            })
-        })?;
-        all.retain(|served| !staged.contains_key(&served.id));
-        all.extend(staged.values().filter_map(|staged| staged.served.clone()));
-        Ok(all)
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        // Those that go may be as many as there are, and are no part of the page.
+        let room = limit.saturating_add(staged.len());
+        let mut page: BTreeSet<_> =
+            self.with(|txn| file::ids(txn, after, room))?.into_iter().collect();
+        let last = page.last().copied().filter(|_| page.len() == room);
+        for (id, staged) in staged.range((from, Bound::Unbounded)) {
+            if staged.served.is_none() {
+                page.remove(id);
+            } else if last.is_none_or(|last| *id <= last) {
+                page.insert(*id);
+            }
+        }
+        Ok(page.into_iter().take(limit).collect())
     }
 
     fn find(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, StoreError> {
