@@ -104,7 +104,7 @@ impl Gate {
 
     /// Asks, with whatever length.
     fn ask(&mut self, frame: &[u8], len: u32) {
-        let [word, told, slot @ ..] = self.memory.cells() else { panic!("no gate") };
+        let [word, told, _waiting, slot @ ..] = self.memory.cells() else { panic!("no gate") };
         shared::copy_in(slot, frame);
         told.store(len, Ordering::Relaxed);
         self.asked += 1;
@@ -115,7 +115,7 @@ impl Gate {
     /// Waits for the answer.
     fn answer(&self) -> Vec<u8> {
         let (_, answer) = self.memory.cells().split_at(bounds::VAULT_GATE_REQUEST / 4);
-        let [word, told, slot @ ..] = answer else { panic!("no gate") };
+        let [word, told, _waiting, slot @ ..] = answer else { panic!("no gate") };
         vault_common::wait_until(Duration::from_secs(5), || {
             word.load(Ordering::Acquire) == self.asked
         });
@@ -267,7 +267,7 @@ fn a_frame_outside_the_vocabulary_ends_the_vault_at_a_gate_as_well() {
     unknown[0] = 99;
     let mut lying_length = sign(1);
     lying_length[44] = 0xff;
-    let slot = u32::try_from(bounds::VAULT_GATE_REQUEST - 8).unwrap();
+    let slot = u32::try_from(bounds::VAULT_GATE_REQUEST - 12).unwrap();
     for (name, bytes, len) in [
         ("unknown tag", unknown, None),
         ("a length beyond the frame", lying_length, None),
@@ -292,7 +292,7 @@ fn a_gate_answers_what_is_asked_and_numbers_must_grow() {
         let (mut gate, held) = Gate::greet(control);
         for id in [5, 6] {
             // The longest request that fits: refused, but heard.
-            let longest = load(id, &vec![1; bounds::VAULT_GATE_REQUEST - 8 - 11]);
+            let longest = load(id, &vec![1; bounds::VAULT_GATE_REQUEST - 12 - 11]);
             gate.ask(&longest, u32::try_from(longest.len()).unwrap());
             let answer = gate.answer();
             let (answered, reply) = Reply::decode(&answer).unwrap();

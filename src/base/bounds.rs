@@ -354,7 +354,7 @@ pub const IMPORT_CHAIN: usize = 16;
 /// Largest file with a chain or a key that is brought.
 pub const IMPORT_FILE: u64 = 256 * 1024;
 
-/// Octets of the request slot of a gate, its two numbers included: a sealed RSA-4096 key fits
+/// Octets of the request slot of a gate, its three numbers included: a sealed RSA-4096 key fits
 /// twice. Whole pages.
 pub const VAULT_GATE_REQUEST: usize = 8 * 1024;
 
@@ -367,10 +367,6 @@ pub const VAULT_GATE_GLANCE: Duration = Duration::from_millis(4);
 
 /// So many of those make up [`VAULT_SIGN_DEADLINE`].
 pub const VAULT_GATE_GLANCES: u32 = 500;
-
-/// How long a vault's thread waits at its gate at a stretch. Shorter than
-/// [`VAULT_SIGN_DEADLINE`], so that even a call that was never heard is answered in time.
-pub const VAULT_GATE_WATCH: Duration = Duration::from_secs(1);
 
 /// How long a thread of the vault waits for another that opens the key it wants: many times what
 /// an RSA-4096 key takes, and less than [`VAULT_SIGN_DEADLINE`] leaves.

@@ -124,16 +124,17 @@ pub fn copy_out(cells: &[AtomicU32], bytes: &mut [u8]) {
 }
 
 /// Waits until somebody calls [`wake`] for `cell`, as long as it holds `value`. May return early
-/// for no reason; `false` when `limit` has passed.
-pub fn wait(cell: &AtomicU32, value: u32, limit: Duration) -> bool {
-    let time = libc::timespec {
+/// for no reason; `false` when `limit` has passed. Without a limit there is no timer to be set.
+pub fn wait(cell: &AtomicU32, value: u32, limit: Option<Duration>) -> bool {
+    let time = limit.map(|limit| libc::timespec {
         tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: libc::c_long::from(limit.subsec_nanos().cast_signed()),
-    };
-    // SAFETY: `cell` and `time` are live for the call; the kernel reads both and writes neither.
-    let result = unsafe {
-        libc::syscall(libc::SYS_futex, cell.as_ptr(), libc::FUTEX_WAIT, value, &raw const time)
-    };
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `cell` and what `time` points at, if anything, are live for the call; the kernel
+    // reads both and writes neither.
+    let result =
+        unsafe { libc::syscall(libc::SYS_futex, cell.as_ptr(), libc::FUTEX_WAIT, value, time) };
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ETIMEDOUT)
 }
 
@@ -189,12 +190,12 @@ mod tests {
         let memory = sealed(PAGE).unwrap();
         let [near, far] = [0, 0].map(|offset| Shared::map(&memory, offset, PAGE).unwrap());
         let short = Duration::from_millis(5);
-        assert!(!wait(&near.cells()[0], 0, short));
-        assert!(wait(&near.cells()[0], 7, Duration::from_secs(60)));
+        assert!(!wait(&near.cells()[0], 0, Some(short)));
+        assert!(wait(&near.cells()[0], 7, Some(Duration::from_secs(60))));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while near.cells()[0].load(Ordering::Acquire) == 0 {
-                    wait(&near.cells()[0], 0, Duration::from_secs(60));
+                    wait(&near.cells()[0], 0, None);
                 }
             });
             // Through the other mapping, as from another process.

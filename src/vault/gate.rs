@@ -4,27 +4,25 @@
 //! # The words
 //!
 //! `asked` is written by the worker alone, `answered` by the vault alone. Equal, they mean that
-//! nothing is under way. To ask, the worker fills the request slot, adds one to `asked`, and
-//! wakes the vault; to answer, the vault fills the answer slot, makes `answered` equal, and wakes
-//! the worker. Each waits at the other's word as long as that holds what it saw. From this
-//! follows:
+//! nothing is under way. To ask, the worker fills the request slot and adds one to `asked`; to
+//! answer, the vault fills the answer slot and makes `answered` equal. Each waits at the other's
+//! word as long as that holds what it saw, and says so beforehand in a third number, its flag:
+//! who has changed a word wakes the other only where that flag is up. From this follows:
 //!
 //! - One question is under way at most. A worker that gave up waiting fills the slot again only
 //!   after the old question was answered, so the vault never reads half of each.
-//! - A wake-up cannot be lost: the kernel compares the word before it puts anyone to sleep.
+//! - A wake-up cannot be lost. Who waits raises its flag, then has the kernel compare the word
+//!   before it is put to sleep; who wakes changes the word, then looks at the flag; and a full
+//!   fence lies between the two steps of either. So one of them sees what the other did.
 //! - An answer cannot be taken for that to another question, nor for that of an earlier vault:
 //!   each vault has gates of its own.
 //!
 //! The vault copies a request out before it looks at it, believes no length, and writes its
-//! answer to a place that no request can name. A worker that writes nonsense into the words
-//! confuses its own thread of the vault and nobody else's. A dead vault wakes nobody: so the
-//! worker looks every [`bounds::VAULT_GATE_GLANCE`] whether the socket of this channel was
+//! answer to a place that no request can name. A worker that writes nonsense into the numbers
+//! confuses its own thread of the vault and nobody else's: it may leave it asleep, or awake for
+//! nothing. The vault waits without a limit, because it ends with main; a dead vault wakes nobody,
+//! so the worker looks every [`bounds::VAULT_GATE_GLANCE`] whether the socket of this channel was
 //! hung up, which the kernel does for the dead.
-//!
-//! What it saves is the copying calls of a socket: a full TLS 1.3 handshake with P-256 costs 7.7 to
-//! 8.2 % more CPU through a gate than with the key in the process, and 10.5 % more over a socket
-//! (`benches/handshake.rs`, worker and vault on one core, two runs of each in one hour). What is
-//! left are two switches between threads.
 //!
 //! `gate_model.rs` walks through every interleaving of this code.
 
@@ -33,6 +31,7 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
+use std::sync::atomic::fence;
 use std::time::Duration;
 
 use super::channel::Transport;
@@ -44,8 +43,8 @@ use crate::os::shared::Shared;
 /// Octets of one gate.
 pub(super) const GATE: usize = bounds::VAULT_GATE_REQUEST + bounds::VAULT_GATE_ANSWER;
 
-/// Cells before the bytes of a slot: the word, and the length.
-const HEAD: usize = 2;
+/// Cells before the bytes of a slot: the word, the length, and the flag of who waits at the word.
+pub(super) const HEAD: usize = 3;
 
 /// One of the two words, and the slot that belongs to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,8 +64,16 @@ pub(super) trait Memory {
     /// Changes the word.
     fn set_word(&self, slot: Slot, value: u32);
 
+    /// Says that who waits at the word is about to, or has done. What is read after raising it is
+    /// read after everybody can see it.
+    fn set_waiting(&self, slot: Slot, waiting: bool);
+
+    /// Whether somebody may be waiting at the word. What was written before is written before
+    /// this is read.
+    fn is_waiting(&self, slot: Slot) -> bool;
+
     /// Waits while the word is `value`, up to `limit`; `false` when that has passed.
-    fn wait(&self, slot: Slot, value: u32, limit: Duration) -> bool;
+    fn wait(&self, slot: Slot, value: u32, limit: Option<Duration>) -> bool;
 
     /// Wakes who waits at the word.
     fn wake(&self, slot: Slot);
@@ -103,7 +110,9 @@ impl<M: Memory> Caller<M> {
         }
         self.asked = self.asked.wrapping_add(1);
         self.memory.set_word(Slot::Request, self.asked);
-        self.memory.wake(Slot::Request);
+        if self.memory.is_waiting(Slot::Request) {
+            self.memory.wake(Slot::Request);
+        }
         Ok(())
     }
 
@@ -124,7 +133,10 @@ impl<M: Memory> Caller<M> {
             }
             // Being woken for nothing counts as well, so that this ends whatever the vault does.
             left = left.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
-            let woken = self.memory.wait(Slot::Answer, answered, bounds::VAULT_GATE_GLANCE);
+            let limit = Some(bounds::VAULT_GATE_GLANCE);
+            self.memory.set_waiting(Slot::Answer, true);
+            let woken = self.memory.wait(Slot::Answer, answered, limit);
+            self.memory.set_waiting(Slot::Answer, false);
             if !woken && self.memory.peer_gone() {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
@@ -152,7 +164,9 @@ impl<M: Memory> Callee<M> {
                 self.seen = asked;
                 return self.memory.copy(Slot::Request, frame);
             }
-            self.memory.wait(Slot::Request, asked, bounds::VAULT_GATE_WATCH);
+            self.memory.set_waiting(Slot::Request, true);
+            self.memory.wait(Slot::Request, asked, None);
+            self.memory.set_waiting(Slot::Request, false);
         }
     }
 
@@ -160,7 +174,9 @@ impl<M: Memory> Callee<M> {
     pub(super) fn answer(&self, frame: &[u8]) -> bool {
         let fits = self.memory.fill(Slot::Answer, frame);
         self.memory.set_word(Slot::Answer, self.seen);
-        self.memory.wake(Slot::Answer);
+        if self.memory.is_waiting(Slot::Answer) {
+            self.memory.wake(Slot::Answer);
+        }
         fits
     }
 }
@@ -186,36 +202,58 @@ impl Mapped {
     }
 
     #[expect(clippy::indexing_slicing, reason = "a gate is mapped whole: both slots have heads")]
-    fn slot(&self, slot: Slot) -> (&AtomicU32, &AtomicU32, &[AtomicU32]) {
+    fn slot(&self, slot: Slot) -> ([&AtomicU32; HEAD], &[AtomicU32]) {
         let (request, answer) =
             self.shared.cells().split_at(bounds::VAULT_GATE_REQUEST / size_of::<AtomicU32>());
         let cells = match slot {
             Slot::Request => request,
             Slot::Answer => answer,
         };
-        (&cells[0], &cells[1], &cells[HEAD..])
+        ([&cells[0], &cells[1], &cells[2]], &cells[HEAD..])
+    }
+
+    fn head(&self, slot: Slot) -> [&AtomicU32; HEAD] {
+        self.slot(slot).0
     }
 }
 
 impl Memory for Mapped {
     fn word(&self, slot: Slot) -> u32 {
-        self.slot(slot).0.load(Ordering::Acquire)
+        let [word, ..] = self.head(slot);
+        word.load(Ordering::Acquire)
     }
 
     fn set_word(&self, slot: Slot, value: u32) {
-        self.slot(slot).0.store(value, Ordering::Release);
+        let [word, ..] = self.head(slot);
+        word.store(value, Ordering::Release);
     }
 
-    fn wait(&self, slot: Slot, value: u32, limit: Duration) -> bool {
-        shared::wait(self.slot(slot).0, value, limit)
+    fn set_waiting(&self, slot: Slot, waiting: bool) {
+        let [_, _, flag] = self.head(slot);
+        flag.store(u32::from(waiting), Ordering::Relaxed);
+        if waiting {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    fn is_waiting(&self, slot: Slot) -> bool {
+        let [_, _, flag] = self.head(slot);
+        fence(Ordering::SeqCst);
+        flag.load(Ordering::Relaxed) != 0
+    }
+
+    fn wait(&self, slot: Slot, value: u32, limit: Option<Duration>) -> bool {
+        let [word, ..] = self.head(slot);
+        shared::wait(word, value, limit)
     }
 
     fn wake(&self, slot: Slot) {
-        shared::wake(self.slot(slot).0);
+        let [word, ..] = self.head(slot);
+        shared::wake(word);
     }
 
     fn fill(&self, slot: Slot, bytes: &[u8]) -> bool {
-        let (_, len, cells) = self.slot(slot);
+        let ([_, len, _], cells) = self.slot(slot);
         let fits = bytes.len() <= size_of_val(cells);
         let bytes = if fits { bytes } else { &[] };
         len.store(u32::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
@@ -224,7 +262,7 @@ impl Memory for Mapped {
     }
 
     fn copy(&self, slot: Slot, bytes: &mut [u8]) -> Option<usize> {
-        let (_, len, cells) = self.slot(slot);
+        let ([_, len, _], cells) = self.slot(slot);
         let len = usize::try_from(len.load(Ordering::Relaxed)).ok()?;
         if len == 0 || len > size_of_val(cells) {
             return None;
@@ -257,5 +295,94 @@ impl Transport for Callee<Mapped> {
     /// buffer holds.
     fn receive(&mut self, frame: &mut [u8]) -> io::Result<usize> {
         Ok(self.next(frame).unwrap_or(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// A gate that counts how often the kernel is asked to wake somebody.
+    struct Counted<'c>(Mapped, &'c AtomicUsize);
+
+    impl Memory for Counted<'_> {
+        fn word(&self, slot: Slot) -> u32 {
+            self.0.word(slot)
+        }
+
+        fn set_word(&self, slot: Slot, value: u32) {
+            self.0.set_word(slot, value);
+        }
+
+        fn set_waiting(&self, slot: Slot, waiting: bool) {
+            self.0.set_waiting(slot, waiting);
+        }
+
+        fn is_waiting(&self, slot: Slot) -> bool {
+            self.0.is_waiting(slot)
+        }
+
+        fn wait(&self, slot: Slot, value: u32, limit: Option<Duration>) -> bool {
+            self.0.wait(slot, value, limit)
+        }
+
+        fn wake(&self, slot: Slot) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.wake(slot);
+        }
+
+        fn fill(&self, slot: Slot, bytes: &[u8]) -> bool {
+            self.0.fill(slot, bytes)
+        }
+
+        fn copy(&self, slot: Slot, bytes: &mut [u8]) -> Option<usize> {
+            self.0.copy(slot, bytes)
+        }
+
+        fn peer_gone(&self) -> bool {
+            self.0.peer_gone()
+        }
+    }
+
+    #[test]
+    fn the_kernel_is_asked_to_wake_only_who_waits() {
+        let memory = shared::sealed(GATE).unwrap();
+        let (one, other) = descriptors::seqpacket_pair().unwrap();
+        let (by_worker, by_vault) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let woken = || (by_worker.load(Ordering::Relaxed), by_vault.load(Ordering::Relaxed));
+        let mapped = |socket| Mapped::new(map(&memory, 0).unwrap(), socket);
+        let mut caller = Caller::new(Counted(mapped(one), &by_worker), 1000);
+        let mut callee = Callee::new(Counted(mapped(other), &by_vault));
+        let mut frame = [0; 8];
+        // Each finds what it looks for, as where the vault's thread runs as soon as it can.
+        for round in 1..=3 {
+            caller.ask(&[round]).unwrap();
+            assert_eq!((callee.next(&mut frame), frame[0]), (Some(1), round));
+            assert!(callee.answer(&[round]));
+            assert_eq!((caller.take(&mut frame).unwrap(), frame[0]), (1, round));
+        }
+        assert_eq!(woken(), (0, 0));
+        // Here the vault's thread sleeps before it is asked, and the worker before it is answered.
+        let asleep = |slot| {
+            let gate = map(&memory, 0).unwrap();
+            let place = if slot == Slot::Request { 0 } else { bounds::VAULT_GATE_REQUEST / 4 };
+            while gate.cells()[place + 2].load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut frame = [0; 8];
+                callee.next(&mut frame).unwrap();
+                asleep(Slot::Answer);
+                callee.answer(&frame[..1]);
+            });
+            asleep(Slot::Request);
+            caller.ask(&[9]).unwrap();
+            assert_eq!((caller.take(&mut frame).unwrap(), frame[0]), (1, 9));
+        });
+        assert_eq!(woken(), (1, 1));
     }
 }

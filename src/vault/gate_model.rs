@@ -13,6 +13,7 @@ use loom::sync::Mutex;
 use loom::sync::atomic::AtomicBool;
 use loom::sync::atomic::AtomicU32;
 use loom::sync::atomic::Ordering;
+use loom::sync::atomic::fence;
 
 use super::gate::Callee;
 use super::gate::Caller;
@@ -23,6 +24,7 @@ use super::gate::Slot;
 /// contents are seen.
 struct Half {
     word: AtomicU32,
+    waiting: AtomicBool,
     content: [AtomicU32; 2],
     sleeping: Condvar,
 }
@@ -30,7 +32,8 @@ struct Half {
 impl Half {
     fn new() -> Self {
         let content = [AtomicU32::new(0), AtomicU32::new(0)];
-        Self { word: AtomicU32::new(0), content, sleeping: Condvar::new() }
+        let (word, waiting) = (AtomicU32::new(0), AtomicBool::new(false));
+        Self { word, waiting, content, sleeping: Condvar::new() }
     }
 }
 
@@ -70,7 +73,19 @@ impl Memory for Handle {
         self.half(slot).word.store(value, Ordering::Release);
     }
 
-    fn wait(&self, slot: Slot, value: u32, _limit: Duration) -> bool {
+    fn set_waiting(&self, slot: Slot, waiting: bool) {
+        self.half(slot).waiting.store(waiting, Ordering::Relaxed);
+        if waiting {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    fn is_waiting(&self, slot: Slot) -> bool {
+        fence(Ordering::SeqCst);
+        self.half(slot).waiting.load(Ordering::Relaxed)
+    }
+
+    fn wait(&self, slot: Slot, value: u32, _limit: Option<Duration>) -> bool {
         let kernel = self.0.kernel.lock().unwrap();
         if self.half(slot).word.load(Ordering::Acquire) != value {
             return true;

@@ -21,10 +21,14 @@ use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyUsage;
 use crate::cert::ports::Signers;
 
+/// One count of owners for both: each handshake takes part in it, on whatever core.
 #[derive(Clone, Debug)]
-struct VaultKey {
+struct VaultKey(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
     vault: Vault,
-    key: Arc<KeyHandle>,
+    key: KeyHandle,
 }
 
 #[derive(Debug)]
@@ -36,18 +40,18 @@ struct VaultSigner {
 impl SigningKey for VaultKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let scheme = SCHEMES.into_iter().find(|scheme| {
-            scheme.algorithm() == self.key.algorithm
+            scheme.algorithm() == self.0.key.algorithm
                 && offered.contains(&SignatureScheme::from(scheme.code()))
         })?;
         Some(Box::new(VaultSigner { key: self.clone(), scheme }))
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
-        Some(SubjectPublicKeyInfoDer::from(&*self.key.spki))
+        Some(SubjectPublicKeyInfoDer::from(&*self.0.key.spki))
     }
 
     fn algorithm(&self) -> rustls::SignatureAlgorithm {
-        match self.key.algorithm {
+        match self.0.key.algorithm {
             KeyAlgorithm::P256 | KeyAlgorithm::P384 => rustls::SignatureAlgorithm::ECDSA,
             KeyAlgorithm::Rsa2048 => rustls::SignatureAlgorithm::RSA,
         }
@@ -60,9 +64,9 @@ impl Signer for VaultSigner {
         // octets begin with sixty-four spaces in one of 2^512 cases.
         let purpose =
             if message.starts_with(&[b' '; 64]) { Purpose::Tls13 } else { Purpose::Tls12 };
-        self.key
-            .vault
-            .sign_handshake(&self.key.key, purpose, self.scheme, message)
+        let Held { vault, key } = &*self.key.0;
+        vault
+            .sign_handshake(key, purpose, self.scheme, message)
             .map_err(|error| rustls::Error::General(error.to_string()))
     }
 
@@ -80,7 +84,7 @@ impl Signers for Vault {
         if !key.usage.is_tls() {
             return Err(format!("key {} does not sign handshakes", key.id));
         }
-        let key = VaultKey { vault: self.clone(), key: Arc::new(key.clone()) };
+        let key = VaultKey(Arc::new(Held { vault: self.clone(), key: key.clone() }));
         Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), Arc::new(key))))
     }
 

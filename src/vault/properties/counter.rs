@@ -13,6 +13,7 @@ use super::super::gate;
 use super::super::gate::Callee;
 use super::super::gate::Caller;
 use super::super::gate::GATE;
+use super::super::gate::HEAD;
 use super::super::gate::Mapped;
 use super::super::import_box;
 use super::super::import_box::Label;
@@ -246,7 +247,7 @@ pub(super) fn gate(bytes: &[u8]) {
     let mut frame = vec![0; bounds::VAULT_FRAME + 1];
     let heard = callee.receive(&mut frame).expect("a gate does not hang up");
     if let Some(heard) = frame.get(..heard) {
-        assert!(!heard.is_empty() && heard.len() <= bounds::VAULT_GATE_REQUEST - 8);
+        assert!(!heard.is_empty() && heard.len() <= bounds::VAULT_GATE_REQUEST - 4 * HEAD);
         let room = Room::new(sealer(), 0);
         let mut desk = Desk::new(&room, Role::Worker, 0);
         if step(&mut desk, Role::Worker, heard, false).is_some() {
@@ -262,7 +263,7 @@ pub(super) fn gate(bytes: &[u8]) {
     answer[0].store(1, Ordering::Release);
     match caller.receive(&mut frame) {
         Ok(len) => {
-            assert!(len > 0 && len <= bounds::VAULT_GATE_ANSWER - 8, "{len}");
+            assert!(len > 0 && len <= bounds::VAULT_GATE_ANSWER - 4 * HEAD, "{len}");
             drop(Reply::decode(&frame[..len]));
         }
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::InvalidData),
@@ -280,11 +281,11 @@ pub(super) fn gate_seeds() -> Vec<Vec<u8>> {
         let mut frame = Vec::new();
         request.encode(1, &mut frame).expect("it fits");
         let len = u32::try_from(frame.len()).expect("a frame is short");
-        seeds.push([&1_u32.to_le_bytes()[..], &len.to_le_bytes(), &frame].concat());
+        seeds.push([&1_u32.to_le_bytes()[..], &len.to_le_bytes(), &[0; 4], &frame].concat());
     }
-    for len in [0, bounds::VAULT_GATE_REQUEST - 8, bounds::VAULT_GATE_REQUEST, 1 << 31] {
+    for len in [0, bounds::VAULT_GATE_REQUEST - 4 * HEAD, bounds::VAULT_GATE_REQUEST, 1 << 31] {
         let len = u32::try_from(len).expect("a length");
-        seeds.push([&u32::MAX.to_le_bytes()[..], &len.to_le_bytes(), &[3; 40]].concat());
+        seeds.push([&u32::MAX.to_le_bytes()[..], &len.to_le_bytes(), &[0; 4], &[3; 40]].concat());
     }
     seeds
 }
