@@ -106,8 +106,21 @@ pub const STORE_LONG: u64 = 64 * 1024 * 1024;
 /// Memory of the second copy's page cache: its upper pages and those of the names asked for last.
 pub const CATALOG_CACHE: usize = 32 * 1024 * 1024;
 
-/// Certificates that are read at once while the second copy is made: some MiB.
-pub const CATALOG_PORTION: usize = 2048;
+/// Certificates that are read at once while the second copy is made: some MiB, and some twenty
+/// milliseconds in which nothing else is read of the store.
+pub const CATALOG_PORTION: usize = 1024;
+
+/// As many certificates as are served from memory where the disk has no place for a second copy:
+/// some hundred MiB.
+pub const CATALOG_IN_MEMORY: u64 = 50_000;
+
+/// Changes that a crash kept from the second copy and that are brought to it one by one, some ten
+/// MiB of them; with more it is made anew.
+pub const CATALOG_BEHIND: u64 = 4096;
+
+/// How long the start waits for a second copy that is made anew. Some thousand certificates are
+/// copied in that time; of more, what is not copied yet is served as soon as it is.
+pub const CATALOG_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A wall clock this much behind the newest moment in the store is not believed.
 pub const CLOCK_BEHIND: Duration = Duration::from_secs(300);

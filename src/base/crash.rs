@@ -54,3 +54,6 @@ pub const RESTORE_POINTS: &[&str] = &[
 /// Every point of a rotation of the master key, in the order in which it passes them.
 pub const ROTATION_POINTS: &[&str] =
     &["master-made", "keys-resealed", "shelves-resealed", "copies-resealed", "former-forgotten"];
+
+/// Every point at which a second copy that is made anew becomes the one that counts.
+pub const COPY_POINTS: &[&str] = &["copy-emptied", "copy-filled", "copy-named"];

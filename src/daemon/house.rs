@@ -41,6 +41,7 @@ use crate::config::Config;
 use crate::config::Require;
 use crate::edge::Edge;
 use crate::edge::EdgeStats;
+use crate::store::Catalog;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::vault::VaultFigures;
@@ -60,6 +61,7 @@ pub(super) struct Residence {
     pub(super) refused: Arc<ArcSwapOption<String>>,
     pub(super) flood: Told,
     pub(super) memory: Memory,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) orders: Option<Orders>,
     /// Who seals everything anew after a change of the master key.
     pub(super) resealing: Option<ResealHandle>,
@@ -99,7 +101,8 @@ impl Residence {
 
     fn notices(&self) -> Vec<String> {
         let flood = self.flood.load_full().map(|text| (*text).clone());
-        self.grounds.notices().into_iter().chain(flood).collect()
+        let making = self.catalog.filled().map(notices::making);
+        self.grounds.notices().into_iter().chain(flood).chain(making).collect()
     }
 
     async fn describe(&self) -> Result<wire::Status, HouseError> {

@@ -114,6 +114,14 @@ fn plain_file(path: &Path) -> String {
     )
 }
 
+/// What it means that the second copy has `filled` certificates and is not whole.
+pub(super) fn making(filled: u64) -> String {
+    format!(
+        "the second copy is being made anew from the store and has {filled} certificates so far: \
+         sites come first, imported certificates are served as they come"
+    )
+}
+
 /// What keeps the house from ordering, in words.
 pub(super) fn hindrances(
     clock_behind: Option<Timestamp>,

@@ -32,10 +32,12 @@ use crate::admin;
 use crate::admin::wire;
 use crate::base::Jitter;
 use crate::base::SystemClock;
+use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
 use crate::base::tasks::Watch;
+use crate::cert::challenge::BoxFuture;
 use crate::cert::identifier::Identifier;
 use crate::cli::Failed;
 use crate::config::Config;
@@ -50,6 +52,7 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Catalog;
 use crate::store::Store;
+use crate::store::filling;
 use crate::store::scrub;
 use crate::vault::MasterKeySource;
 use crate::vault::Vault;
@@ -83,6 +86,9 @@ pub(super) struct Running {
     pub(super) vault_replaced: Arc<Notify>,
 }
 
+/// What is left of making the second copy anew.
+type Filling = BoxFuture<'static, ()>;
+
 /// What exists only while the store can be written.
 #[derive(Clone)]
 pub(super) struct Orders {
@@ -98,7 +104,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
     let vault_events = events(&vault)?;
-    let (store, catalog) = remembered(&memory, &config, &vault, &master).await?;
+    let (store, catalog, filling) = remembered(&memory, &config, &vault, &master).await?;
     let doorways = Doorways::inherited(&doors);
     let inherited = doors.inherited;
     let listeners = door_views(&doors, &config);
@@ -109,15 +115,14 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let admin_door = doors.admin.take();
     let edge = open_edge(doors, &config, &clock, &catalog, tickets, &vault)?;
 
+    let stop = CancellationToken::new();
+    go_on_filling(filling, &edge, &tasks, &stop);
     // Without a store nothing new is ever published.
     let (_unchanging, mut published) = watch::channel(0);
-    let mut orders = None;
-    let mut resealing = None;
-    let stop = CancellationToken::new();
+    let (mut orders, mut resealing) = (None, None);
     if let Some(store) = &store {
         let means = means(&clock, store, &vault, &edge, doorways);
-        let shown = (Arc::clone(&catalog), Arc::clone(&edge));
-        let begun = begin_orders(store, shown, &vault, means, &tasks, &configs).await?;
+        let begun = begin_orders(store, (&catalog, &edge), &vault, means, &tasks, &configs).await?;
         published = begun.scheduler.published();
         resealing = Some(Resealer::begin(&vault, master, (store, &begun), &clock, &tasks, &stop));
         orders = Some(begun);
@@ -137,6 +142,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         refused: Arc::clone(&refused),
         flood: floods.told(),
         memory,
+        catalog: Arc::clone(&catalog),
         orders: orders.clone(),
         resealing,
         edge: Arc::clone(&edge),
@@ -208,27 +214,63 @@ fn open_edge(
     Ok(Arc::new(edge))
 }
 
+/// Fills a second copy that has to be made anew. The start waits for a moment; where that is not
+/// enough, sites are served in the order in which their certificates come into it.
+async fn fill_copy(store: Option<&Store>, catalog: &Arc<Catalog>) -> Option<Filling> {
+    let (store, catalog) = (store?.clone(), Arc::clone(catalog));
+    let mut filling: Filling = Box::pin(async move {
+        while let Err(error) = filling::fill(&store, &catalog).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the second copy cannot be made, trying again later"
+            );
+            tokio::time::sleep(bounds::SLEEP_STRETCH).await;
+        }
+    });
+    let patience = tokio::time::timeout(bounds::CATALOG_PATIENCE, &mut filling);
+    patience.await.is_err().then_some(filling)
+}
+
+/// Fills on what the start had no time for; the edge looks at every name again after that.
+fn go_on_filling(
+    filling: Option<Filling>,
+    edge: &Arc<Edge>,
+    tasks: &TaskSet,
+    stop: &CancellationToken,
+) {
+    let Some(filling) = filling else { return };
+    let (edge, stop) = (Arc::clone(edge), stop.clone());
+    tasks.job("second-copy-making", async move {
+        tokio::select! {
+            () = filling => edge.changed_throughout(),
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
 /// What happens to the vault from now on.
 fn events(vault: &Vault) -> Result<mpsc::Receiver<VaultEvent>, Failed> {
     vault.events().ok_or_else(|| Failed::fault("error: the vault's events are taken"))
 }
 
-/// The store, if it is whole, and its second copy.
+/// The store, if it is whole, its second copy, and what is left of making that.
 async fn remembered(
     memory: &Memory,
     config: &Config,
     vault: &Vault,
     master: &MasterKeySource,
-) -> Result<(Option<Store>, Arc<Catalog>), Failed> {
+) -> Result<(Option<Store>, Arc<Catalog>, Option<Filling>), Failed> {
     // Before anything is made of what nobody here could open.
     custody::examine(memory, &vault.masters(), master).await?;
-    Ok(match memory {
+    let (store, catalog) = match memory {
         Memory::Whole(store) => {
-            let catalog = store.catalog(&Places::of(config).served).await;
-            (Some(store.clone()), Arc::new(catalog.map_err(|error| unavailable(&error))?))
+            let catalog = store.open_catalog(&Places::of(config).served).await;
+            (Some(store.clone()), catalog.map_err(|error| unavailable(&error))?)
         }
         Memory::Copy { catalog, .. } => (None, Arc::clone(catalog)),
-    })
+    };
+    let filling = fill_copy(store.as_ref(), &catalog).await;
+    Ok((store, catalog, filling))
 }
 
 /// What orders are carried out with.
@@ -251,13 +293,13 @@ fn means(
 
 async fn begin_orders(
     store: &Store,
-    (catalog, edge): (Arc<Catalog>, Arc<Edge>),
+    (catalog, edge): (&Arc<Catalog>, &Arc<Edge>),
     vault: &Vault,
     means: Means,
     tasks: &TaskSet,
     configs: &watch::Receiver<Arc<Config>>,
 ) -> Result<Orders, Failed> {
-    let clock = Arc::clone(&means.clock);
+    let (clock, edge) = (Arc::clone(&means.clock), Arc::clone(edge));
     let internal = Arc::new(InternalCa::new(InternalOptions {
         clock: Arc::clone(&clock),
         book: Arc::new(store.clone()),
@@ -268,7 +310,7 @@ async fn begin_orders(
     let authorities = Authorities::new(means, configs.clone(), Arc::clone(&internal));
     let parts = Parts {
         store: store.clone(),
-        catalog,
+        catalog: Arc::clone(catalog),
         audience: Arc::new(move |names: &[Identifier]| edge.changed(names)),
         clock,
         jitter: Arc::new(Jitter::from_os()),

@@ -132,6 +132,12 @@ impl Certificates {
         }
     }
 
+    /// Forgets what was chosen for all names.
+    pub(super) fn forget_all(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.choices.clear();
+    }
+
     /// What is kept of the certificates of `choice`; `None` when one was pushed out.
     fn ready(&self, choice: &Choice) -> Option<Ready> {
         choice.ranked.iter().flatten().map(|print| self.casts.get(print)).collect()

@@ -176,6 +176,11 @@ impl Edge {
         self.shared.certificates.forget(names);
     }
 
+    /// The catalog may say something else about any name now.
+    pub fn changed_throughout(&self) {
+        self.shared.certificates.forget_all();
+    }
+
     /// Where challenges are answered.
     pub fn solver(&self) -> Arc<dyn Solver> {
         Arc::new(EdgeSolver(Arc::clone(&self.shared.challenges)))

@@ -90,7 +90,7 @@ impl House {
         act: Act,
     ) -> Self {
         let store = free_store(dir.path()).await;
-        let catalog = Arc::new(store.catalog(&dir.path().join("served")).await.unwrap());
+        let catalog = store.catalog(&dir.path().join("served")).await.unwrap();
         let ca = Arc::new(FakeCa {
             keys: Arc::clone(&keys),
             store: store.clone(),

@@ -18,6 +18,7 @@ use super::catalog::Catalog;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::error::StoreError;
+use super::filling;
 use super::inspect::Place;
 use crate::base::Timestamp;
 use crate::base::bounds;
@@ -276,15 +277,25 @@ impl Store {
     }
 
     /// The second copy in `dir`, with everything that is installed and its sealed key. Where it is
-    /// not there, damaged, or of another store, it is made anew, which takes a moment for each
-    /// thousand certificates.
+    /// not there, damaged, or of another store, it is to be filled anew by [`filling::fill`]; until
+    /// then it shows what it has, and what can be read of the damaged one.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn open_catalog(&self, dir: &Path) -> Result<Arc<Catalog>, StoreError> {
+        let dir = dir.to_owned();
+        self.ask(move |disk| disk.catalog(&dir).map(Arc::new)).await
+    }
+
+    /// The same, and whole on return.
     ///
     /// # Errors
     /// Those of reading. A disk that cannot take the copy is told in the log, and it is kept in
     /// memory.
-    pub async fn catalog(&self, dir: &Path) -> Result<Catalog, StoreError> {
-        let dir = dir.to_owned();
-        self.ask(move |disk| disk.catalog(&dir)).await
+    pub async fn catalog(&self, dir: &Path) -> Result<Arc<Catalog>, StoreError> {
+        let catalog = self.open_catalog(dir).await?;
+        filling::fill(self, &catalog).await?;
+        Ok(catalog)
     }
 
     /// Notes that the second copy has these, each as of this revision of its record: what

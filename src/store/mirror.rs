@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use redb::ReadableDatabase as _;
 use redb::ReadableTable as _;
+use redb::ReadableTableMetadata as _;
 use redb::WriteTransaction;
 
 use super::catalog::Catalog;
@@ -20,7 +21,6 @@ use super::tables::META_LINEAGE;
 use super::tables::PENDING;
 use crate::base::bounds;
 use crate::cert::record::Certificate;
-use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
 
 /// What the copy has by now: certificates, each with the revision of its record.
@@ -54,39 +54,44 @@ pub(super) fn mark(
 }
 
 impl Disk {
-    /// The second copy in `dir`, with everything that is installed. Takes a moment for each
-    /// thousand certificates where it has to be made anew.
+    /// The second copy in `dir`, with everything that is installed. Where it has to be made anew,
+    /// nothing is in it yet, and what can be read of a damaged one is shown until it is filled.
     pub(super) fn catalog(&mut self, dir: &Path) -> Result<Catalog, StoreError> {
+        let mut remains = None;
         if let Some(lineage) = self.lineage()? {
             match Catalog::open(dir, lineage) {
                 Ok(Some(catalog)) => {
-                    self.catch_up(&catalog)?;
-                    return Ok(catalog);
+                    if self.catch_up(&catalog)? {
+                        return Ok(catalog);
+                    }
+                    tracing::info!("the second copy is far behind the store, making it anew");
                 }
                 Ok(None) => tracing::info!("there is no second copy of this store, making it"),
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the second copy is not usable, making it anew"
-                ),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the second copy is not usable, making it anew"
+                    );
+                    remains = Catalog::remains(dir, lineage);
+                }
             }
         }
+        // What has changed since, it must not show: too much of that, and it is of no use.
+        let behind = self.pending()?.is_none();
+        let remains = remains.filter(|_| !behind);
+        let has_remains = remains.is_some();
         // Told apart, not kept secret.
-        let lineage = fastrand::u64(1..);
-        let made = Catalog::make(dir, lineage, &mut self.portions());
-        match made {
-            Ok(catalog) => {
-                self.begin_lineage(lineage)?;
-                Ok(catalog)
-            }
-            Err(error) if error.is_disk() => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the second copy cannot be written, serving from one in memory"
-                );
-                Catalog::make_in_memory(lineage, &mut self.portions())
-            }
-            Err(error) => Err(error),
+        let catalog = Catalog::unmade(dir, fastrand::u64(1..), remains);
+        if has_remains {
+            self.stage_pending(&catalog)?;
         }
+        if let Err(error) = self.end_lineage() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the former second copy cannot be disowned, going on"
+            );
+        }
+        Ok(catalog)
     }
 
     /// Has the marks of these go with the next transaction.
@@ -94,14 +99,10 @@ impl Disk {
         self.settled.extend(settled);
     }
 
-    /// Brings `catalog` what a crash kept from it.
-    fn catch_up(&mut self, catalog: &Catalog) -> Result<(), StoreError> {
-        for (id, revision) in self.pending()? {
-            match self.served(id) {
-                Ok(served) => catalog.stage(id, served.map(Arc::new), revision),
-                // It stays as the copy has it.
-                Err(error) => tracing::error!(%error, "a changed certificate cannot be read"),
-            }
+    /// Brings `catalog` what a crash kept from it; whether that was little enough.
+    fn catch_up(&mut self, catalog: &Catalog) -> Result<bool, StoreError> {
+        if !self.stage_pending(catalog)? {
+            return Ok(false);
         }
         match catalog.flush() {
             Ok(settled) => self.settle(settled),
@@ -110,40 +111,35 @@ impl Disk {
                 "the second copy cannot be written, serving goes on"
             ),
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Everything that is installed, in portions that fit into memory.
-    fn portions(&self) -> impl FnMut() -> Result<Vec<Served>, StoreError> + '_ {
-        let mut after = Some(None);
-        move || {
-            while let Some(from) = after {
-                let page = self.page_of_ids(from, bounds::CATALOG_PORTION)?;
-                after = page.last().map(|last| Some(*last));
-                let mut portion = Vec::with_capacity(page.len());
-                for id in page {
-                    match self.served(id) {
-                        Ok(served) => portion.extend(served),
-                        Err(error) if error.is_disk() => return Err(error),
-                        Err(error) => tracing::error!(%error, "a certificate cannot be read"),
-                    }
-                }
-                if !portion.is_empty() {
-                    return Ok(portion);
-                }
+    /// Stages what `catalog` may lack; nothing if that is too much to be held in memory.
+    fn stage_pending(&self, catalog: &Catalog) -> Result<bool, StoreError> {
+        let Some(pending) = self.pending()? else { return Ok(false) };
+        for (id, revision) in pending {
+            match self.served(id) {
+                Ok(served) => catalog.stage(id, served.map(Arc::new), revision),
+                // It stays as the copy has it.
+                Err(error) => tracing::error!(%error, "a changed certificate cannot be read"),
             }
-            Ok(Vec::new())
         }
+        Ok(true)
     }
 
-    fn pending(&self) -> Result<Settled, StoreError> {
+    /// What the copy may lack; `None` if that is more than [`bounds::CATALOG_BEHIND`].
+    fn pending(&self) -> Result<Option<Settled>, StoreError> {
         let txn = self.db()?.begin_read()?;
+        let table = txn.open_table(PENDING)?;
+        if table.len()? > bounds::CATALOG_BEHIND {
+            return Ok(None);
+        }
         let mut pending = Vec::new();
-        for row in txn.open_table(PENDING)?.iter()? {
+        for row in table.iter()? {
             let (id, revision) = row?;
             pending.push((CertificateId(*id.value()), revision.value()));
         }
-        Ok(pending)
+        Ok(Some(pending))
     }
 
     fn lineage(&self) -> Result<Option<u64>, StoreError> {
@@ -152,11 +148,21 @@ impl Disk {
         Ok(meta.get(META_LINEAGE)?.map(|lineage| lineage.value()))
     }
 
-    /// From now on the copy of this lineage is the one of this store, and lacks nothing.
-    fn begin_lineage(&mut self, lineage: u64) -> Result<(), StoreError> {
+    /// From now on there is no copy of this store, and nothing that one lacks.
+    fn end_lineage(&self) -> Result<(), StoreError> {
+        let txn = open::begin(self.db()?, self.is_long())?;
+        txn.open_table(META)?.remove(META_LINEAGE)?;
+        // At once, however many marks there are.
+        txn.delete_table(PENDING)?;
+        txn.open_table(PENDING)?;
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// From now on the copy of this lineage is the one of this store. What it lacks is marked.
+    pub(super) fn begin_lineage(&mut self, lineage: u64) -> Result<(), StoreError> {
         let txn = open::begin(self.db()?, self.is_long())?;
         txn.open_table(META)?.insert(META_LINEAGE, lineage)?;
-        txn.open_table(PENDING)?.retain(|_, _| false)?;
         txn.commit()?;
         Ok(())
     }

@@ -9,6 +9,7 @@ mod codec;
 mod custody;
 mod disk;
 mod error;
+pub mod filling;
 mod handle;
 mod incoming;
 mod index;

@@ -61,7 +61,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn served(name: &str) -> Arc<Served> {
+pub(super) fn served(name: &str) -> Arc<Served> {
     let key = rcgen::KeyPair::generate().expect("a key");
     let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
     let leaf = params.self_signed(&key).expect("a leaf");

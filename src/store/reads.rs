@@ -6,6 +6,7 @@ use std::ops::Bound;
 
 use redb::ReadableDatabase as _;
 use redb::ReadableTable as _;
+use redb::ReadableTableMetadata as _;
 
 use super::codec;
 use super::disk::Disk;
@@ -116,6 +117,27 @@ impl Disk {
         let missing = StoreError::MissingKey { id, key: installed.key };
         let key = self.key(installed.key)?.ok_or(missing)?;
         Ok(Some(Served { id, spec: record.spec, installed, key }))
+    }
+
+    /// How many certificates there are.
+    pub(super) fn count(&self) -> Result<u64, StoreError> {
+        Ok(self.db()?.begin_read()?.open_table(CERTIFICATES)?.len()?)
+    }
+
+    /// The names of at most `limit` certificates behind `after` that are driven.
+    pub(super) fn page_of_driven(
+        &self,
+        after: Option<CertificateId>,
+        limit: usize,
+    ) -> Result<Vec<CertificateId>, StoreError> {
+        let txn = self.db()?.begin_read()?;
+        let table = txn.open_table(DRIVEN)?;
+        let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0));
+        let mut page = Vec::new();
+        for row in table.range::<&[u8; 8]>((from, Bound::Unbounded))?.take(limit) {
+            page.push(CertificateId(*row?.0.value()));
+        }
+        Ok(page)
     }
 
     /// The names of at most `limit` certificates behind `after`, readable or not.

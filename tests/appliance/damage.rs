@@ -1,7 +1,9 @@
 //! A damaged database is not an outage: the second copy is served, and nothing is overwritten.
 
 use std::fs;
+use std::time::Duration;
 
+use crate::daemon::was_killed;
 use crate::scene::Scene;
 
 #[test]
@@ -65,4 +67,30 @@ fn a_damaged_second_copy_is_made_anew_and_the_one_before_is_kept() {
     fs::write(scene.keyward.state().join("store/keyward.redb"), b"not a database").unwrap();
     scene.keyward.start();
     assert_eq!(scene.keyward.served_serial("again.example"), serial);
+}
+
+#[test]
+fn a_kill_while_the_second_copy_is_made_anew_costs_nothing() {
+    let mut scene = Scene::new("anew.example");
+    scene.keyward.start();
+    scene.keyward.wait_issued("anew.example");
+    let serial = scene.keyward.served_serial("anew.example");
+    assert!(scene.keyward.terminate().success());
+    let served = scene.keyward.state().join("served");
+    for point in keyward::base::crash::COPY_POINTS {
+        fs::remove_file(served.join("catalog.redb")).unwrap();
+        scene.keyward.with_env("KEYWARD_CRASH_AT", point);
+        scene.keyward.spawn();
+        let ended = scene.keyward.wait_end(Duration::from_secs(60));
+        assert!(was_killed(ended), "{point}: {ended}\n{}", scene.keyward.log());
+        assert_eq!(served.join("catalog.redb").exists(), *point == "copy-named", "{point}");
+        scene.keyward.without_env("KEYWARD_CRASH_AT");
+        scene.keyward.start();
+        assert_eq!(scene.keyward.served_serial("anew.example"), serial, "{point}");
+        assert!(scene.keyward.terminate().success(), "{point}");
+        // What is whole is gone on with: nobody makes it again.
+        scene.keyward.with_env("KEYWARD_CRASH_AT", "copy-emptied");
+        scene.keyward.start();
+        assert!(scene.keyward.terminate().success(), "{point}");
+    }
 }

@@ -139,6 +139,18 @@ pub(super) fn named(
     Ok(found.map(|ids| ids_of(ids.value())).unwrap_or_default())
 }
 
+/// The certificates that have this very name, or the wildcard one label up.
+pub(super) fn covering(
+    txn: &ReadTransaction,
+    host: &Identifier,
+) -> Result<Vec<CertificateId>, StoreError> {
+    let mut ids = named(txn, host)?;
+    if let Some(star) = host.wildcard() {
+        ids.extend(named(txn, &star)?);
+    }
+    Ok(ids)
+}
+
 /// One certificate with its intermediates.
 pub(super) fn get(txn: &ReadTransaction, id: CertificateId) -> Result<Option<Served>, StoreError> {
     let found = txn.open_table(ENTRIES)?.get(&id.0)?;
@@ -176,11 +188,17 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// Puts certificates into a file that is being made and has none of them; not durable before
-/// [`make_tables`] of another file or a last [`apply`].
-pub(super) fn fill(db: &Database, served: &[Served]) -> Result<(), StoreError> {
+/// Puts certificates into a file that is being made, but for those that are there as something
+/// `newer`, in one transaction that is durable on return.
+pub(super) fn fill(
+    db: &Database,
+    served: &[Served],
+    newer: impl Fn(CertificateId) -> bool,
+) -> Result<(), StoreError> {
+    // What is newer and not written yet is written behind this transaction.
     let txn = open::begin(db, true)?;
-    write(&txn, served.iter().map(|served| (served.id, Some(served))))?;
+    let older = served.iter().filter(|served| !newer(served.id));
+    write(&txn, older.map(|served| (served.id, Some(served))))?;
     txn.commit()?;
     Ok(())
 }

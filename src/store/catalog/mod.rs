@@ -6,21 +6,18 @@
 //! handshake needs, and any memory of certificates that nobody asks for.
 
 pub(super) mod file;
+mod making;
 mod still;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::DirBuilder;
-use std::fs::File;
-use std::fs::OpenOptions;
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
@@ -29,8 +26,8 @@ use redb::Builder;
 use redb::Database;
 use redb::ReadTransaction;
 use redb::ReadableDatabase as _;
-use redb::backends::InMemoryBackend;
 
+use self::making::Making;
 use self::still::Still;
 use super::disk::guarded;
 use super::error::OpenError;
@@ -53,10 +50,14 @@ const FORMER: [&str; 2] = ["served.bin", "served.bin.1"];
 
 /// The second copy.
 pub struct Catalog {
-    path: PathBuf,
+    path: RwLock<PathBuf>,
     held: RwLock<Held>,
     /// What the file does not have yet.
     staged: RwLock<BTreeMap<CertificateId, Staged>>,
+    /// As long as it is being made.
+    making: Mutex<Option<Making>>,
+    /// What it takes the place of, as long as it is being made.
+    former: RwLock<Option<Held>>,
 }
 
 /// A change that is to be written.
@@ -75,6 +76,8 @@ enum Held {
     Memory(Database),
     /// Open for reading: the store is damaged, or the disk is full.
     Still(Database),
+    /// There is none yet.
+    Unmade,
     /// It could be opened no more.
     Lost,
 }
@@ -151,61 +154,21 @@ impl Catalog {
         Ok(Some(Self::of(path, held)))
     }
 
-    /// Makes the copy in `dir` from what `next` yields, portion by portion until there is none. A
-    /// copy that is there keeps its place until the new one is whole.
-    ///
-    /// # Errors
-    /// [`StoreError`] of what `next` reads, and of the disk.
-    pub(super) fn make(
-        dir: &Path,
-        lineage: u64,
-        next: &mut dyn FnMut() -> Result<Vec<Served>, StoreError>,
-    ) -> Result<Self, StoreError> {
-        let (path, aside) = (dir.join(NAME), dir.join(ASIDE));
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::from_io)?;
-        remove(&aside)?;
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&aside)
-            .map_err(StoreError::from_io)?;
-        let db = builder().create(&aside).map_err(redb::Error::from)?;
-        fill(&db, lineage, next)?;
-        db.close().map_err(redb::Error::from)?;
-        File::open(&aside)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&aside, &path))
-            .and_then(|()| disk::sync_directory(dir))
-            .map_err(StoreError::from_io)?;
-        for former in FORMER {
-            remove(&dir.join(former))?;
-        }
-        let db = builder().open(&path).map_err(redb::Error::from)?;
-        Ok(Self::of(path, Held::Open(db)))
-    }
-
-    /// The same in memory, for a disk that has no place for it.
-    ///
-    /// # Errors
-    /// [`StoreError`] of what `next` reads.
-    pub(super) fn make_in_memory(
-        lineage: u64,
-        next: &mut dyn FnMut() -> Result<Vec<Served>, StoreError>,
-    ) -> Result<Self, StoreError> {
-        let backend = InMemoryBackend::new();
-        let db = builder().create_with_backend(backend).map_err(redb::Error::from)?;
-        fill(&db, lineage, next)?;
-        Ok(Self::of(PathBuf::new(), Held::Memory(db)))
-    }
-
     const fn of(path: PathBuf, held: Held) -> Self {
-        Self { path, held: RwLock::new(held), staged: RwLock::new(BTreeMap::new()) }
+        Self {
+            path: RwLock::new(path),
+            held: RwLock::new(held),
+            staged: RwLock::new(BTreeMap::new()),
+            making: Mutex::new(None),
+            former: RwLock::new(None),
+        }
     }
 
     /// Puts a certificate in the place of its former self, or takes `id` away. Seen at once;
     /// durable after [`Self::flush`]. `revision` is that of the record it comes from.
     pub fn stage(&self, id: CertificateId, served: Option<Arc<Served>>, revision: u64) {
+        // First, so that nothing older is put over it once it was flushed.
+        self.note_change(id);
         let mut staged = self.staged.write().unwrap_or_else(PoisonError::into_inner);
         staged.insert(id, Staged { served, revision });
     }
@@ -225,7 +188,7 @@ impl Catalog {
         }
         let written = guarded(|| match &*self.held() {
             Held::Open(db) | Held::Memory(db) => file::apply(db, &staged),
-            Held::Still(_) | Held::Lost => Err(StoreError::Closed),
+            Held::Still(_) | Held::Unmade | Held::Lost => Err(StoreError::Closed),
         });
         if let Err(error) = written {
             self.reopen();
@@ -248,8 +211,9 @@ impl Catalog {
     /// # Errors
     /// [`StoreError`] of the disk.
     pub fn forget_former(&self) -> Result<(), StoreError> {
-        match self.path.parent() {
-            Some(dir) if !self.path.as_os_str().is_empty() => remove(&dir.join(PREVIOUS)),
+        let path = self.path();
+        match path.parent() {
+            Some(dir) if !path.as_os_str().is_empty() => remove(&dir.join(PREVIOUS)),
             // One in memory has none.
             _ => Ok(()),
         }
@@ -326,10 +290,7 @@ impl Catalog {
         let mut found: Vec<_> =
             shown.filter(|served| served.spec.covers(host)).map(Arc::clone).collect();
         let stored = self.with(|txn| {
-            let mut ids = file::named(txn, host)?;
-            if let Some(star) = host.wildcard() {
-                ids.extend(file::named(txn, &star)?);
-            }
+            let mut ids = file::covering(txn, host)?;
             ids.retain(|id| !staged.contains_key(id));
             let mut stored = Vec::with_capacity(ids.len());
             let mut damaged = None;
@@ -345,6 +306,8 @@ impl Catalog {
                 _ => Ok(stored),
             }
         });
+        let former = self.find_in_former(host, |id| staged.contains_key(id));
+        found.extend(former.into_iter().filter(|s| s.spec.covers(host)));
         match stored {
             Ok(stored) => found.extend(stored.into_iter().filter(|s| s.spec.covers(host))),
             Err(error) if found.is_empty() => return Err(error),
@@ -361,7 +324,7 @@ impl Catalog {
         guarded(|| {
             let txn = match &*held {
                 Held::Open(db) | Held::Memory(db) | Held::Still(db) => db.begin_read()?,
-                Held::Lost => return Err(StoreError::Closed),
+                Held::Unmade | Held::Lost => return Err(StoreError::Closed),
             };
             read(&txn)
         })
@@ -370,14 +333,15 @@ impl Catalog {
     /// After an error the library refuses the file until it is opened again.
     fn reopen(&self) {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*held, Held::Memory(_)) {
+        if matches!(*held, Held::Memory(_) | Held::Unmade) {
             return;
         }
         *held = Held::Lost;
-        let writable = open::guarded(|| Ok(builder().open(&self.path)?));
+        let path = self.path();
+        let writable = open::guarded(|| Ok(builder().open(&path)?));
         *held = match writable {
             Ok(db) => Held::Open(db),
-            Err(_) => match Self::still(&self.path, false) {
+            Err(_) => match Self::still(&path, false) {
                 Ok(Some(still)) => still.held.into_inner().unwrap_or_else(PoisonError::into_inner),
                 Ok(None) => Held::Lost,
                 Err(error) => {
@@ -386,6 +350,10 @@ impl Catalog {
                 }
             },
         };
+    }
+
+    fn path(&self) -> PathBuf {
+        self.path.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn held(&self) -> RwLockReadGuard<'_, Held> {
@@ -399,7 +367,7 @@ impl Catalog {
 
 impl fmt::Debug for Catalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Catalog").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Catalog").field("path", &self.path()).finish_non_exhaustive()
     }
 }
 
@@ -413,21 +381,6 @@ fn builder() -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(bounds::CATALOG_CACHE);
     builder
-}
-
-fn fill(
-    db: &Database,
-    lineage: u64,
-    next: &mut dyn FnMut() -> Result<Vec<Served>, StoreError>,
-) -> Result<(), StoreError> {
-    file::make_tables(db, lineage)?;
-    loop {
-        let portion = next()?;
-        if portion.is_empty() {
-            return Ok(());
-        }
-        file::fill(db, &portion)?;
-    }
 }
 
 /// Keeps the closed copy in `dir`, which was just found whole, for the case that the next one is
