@@ -171,8 +171,13 @@ level = "debug"
 
     /// The same in a session of its own, that has no terminal.
     pub fn spawn_without_terminal(&mut self) {
-        let mut command = Command::new("setsid");
-        command.arg(BINARY);
+        self.spawn_through("setsid", &[]);
+    }
+
+    /// The same by a program that becomes it.
+    pub fn spawn_through(&mut self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(BINARY);
         self.spawn_by(command);
     }
 
