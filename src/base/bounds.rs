@@ -381,6 +381,13 @@ pub const VAULT_GATE_GLANCE: Duration = Duration::from_millis(4);
 /// So many of those make up [`VAULT_SIGN_DEADLINE`].
 pub const VAULT_GATE_GLANCES: u32 = 500;
 
+/// The policy of the key cache hears of every so many signatures with one key: it remembers a few
+/// uses of a key only, and of a key that is used more often it knows enough.
+pub const VAULT_TELLS_EVERY: u64 = 16;
+
+/// Sets of counters that the vault's threads share: threads beyond them count on one together.
+pub const VAULT_STRIPES: usize = 32;
+
 /// How long a thread of the vault waits for another that opens the key it wants: many times what
 /// an RSA-4096 key takes, and less than [`VAULT_SIGN_DEADLINE`] leaves.
 pub const VAULT_OPENING: Duration = Duration::from_millis(500);

@@ -160,11 +160,7 @@ impl Disk {
     }
 }
 
-/// Everything on a shelf, by name.
-pub(super) fn shelf_in(
-    txn: &ReadTransaction,
-    shelf: Shelf,
-) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+fn shelf_in(txn: &ReadTransaction, shelf: Shelf) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
     let (table, word) = table_of(shelf);
     let mut found = Vec::new();
     for row in txn.open_table(table)?.iter()? {

@@ -26,6 +26,5 @@ mod tables;
 pub use catalog::Catalog;
 pub use error::{OpenError, StoreError};
 pub use handle::Store;
-pub use incoming::{Incoming, IncomingError, Sealed, Whole};
-pub use open::unfinished_restore;
+pub use incoming::{Incoming, IncomingError, Whole};
 pub use tables::SCHEMA;

@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 use super::channel::Transport;
 use super::figures;
 use super::import_box::Label;
+use super::keyring::Found;
 use super::keyring::Keyring;
 use super::keyring::Last;
 use super::keys;
@@ -171,6 +172,7 @@ impl<'r> Desk<'r> {
     /// Counts as the desk of channel `index`.
     pub(super) fn counting(mut self, index: usize) -> Self {
         self.tally = self.room.tallies.get(index);
+        self.last = Last::of_thread(index);
         self
     }
 
@@ -296,14 +298,15 @@ impl<'r> Desk<'r> {
                 self.reply(id, &Reply::Busiest(busiest))
             }
             Request::Sign { key, purpose, scheme, message } => {
-                let Some(open) = room.keyring.find(key, &mut self.last) else {
+                let found = room.keyring.find(key, &mut self.last);
+                let Some(open) = found.as_ref().and_then(Found::key) else {
                     return self.reply(id, &Reply::NeedBlob);
                 };
                 purpose
                     .check(key, open.usage, *scheme, message)
                     .map_err(|error| (Refusal::Purpose, error.to_string()))?;
                 open.sign(*scheme, &self.random, message, &mut self.signature).map_err(crypto)?;
-                room.keyring.count(&open);
+                room.keyring.count(open, &self.last);
                 if let (Some(tally), true) = (self.tally, purpose.is_handshake()) {
                     tally.count(key, 0);
                 }

@@ -47,6 +47,8 @@ pub struct OpenKey {
     pub signatures: AtomicU64,
     /// How busy it is.
     pub rank: Rank,
+    /// Under which number it lies on the shelf.
+    pub(super) laid_out: AtomicU64,
     pair: Pair,
 }
 
@@ -129,8 +131,8 @@ impl OpenKey {
             }
         };
         let id = KeyId::of_spki(&spki);
-        let (signatures, rank) = (AtomicU64::new(0), Rank::default());
-        Ok((Self { id, usage, signatures, rank, pair }, spki))
+        let (signatures, laid_out) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok((Self { id, usage, signatures, rank: Rank::default(), laid_out, pair }, spki))
     }
 
     /// Signs `message`, which is not hashed yet.

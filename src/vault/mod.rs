@@ -6,7 +6,7 @@
 //! another when one ends, because what main starts would inherit main's walls.
 //!
 //! The half that runs in the vault's process (`server`, `desk`, `transfer`, `keys`, `keyring`,
-//! `ranking`, `opening`, `refused`, `seal`, `import_box`, `master`, `succession`, `walls`, `purpose`,
+//! `shelf`, `ranking`, `opening`, `refused`, `seal`, `import_box`, `master`, `succession`, `walls`, `purpose`,
 //! `ratchet`, `ticketing`, `tally`) uses no runtime, no configuration and no store.
 
 pub mod age;
@@ -46,6 +46,7 @@ mod rotation;
 pub mod scheme;
 pub mod seal;
 mod server;
+mod shelf;
 mod signer;
 pub mod succession;
 mod supervisor;

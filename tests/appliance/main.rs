@@ -43,7 +43,6 @@ mod profile;
 mod reload;
 mod renew;
 mod restart;
-mod restore;
 mod rotate;
 mod scene;
 mod secrets;
