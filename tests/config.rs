@@ -491,6 +491,103 @@ warning: there are no sites, so nothing will be served
     assert_eq!(err, expected);
 }
 
+/// A public site with the lines that follow.
+fn public(lines: &str) -> String {
+    format!("{PUBLIC}\n{lines}")
+}
+
+#[test]
+fn check_says_what_is_given_up() {
+    for (lines, loss) in [
+        ("hsts = false", Some("SSL Labs' A+ (A at best) and Mozilla's guidelines: HSTS for less")),
+        ("hsts = { max_age = 15551999 }", Some("SSL Labs' A+ (A at best)")),
+        ("hsts = { max_age = 15552000 }", Some("Mozilla's guidelines: HSTS for less than two")),
+        ("hsts = { max_age = 63071999 }", Some("Mozilla's guidelines: HSTS for less than two")),
+        ("hsts = { max_age = 63072000 }", None),
+        ("hsts = true", None),
+        ("", None),
+    ] {
+        let (status, out, err) = check(&public(lines), false);
+        assert_eq!((status, err.as_str()), (0, ""), "{lines}");
+        let given_up: Vec<&str> =
+            out.lines().filter_map(|line| line.strip_prefix("  gives up     ")).collect();
+        match loss {
+            Some(loss) => assert!(given_up.len() == 1 && given_up[0].starts_with(loss), "{out}"),
+            None => assert_eq!(given_up, Vec::<&str>::new(), "{lines}"),
+        }
+    }
+    let (_, out, _) = check(&public("hsts = false"), true);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(report["sites"][0]["gives_up"][0].as_str().unwrap().starts_with("SSL Labs' A+"));
+    // No grader trusts the internal CA.
+    let (_, out, _) = check(&format!("{SITE}hsts = false\n"), false);
+    assert!(!out.contains("gives up"), "{out}");
+}
+
+#[test]
+fn hsts_of_all_sites_holds_where_a_site_says_nothing_else() {
+    let hsts = |general: &str, lines: &str| {
+        let text = format!("[tls]\n{general}\n{}", public(lines));
+        parse(&text).unwrap().config.sites[0].hsts
+    };
+    let of =
+        |max_age, include_subdomains, preload| Some(Hsts { max_age, include_subdomains, preload });
+    assert_eq!(hsts("", ""), of(63_072_000, false, false));
+    assert_eq!(hsts("hsts = false", ""), None);
+    assert_eq!(hsts("hsts = true", ""), of(63_072_000, false, false));
+    assert_eq!(hsts("hsts = { max_age = 300 }", ""), of(300, false, false));
+    assert_eq!(hsts("hsts = { max_age = 300 }", "hsts = true"), of(300, false, false));
+    assert_eq!(hsts("hsts = { max_age = 300 }", "hsts = false"), None);
+    let sub = "hsts = { max_age = 300, include_subdomains = true }";
+    assert_eq!(hsts(sub, "hsts = { max_age = 301 }"), of(301, true, false));
+    assert_eq!(hsts(sub, "hsts = { include_subdomains = false }"), of(300, false, false));
+    assert_eq!(hsts("hsts = false", "hsts = { max_age = 9 }"), of(9, false, false));
+    // Sites of the internal CA have it only where they ask for it themselves.
+    let internal = |lines: &str| {
+        let text = format!("[tls]\nhsts = {{ max_age = 300 }}\n{SITE}{lines}");
+        parse(&text).unwrap().config.sites[0].hsts
+    };
+    assert_eq!(internal(""), None);
+    assert_eq!(internal("hsts = true\n"), of(300, false, false));
+}
+
+#[test]
+fn hsts_that_cannot_be_taken_back_is_a_warning() {
+    let warnings = |text: &str| -> Vec<String> {
+        parse(text).unwrap().warnings.iter().map(Problem::one_line).collect()
+    };
+    let one = |text: &str, expected: &str| {
+        let found = warnings(text);
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+    };
+    one(
+        &public("hsts = { include_subdomains = true }"),
+        "every host below example.org needs HTTPS for 730 days from each visit",
+    );
+    one(
+        &public("hsts = { include_subdomains = true, preload = true }"),
+        "preload cannot be undone: whoever sends example.org to the preload list",
+    );
+    one(
+        &format!("[tls]\nhsts = {{ include_subdomains = true }}\n{}", public("")),
+        "keyward.toml:2:31: every host below each site's names needs HTTPS",
+    );
+    // The way back, and what has no hold, are none.
+    assert_eq!(warnings(&public("hsts = { max_age = 0, include_subdomains = true }")), [""; 0]);
+    assert_eq!(warnings(&public("hsts = { max_age = 300 }")), [""; 0]);
+    let sub = public("hsts = { include_subdomains = true }");
+    for (below, reason) in [
+        ("issuer = 'internal'", "browsers without the internal root get no further there"),
+        ("hsts = false", "it is held to HTTPS although hsts = false"),
+    ] {
+        let site = "[[site]]\nnames = ['nas.example.org']\norigin = 'http://[::1]:1'\n";
+        let found = warnings(&format!("{sub}\n{site}{below}\n"));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[1].contains("nas.example.org lies below example.org"), "{found:?}");
+        assert!(found[1].contains(reason), "{found:?}");
+    }
+}
+
 #[test]
 fn check_speaks_json() {
     let (status, out, err) = check("[state]\ndri = 1\n", true);

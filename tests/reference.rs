@@ -29,11 +29,11 @@ fn a_reference_that_is_out_of_step_is_noticed() {
         ("#renewal_info = true\n", "", "acme.renewal_info is missing"),
         ("#renewal_info = true\n", "#renewal_hint = true\n", "acme.renewal_hint is no key"),
         ("#idle_timeout = \"60s\"", "#idle_timeout = \"61s\"", "edge.idle_timeout is \"61s\""),
-        ("#max_age = 63072000", "#max_age = 1", "site.hsts.max_age is 1"),
+        ("#max_age = 63072000", "#max_age = 1", "tls.hsts.max_age is 1"),
         ("# Default: 32\n", "# Default: 33\n", "edge.origin_idle does not name its default 32"),
         ("# Default: none\n", "", "acme.ca_root does not name its default none"),
         ("# Reload: restart\n", "# Reload: hot\n", "state.dir does not say Reload: restart"),
-        ("# Unit: seconds\n", "", "site.hsts.max_age names no unit"),
+        ("# Unit: seconds\n", "", "tls.hsts.max_age names no unit"),
     ] {
         let complaints = with(from, to);
         assert!(complaints.iter().any(|c| c.contains(complaint)), "{complaint}: {complaints:?}");

@@ -100,7 +100,8 @@ fn write_site(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<
     writeln!(out, "  origin       {}", origin(&site.origin))?;
     let plain = if site.redirect { "redirected to https" } else { "answered with 404" };
     writeln!(out, "  plain http   {plain}")?;
-    writeln!(out, "  hsts         {}", hsts(site.hsts.as_ref()))
+    writeln!(out, "  hsts         {}", hsts(site.hsts.as_ref()))?;
+    site.losses().iter().try_for_each(|loss| writeln!(out, "  gives up     {loss}"))
 }
 
 /// "from acme-v02.api.letsencrypt.org by tls-alpn-01 or http-01, key p256"
@@ -176,6 +177,7 @@ struct JsonSite {
     challenges: Vec<String>,
     origin: String,
     hsts: Option<JsonHsts>,
+    gives_up: Vec<String>,
     redirect: bool,
     default: bool,
     line: usize,
@@ -244,6 +246,7 @@ fn json_sites(config: &Config) -> Vec<JsonSite> {
             include_subdomains: hsts.include_subdomains,
             preload: hsts.preload,
         }),
+        gives_up: site.losses(),
         redirect: site.redirect,
         default: site.default,
         line: site.line,

@@ -2,7 +2,7 @@
 
 use figment::value::{Dict, Value};
 
-use super::raw::{RawConfig, RawHsts, RawHstsTable, RawSite};
+use super::raw::{RawConfig, RawHsts, RawHstsTable, RawSite, RawTls};
 use super::shape::{self, Kind};
 
 /// A key of the configuration.
@@ -26,9 +26,9 @@ pub fn keys() -> Vec<Key> {
 /// The defaults, those of a site included.
 #[expect(clippy::expect_used, reason = "a constant value of the program, read by every test")]
 fn defaults() -> Dict {
-    let table = RawHsts::Table(RawHstsTable::default());
-    let site = RawSite { hsts: Some(table), ..RawSite::default() };
-    let raw = RawConfig { site: vec![site], ..RawConfig::default() };
+    let hsts = Some(RawHsts::Table(RawHstsTable::complete()));
+    let tls = RawTls { hsts, ..RawTls::default() };
+    let raw = RawConfig { tls, site: vec![RawSite::default()], ..RawConfig::default() };
     let value = Value::serialize(raw).expect("the defaults are plain data");
     let mut defaults = value.into_dict().expect("the defaults are a struct");
     if let Some(Value::Array(_, sites)) = defaults.get_mut("site")

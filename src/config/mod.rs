@@ -8,6 +8,7 @@ mod finding;
 mod key_path;
 mod keys;
 mod load;
+mod losses;
 mod model;
 mod problem;
 mod quantity;

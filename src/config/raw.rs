@@ -80,6 +80,8 @@ pub(super) struct RawVault {
 pub(super) struct RawTls {
     pub(super) tickets: String,
     pub(super) ticket_rotation: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hsts: Option<RawHsts>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -135,12 +137,15 @@ pub(super) enum RawHsts {
     Table(RawHstsTable),
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawHstsTable {
-    pub(super) max_age: u64,
-    pub(super) include_subdomains: bool,
-    pub(super) preload: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_age: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) include_subdomains: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preload: Option<bool>,
 }
 
 impl Default for RawAcme {
@@ -188,7 +193,7 @@ impl Default for RawVault {
 
 impl Default for RawTls {
     fn default() -> Self {
-        Self { tickets: "fast".to_owned(), ticket_rotation: "1h".to_owned() }
+        Self { tickets: "fast".to_owned(), ticket_rotation: "1h".to_owned(), hsts: None }
     }
 }
 
@@ -236,9 +241,10 @@ impl Default for RawSite {
     }
 }
 
-impl Default for RawHstsTable {
-    fn default() -> Self {
-        Self { max_age: TWO_YEARS, include_subdomains: false, preload: false }
+impl RawHstsTable {
+    /// What holds where nothing is said.
+    pub(super) const fn complete() -> Self {
+        Self { max_age: Some(TWO_YEARS), include_subdomains: Some(false), preload: Some(false) }
     }
 }
 
@@ -256,12 +262,16 @@ impl RawConfig {
                 ..RawAcme::default()
             },
             admin: RawAdmin { group: Some("keyward".to_owned()), ..RawAdmin::default() },
+            tls: RawTls {
+                hsts: Some(RawHsts::Table(RawHstsTable::complete())),
+                ..RawTls::default()
+            },
             site: vec![RawSite {
                 names: vec!["example.org".to_owned(), "www.example.org".to_owned()],
                 origin: Some("http://127.0.0.1:8080".to_owned()),
                 issuer: Some("acme".to_owned()),
                 profile: Some("tlsserver".to_owned()),
-                hsts: Some(RawHsts::Table(RawHstsTable::default())),
+                hsts: Some(RawHsts::Table(RawHstsTable::complete())),
                 ..RawSite::default()
             }],
             ..Self::default()

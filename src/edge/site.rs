@@ -34,7 +34,8 @@ pub(super) async fn serve(
     let response = match choose(&client, &parts) {
         Ok((site, _)) if unproven && !may_be_repeated(&site, &parts, &body) => {
             client.worker.counters.too_early.up();
-            let response = answer::failure(TOO_EARLY);
+            let mut response = answer::failure(TOO_EARLY);
+            headers::secure(response.headers_mut(), &site);
             // Its body is not read.
             if h1 && !body.is_end_stream() { answer::last(response) } else { response }
         }

@@ -194,6 +194,7 @@ fn what_may_not_be_repeated_has_to_come_again() {
         let mut socket = send(&house, &octets);
         let refused = answer(&mut tls, &mut socket);
         assert!(refused.starts_with("HTTP/1.1 425"), "{method} {more}: {refused}");
+        assert!(refused.contains("strict-transport-security: max-age="), "{refused}");
         assert_eq!(origin.seen(), before);
         if body.is_empty() && more != upgrade {
             tls.writer().write_all(&asked).unwrap();

@@ -36,7 +36,9 @@ pub(super) fn config(
     let tls = tls::check(&raw.tls, findings);
     let edge = edge::check(&raw.edge, findings);
     let log = service::log(&raw.log, findings);
-    let sites = site::check_all(&raw.site, &acme, &listen, line, findings);
+    let hsts = hsts::general(raw.tls.hsts.as_ref(), findings);
+    let general = site::General { acme: &acme, listen: &listen, hsts };
+    let sites = site::check_all(&raw.site, &general, line, findings);
     if sites.is_empty() && !findings.is_spoilt(&KeyPath::dotted("site")) {
         findings
             .warning(&KeyPath::root(), "there are no sites, so nothing will be served")

@@ -2,7 +2,7 @@
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::model::{Acme, Listen, Site};
+use super::super::model::{Acme, Hsts, Listen, Site};
 use super::super::raw::RawSite;
 use super::super::suggest;
 use super::names::Seen;
@@ -19,13 +19,20 @@ const KEYS: [(&str, KeyAlgorithm); 3] = [
     ("rsa2048", KeyAlgorithm::Rsa2048),
 ];
 
+/// What sites are held against, or take from outside.
+pub(super) struct General<'a> {
+    pub(super) acme: &'a Acme,
+    pub(super) listen: &'a Listen,
+    pub(super) hsts: Option<Hsts>,
+}
+
 pub(super) fn check_all(
     raw: &[RawSite],
-    acme: &Acme,
-    listen: &Listen,
+    general: &General<'_>,
     line: &dyn Fn(&KeyPath) -> usize,
     findings: &mut Findings,
 ) -> Vec<Site> {
+    let &General { acme, listen, hsts: general_hsts } = general;
     let mut seen = Seen::new();
     let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
     let mut default_line = None;
@@ -56,7 +63,8 @@ pub(super) fn check_all(
         } else {
             origin::check(raw.origin.as_deref(), listen, &at.key("origin"), findings)
         };
-        let hsts = hsts::check(raw.hsts.as_ref(), &issuer, &at.key("hsts"), findings);
+        let whose = (&issuer, names.as_slice());
+        let hsts = hsts::check(raw.hsts.as_ref(), general_hsts, whose, &at.key("hsts"), findings);
         sites.push(Site {
             names: names.into_iter().map(|(name, _)| name).collect(),
             origin,
@@ -74,6 +82,7 @@ pub(super) fn check_all(
         });
     }
     terms(&sites, acme, &list, findings);
+    hsts::below(&sites, &list, findings);
     sites
 }
 

@@ -1,0 +1,39 @@
+//! What a site gives up by the way it is set: marks of graders, and clients.
+//!
+//! Nothing here is wrong: it is what an operator should know who changed a default. The numbers are
+//! those of SSL Labs' rating guide 2009r and of Mozilla's server-side TLS guidelines 6.0.
+
+use super::model::Site;
+use crate::cert::spec::IssuerName;
+
+/// Seconds for which HSTS must hold for SSL Labs' A+: 180 days.
+const SSL_LABS_HSTS: u64 = 15_552_000;
+
+/// Seconds that Mozilla's guidelines ask for: two years.
+const MOZILLA_HSTS: u64 = 63_072_000;
+
+impl Site {
+    /// What it gives up against the defaults, a sentence each; empty for a site as it comes. Sites
+    /// of the internal CA have no mark to lose: no grader trusts them.
+    pub fn losses(&self) -> Vec<String> {
+        let mut losses = Vec::new();
+        if self.issuer != IssuerName::Internal {
+            losses.extend(self.hsts_losses());
+        }
+        losses
+    }
+
+    fn hsts_losses(&self) -> Option<String> {
+        let seconds = match self.hsts {
+            None => 0,
+            Some(hsts) if hsts.max_age >= MOZILLA_HSTS => return None,
+            Some(hsts) => hsts.max_age,
+        };
+        Some(if seconds < SSL_LABS_HSTS {
+            "SSL Labs' A+ (A at best) and Mozilla's guidelines: HSTS for less than 180 days"
+                .to_owned()
+        } else {
+            "Mozilla's guidelines: HSTS for less than two years".to_owned()
+        })
+    }
+}
