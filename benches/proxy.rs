@@ -325,6 +325,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
         tls: config::Tls {
             tickets: config::TicketMode::Fast,
             ticket_rotation: Duration::from_secs(3600),
+            unknown_names: config::UnknownNames::DefaultSite,
         },
         edge,
         log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
@@ -344,6 +345,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             preserve_host: true,
             reuse_key: false,
             early_data: false,
+            tls: config::Agreement::default(),
             exportable: false,
             line: 0,
         }],

@@ -457,12 +457,14 @@ example.org
   certificate  from acme-v02.api.letsencrypt.org by tls-alpn-01 or http-01, key p256
   origin       http://127.0.0.1:8080
   plain http   redirected to https
+  tls          default: 1.2 and 1.3
   hsts         max-age 63072000 s
 
 nas.internal (default site)
   certificate  from the internal CA, key p256
   origin       http://127.0.0.1:8080
   plain http   redirected to https
+  tls          default: 1.2 and 1.3
   hsts         not sent
 ";
     assert_eq!(out, expected);
@@ -505,6 +507,10 @@ fn check_says_what_is_given_up() {
         ("hsts = { max_age = 63071999 }", Some("Mozilla's guidelines: HSTS for less than two")),
         ("hsts = { max_age = 63072000 }", None),
         ("hsts = true", None),
+        ("tls = { preset = 'modern' }", Some("clients without TLS 1.3: WeChat mini programs")),
+        ("tls = { min_version = '1.3' }", Some("clients without TLS 1.3")),
+        ("tls = { preset = 'compatible' }", Some("post-quantum key exchange with clients")),
+        ("tls = { preset = 'default' }", None),
         ("", None),
     ] {
         let (status, out, err) = check(&public(lines), false);
@@ -522,6 +528,52 @@ fn check_says_what_is_given_up() {
     // No grader trusts the internal CA.
     let (_, out, _) = check(&format!("{SITE}hsts = false\n"), false);
     assert!(!out.contains("gives up"), "{out}");
+}
+
+#[test]
+fn a_site_agrees_on_its_own_preset_or_on_that_of_all() {
+    let agreed = |general: &str, lines: &str| {
+        let text = format!("[tls]\n{general}\n{}", public(lines));
+        let tls = parse(&text).unwrap().config.sites[0].tls;
+        (tls.preset, tls.min_version)
+    };
+    use keyward::config::Preset::{Compatible, Default, Modern};
+    use keyward::config::TlsVersion::{Tls12, Tls13};
+    for (general, lines, expected) in [
+        ("", "", (Default, Tls12)),
+        ("preset = 'modern'", "", (Modern, Tls13)),
+        ("preset = 'compatible'", "", (Compatible, Tls12)),
+        ("min_version = '1.3'", "", (Default, Tls13)),
+        ("", "tls = { preset = 'modern' }", (Modern, Tls13)),
+        ("", "tls = { min_version = '1.3' }", (Default, Tls13)),
+        ("preset = 'modern'", "tls = { preset = 'compatible' }", (Compatible, Tls12)),
+        ("min_version = '1.3'", "tls = { preset = 'compatible' }", (Compatible, Tls13)),
+        ("min_version = '1.3'", "tls = { min_version = '1.2' }", (Default, Tls12)),
+        ("min_version = '1.2'", "tls = { preset = 'modern' }", (Modern, Tls13)),
+    ] {
+        assert_eq!(agreed(general, lines), expected, "{general} {lines}");
+    }
+    for (general, lines, problem) in [
+        (
+            "preset = 'old'",
+            "",
+            "keyward.toml:2:10: the preset \"old\" is not known; expected: one of",
+        ),
+        ("min_version = '1.1'", "", "TLS 1.1 is not spoken here"),
+        ("preset = 'modern'\nmin_version = '1.2'", "", "the preset \"modern\" is TLS 1.3 alone"),
+        (
+            "",
+            "tls = { preset = 'modern', min_version = '1.2' }",
+            "the preset \"modern\" is TLS 1.3",
+        ),
+        ("preset = 'modern'", "tls = { min_version = '1.2' }", "the preset \"modern\" is TLS 1.3"),
+        ("unknown_names = 'no'", "", "the answer to unknown names \"no\" is not known"),
+    ] {
+        let text = format!("[tls]\n{general}\n{}", public(lines));
+        let problems = parse(&text).unwrap_err().errors;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].one_line().contains(problem), "{}", problems[0].one_line());
+    }
 }
 
 #[test]

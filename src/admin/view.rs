@@ -407,6 +407,7 @@ mod tests {
             preserve_host: true,
             reuse_key: false,
             early_data: false,
+            tls: crate::config::Agreement::default(),
             exportable: false,
             line: 3,
         };

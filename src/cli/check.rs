@@ -10,7 +10,10 @@ use serde::Serialize;
 
 use crate::cert::spec::IssuerName;
 use crate::config;
-use crate::config::{Config, Hsts, Loaded, Origin, Problem, Provenance, Severity, Site};
+use crate::config::{
+    Agreement, Config, Hsts, Loaded, Origin, Preset, Problem, Provenance, Severity, Site,
+    TlsVersion,
+};
 
 /// Exit status for a configuration that can be used.
 pub const OK: u8 = 0;
@@ -100,6 +103,7 @@ fn write_site(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<
     writeln!(out, "  origin       {}", origin(&site.origin))?;
     let plain = if site.redirect { "redirected to https" } else { "answered with 404" };
     writeln!(out, "  plain http   {plain}")?;
+    writeln!(out, "  tls          {}", tls(site.tls))?;
     writeln!(out, "  hsts         {}", hsts(site.hsts.as_ref()))?;
     site.losses().iter().try_for_each(|loss| writeln!(out, "  gives up     {loss}"))
 }
@@ -132,6 +136,17 @@ fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Http(authority) => format!("http://{authority}"),
         Origin::Welcome => "the built-in page".to_owned(),
+    }
+}
+
+/// "default, 1.2 and 1.3"
+const fn tls(tls: Agreement) -> &'static str {
+    match (tls.preset, tls.min_version) {
+        (Preset::Default, TlsVersion::Tls12) => "default: 1.2 and 1.3",
+        (Preset::Default, TlsVersion::Tls13) => "default: 1.3 only",
+        (Preset::Compatible, TlsVersion::Tls12) => "compatible: 1.2 and 1.3",
+        (Preset::Compatible, TlsVersion::Tls13) => "compatible: 1.3 only",
+        (Preset::Modern, _) => "modern: 1.3 only",
     }
 }
 
@@ -177,6 +192,7 @@ struct JsonSite {
     challenges: Vec<String>,
     origin: String,
     hsts: Option<JsonHsts>,
+    tls: &'static str,
     gives_up: Vec<String>,
     redirect: bool,
     default: bool,
@@ -246,6 +262,7 @@ fn json_sites(config: &Config) -> Vec<JsonSite> {
             include_subdomains: hsts.include_subdomains,
             preload: hsts.preload,
         }),
+        tls: tls(site.tls),
         gives_up: site.losses(),
         redirect: site.redirect,
         default: site.default,

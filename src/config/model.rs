@@ -136,6 +136,53 @@ pub struct Tls {
     pub tickets: TicketMode,
     /// How long a ticket key is used; it is accepted for as long again.
     pub ticket_rotation: Duration,
+    /// What clients get that ask for a name which no site has.
+    pub unknown_names: UnknownNames,
+}
+
+/// What clients get that ask for a name which no site has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UnknownNames {
+    /// The default site, if there is one; else the alert `unrecognized_name`.
+    DefaultSite,
+    /// That alert in any case; the default site is for those who ask for no name.
+    Refuse,
+}
+
+/// What a site agrees on with its clients.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Agreement {
+    /// Suites and groups.
+    pub preset: Preset,
+    /// The lowest version; never below that of the preset.
+    pub min_version: TlsVersion,
+}
+
+/// Suites and groups by one word.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Preset {
+    /// TLS 1.2 and 1.3, as Mozilla's intermediate guidelines have them.
+    Default,
+    /// TLS 1.3 alone.
+    Modern,
+    /// As the default, without what some old network devices trip over.
+    Compatible,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl Default for Agreement {
+    /// What a site has that nobody said anything about.
+    fn default() -> Self {
+        Self { preset: Preset::Default, min_version: TlsVersion::Tls12 }
+    }
 }
 
 /// Where the keys of session tickets are.
@@ -216,6 +263,8 @@ pub struct Site {
     pub exportable: bool,
     /// Profile asked for, instead of the one in `[acme]`.
     pub profile: Option<String>,
+    /// What is agreed on with clients.
+    pub tls: Agreement,
     /// Strict-Transport-Security, if it is to be sent.
     pub hsts: Option<Hsts>,
     /// Whether plain HTTP is redirected here; if not, it is answered with 404.

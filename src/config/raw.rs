@@ -80,6 +80,10 @@ pub(super) struct RawVault {
 pub(super) struct RawTls {
     pub(super) tickets: String,
     pub(super) ticket_rotation: String,
+    pub(super) preset: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) min_version: Option<String>,
+    pub(super) unknown_names: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hsts: Option<RawHsts>,
 }
@@ -127,6 +131,17 @@ pub(super) struct RawSite {
     pub(super) default: bool,
     pub(super) preserve_host: bool,
     pub(super) early_data: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls: Option<RawSiteTls>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawSiteTls {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) min_version: Option<String>,
 }
 
 /// `hsts = true`, `hsts = false`, or a table.
@@ -193,7 +208,14 @@ impl Default for RawVault {
 
 impl Default for RawTls {
     fn default() -> Self {
-        Self { tickets: "fast".to_owned(), ticket_rotation: "1h".to_owned(), hsts: None }
+        Self {
+            tickets: "fast".to_owned(),
+            ticket_rotation: "1h".to_owned(),
+            preset: "default".to_owned(),
+            min_version: None,
+            unknown_names: "default-site".to_owned(),
+            hsts: None,
+        }
     }
 }
 
@@ -237,6 +259,7 @@ impl Default for RawSite {
             default: false,
             preserve_host: true,
             early_data: false,
+            tls: None,
         }
     }
 }
@@ -263,6 +286,7 @@ impl RawConfig {
             },
             admin: RawAdmin { group: Some("keyward".to_owned()), ..RawAdmin::default() },
             tls: RawTls {
+                min_version: Some("1.2".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),
                 ..RawTls::default()
             },
@@ -272,6 +296,10 @@ impl RawConfig {
                 issuer: Some("acme".to_owned()),
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),
+                tls: Some(RawSiteTls {
+                    preset: Some("modern".to_owned()),
+                    min_version: Some("1.3".to_owned()),
+                }),
                 ..RawSite::default()
             }],
             ..Self::default()

@@ -253,7 +253,8 @@ async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Resu
     };
     let set = worker.set().clone();
     let known = identity.known(&set);
-    let Some(site) = known.or_else(|| set.fallback()) else {
+    let Some(site) = known.or_else(|| set.for_unknown(matches!(identity, Identity::Name(_))))
+    else {
         refuse(start.io, UNRECOGNIZED_NAME).await;
         return Err(Failed::UnknownName);
     };
@@ -262,8 +263,8 @@ async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Resu
         close_hard(&start.io);
         return Err(Failed::TurnedAway);
     };
-    let fallback = known.is_none().then_some(site);
-    let Some(config) = find(worker, &identity, fallback, &start.client_hello()) else {
+    let Some(config) = find(worker, &identity, (site, known.is_none()), &start.client_hello())
+    else {
         refuse(start.io, INTERNAL_ERROR).await;
         return Err(Failed::NoCertificate);
     };
@@ -275,16 +276,17 @@ async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Resu
     Ok(Shaken::Site(Box::new(stream), identity))
 }
 
-/// The configuration for `identity`. A name that no site has leads to the default site, `fallback`,
-/// under a certificate of its own where there is one, such as one that was brought here.
+/// The configuration for `identity`, which leads to `site`. A name that no site has leads to the default
+/// site, as `unknown` says, under a certificate of its own where there is one, such as one that was brought here.
 fn find(
     worker: &Worker,
     identity: &Identity,
-    fallback: Option<&Arc<ServedSite>>,
+    (site, unknown): (&ServedSite, bool),
     hello: &ClientHello<'_>,
 ) -> Option<Arc<ServerConfig>> {
-    let find = |host: &str| worker.shared.certificates.find(host, hello, &worker.counters);
-    find(&identity.text()).or_else(|| fallback.and_then(|site| find(&site.name)))
+    let find =
+        |host: &str| worker.shared.certificates.find(host, &site.terms, hello, &worker.counters);
+    find(&identity.text()).or_else(|| if unknown { find(&site.name) } else { None })
 }
 
 /// For a client that speaks `acme-tls/1` and nothing else: the configuration, if there is one.

@@ -18,6 +18,7 @@ use rustls::server::ClientHello;
 use super::cast::Cast;
 use super::cast::Fingerprint;
 use super::stats::Counters;
+use super::terms::Terms;
 use super::tls::Mould;
 use crate::base::Clock;
 use crate::base::Timestamp;
@@ -96,11 +97,12 @@ impl Certificates {
         }
     }
 
-    /// The configuration for a client that asks for `host`, a name in normal form or an address:
-    /// the best certificate that this client can check. `None` when there is none at all.
+    /// The configuration, under `terms`, for a client that asks for `host`, a name in normal form or
+    /// an address: the best certificate that this client can check. `None` when there is none at all.
     pub(super) fn find(
         &self,
         host: &str,
+        terms: &Arc<Terms>,
         hello: &ClientHello<'_>,
         counters: &Counters,
     ) -> Option<Arc<ServerConfig>> {
@@ -109,10 +111,10 @@ impl Certificates {
         if let Some(choice) = kept.filter(|choice| choice.holds(now))
             && let Some(ready) = self.ready(&choice)
         {
-            return self.pick(&ready, hello);
+            return self.pick(&ready, terms, hello);
         }
         counters.looked_up.up();
-        self.pick(&self.look_up(host, now, kept.as_ref(), counters), hello)
+        self.pick(&self.look_up(host, now, kept.as_ref(), counters), terms, hello)
     }
 
     /// Forgets what was chosen for these names: the catalog says something else about them now.
@@ -210,14 +212,19 @@ impl Certificates {
 
     /// The first that this client can check; if none is, the handshake fails with the best one,
     /// and so with the alert that says why.
-    fn pick(&self, ready: &[Arc<Cast>], hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
-        let suits = |cast: &&Arc<Cast>| cast.suits(hello, self.mould.provider());
+    fn pick(
+        &self,
+        ready: &[Arc<Cast>],
+        terms: &Arc<Terms>,
+        hello: &ClientHello<'_>,
+    ) -> Option<Arc<ServerConfig>> {
+        let suits = |cast: &&Arc<Cast>| cast.suits(hello, terms.provider());
         let cast = match ready {
             [] => return None,
             [only] => only,
             [best, ..] => ready.iter().find(suits).unwrap_or(best),
         };
-        Some(self.mould.steer(hello, cast.config()))
+        Some(self.mould.dress(hello, cast.config(), terms))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cert::chain::Chain;
 use crate::cert::key::{KeyHandle, KeyId, KeyUsage, SealedKey};
 use crate::cert::record::Installed;
 use crate::cert::spec::{IssuerName, Role, Specification};
+use crate::config::Agreement;
 use crate::edge::tickets::Tickets;
 
 const START: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -129,7 +130,13 @@ impl World {
     /// The serial number of the certificate that a client is shown.
     fn find(&self, host: &str) -> Option<String> {
         let (accepted, counters) = (hello(), Counters::default());
-        let config = self.certificates().find(host, &accepted.client_hello(), &counters)?;
+        let mould = &self.certificates().mould;
+        let config = self.certificates().find(
+            host,
+            mould.terms(Agreement::default()),
+            &accepted.client_hello(),
+            &counters,
+        )?;
         let key = config.cert_resolver.resolve(accepted.client_hello()).unwrap();
         let leaf = Chain::from_der(vec![key.cert.first().unwrap().to_vec()]).unwrap();
         Some(leaf.leaf().unwrap().serial)

@@ -12,10 +12,16 @@ use rustls::ProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ClientHello;
 
-/// The group, of those of `provider`, that rustls would not take by itself.
-pub(super) fn steer(hello: &ClientHello<'_>, provider: &CryptoProvider) -> Option<NamedGroup> {
+/// The group, of those of `provider`, that rustls would not take by itself. With TLS 1.3 that costs
+/// the client a second hello, and is left alone unless `ask`.
+pub(super) fn steer(
+    hello: &ClientHello<'_>,
+    provider: &CryptoProvider,
+    ask: bool,
+) -> Option<NamedGroup> {
     let offered = hello.named_groups()?;
     let version = match speaks_tls13(hello, provider) {
+        true if !ask => return None,
         true => ProtocolVersion::TLSv1_3,
         false => ProtocolVersion::TLSv1_2,
     };

@@ -26,6 +26,7 @@ pub mod listen;
 mod network;
 mod origin;
 mod plain;
+mod preset;
 mod relay;
 mod route;
 mod serving;
@@ -33,6 +34,7 @@ mod sessions;
 mod shake;
 mod site;
 mod stats;
+mod terms;
 pub mod tickets;
 mod tls;
 mod worker;
@@ -145,7 +147,7 @@ impl Edge {
         let bound = Arc::clone(&signers);
         let certificates = Certificates::new(catalog, signers, clock, mould);
         let count = limits.workers.max(1);
-        let set = ServingSet::new(&config, limits, 0);
+        let set = ServingSet::new(&config, limits, &certificates.mould, 0);
         let challenges = Arc::new(Challenges::default());
         let shared = Arc::new(Shared::new(count, set, certificates, challenges));
         let mut workers = Vec::with_capacity(count);
@@ -165,7 +167,12 @@ impl Edge {
     pub fn publish(&self, config: &Config) {
         let _turn = lock(&self.publishing);
         let generation = self.shared.set.load().generation.wrapping_add(1);
-        let next = ServingSet::new(config, config.edge.clone(), generation);
+        let next = ServingSet::new(
+            config,
+            config.edge.clone(),
+            &self.shared.certificates.mould,
+            generation,
+        );
         self.shared.set.store(Arc::new(next));
     }
 

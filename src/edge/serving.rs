@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::terms::Terms;
+use super::tls::Mould;
 use crate::cert::identifier::Identifier;
 use crate::config;
 
@@ -22,6 +24,7 @@ pub(super) struct ServingSet {
     wildcards: HashMap<Box<str>, Arc<ServedSite>>,
     addresses: HashMap<IpAddr, Arc<ServedSite>>,
     fallback: Option<Arc<ServedSite>>,
+    unknown_names: config::UnknownNames,
     /// Deadlines and limits.
     pub(super) limits: config::Edge,
     /// Counts the sets, so that workers notice a new one.
@@ -38,23 +41,31 @@ pub(super) struct ServedSite {
     pub(super) origin_host: Option<HeaderValue>,
     pub(super) hsts: Option<HeaderValue>,
     pub(super) redirect: bool,
+    /// What is agreed on with its clients.
+    pub(super) terms: Arc<Terms>,
     /// Requests that came early are taken.
     pub(super) early_data: bool,
 }
 
 impl ServingSet {
     /// The set for `config`, after the one with the number before `generation`.
-    pub(super) fn new(config: &config::Config, limits: config::Edge, generation: u64) -> Self {
+    pub(super) fn new(
+        config: &config::Config,
+        limits: config::Edge,
+        mould: &Mould,
+        generation: u64,
+    ) -> Self {
         let mut set = Self {
             names: HashMap::new(),
             wildcards: HashMap::new(),
             addresses: HashMap::new(),
             fallback: None,
+            unknown_names: config.tls.unknown_names,
             limits,
             generation,
         };
         for site in &config.sites {
-            let shared = Arc::new(ServedSite::new(site));
+            let shared = Arc::new(ServedSite::new(site, mould));
             if site.default {
                 set.fallback = Some(Arc::clone(&shared));
             }
@@ -90,6 +101,13 @@ impl ServingSet {
         self.addresses.get(&address.to_canonical())
     }
 
+    /// The site for a handshake that asks for no name that a site has: for none at all, unless
+    /// `named`.
+    pub(super) fn for_unknown(&self, named: bool) -> Option<&Arc<ServedSite>> {
+        let refused = named && self.unknown_names == config::UnknownNames::Refuse;
+        self.fallback.as_ref().filter(|_| !refused)
+    }
+
     /// The default site.
     pub(super) fn fallback(&self) -> Option<&Arc<ServedSite>> {
         self.fallback.as_ref()
@@ -118,7 +136,7 @@ pub(super) fn normal(host: &str) -> Cow<'_, str> {
 }
 
 impl ServedSite {
-    fn new(site: &config::Site) -> Self {
+    fn new(site: &config::Site, mould: &Mould) -> Self {
         let origin_host = match &site.origin {
             config::Origin::Http(authority) if !site.preserve_host => {
                 HeaderValue::from_str(authority.as_str()).ok()
@@ -131,6 +149,7 @@ impl ServedSite {
             origin_host,
             hsts: site.hsts.and_then(hsts),
             redirect: site.redirect,
+            terms: Arc::clone(mould.terms(site.tls)),
             early_data: site.early_data,
         }
     }

@@ -8,12 +8,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::NamedGroup;
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::SupportedKxGroup;
 use rustls::server::ClientHello;
-use rustls::server::NoServerSessionStorage;
 use rustls::server::ProducesTickets;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
@@ -22,13 +18,16 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio::time::Instant;
 
 use super::compress;
-use super::groups;
+use super::preset::Row;
+use super::preset::TABLE;
+use super::terms::Terms;
 use super::tickets::BoundTickets;
 use super::tickets::KeptSessions;
 use super::tickets::Tickets;
 use crate::base::Clock;
 use crate::base::bounds::EARLY_DATA;
 use crate::cert::spec::CertificateId;
+use crate::config::Agreement;
 
 /// The protocol under which a CA looks for a challenge certificate (RFC 8737, section 6.2).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -36,10 +35,8 @@ pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 /// From this each site's configuration is made.
 #[derive(Debug)]
 pub(super) struct Mould {
-    /// With every group.
-    whole: ServerConfig,
-    /// With one group each: rustls has no other way to be told which to take.
-    narrow: Vec<(NamedGroup, ServerConfig)>,
+    /// Every agreement there is, the default first; of that all certificates are cast.
+    terms: Vec<Arc<Terms>>,
     tickets: Tickets,
 }
 
@@ -50,25 +47,23 @@ impl Mould {
     }
 
     pub(super) fn new(clock: Arc<dyn Clock>, tickets: Tickets) -> Result<Self, rustls::Error> {
-        let provider = crate::base::tls::provider();
         let clock: Arc<dyn TimeProvider> = Arc::new(RustlsClock(clock));
-        let whole = pour(Arc::clone(&provider), &clock)?;
-        let alone = |group: &&'static dyn SupportedKxGroup| {
-            let provider = CryptoProvider { kx_groups: vec![*group], ..(*provider).clone() };
-            Ok((group.name(), pour(Arc::new(provider), &clock)?))
-        };
-        let narrow: Result<_, rustls::Error> = provider.kx_groups.iter().map(alone).collect();
-        Ok(Self { narrow: narrow?, whole, tickets })
+        let terms = |row: &Row| Terms::new(*row, &clock).map(Arc::new);
+        let terms: Result<_, rustls::Error> = TABLE.iter().map(terms).collect();
+        Ok(Self { terms: terms?, tickets })
     }
 
-    /// The cryptography of every configuration.
-    pub(super) fn provider(&self) -> &CryptoProvider {
-        self.whole.crypto_provider()
+    /// The terms of a site; those of the default for an agreement that there is none for.
+    #[expect(clippy::indexing_slicing, reason = "there are as many as the table has rows")]
+    pub(super) fn terms(&self, agreement: Agreement) -> &Arc<Terms> {
+        let wanted = self.terms.iter().find(|terms| terms.row.is_for(agreement));
+        debug_assert!(wanted.is_some(), "no row for {agreement:?}");
+        wanted.unwrap_or(&self.terms[0])
     }
 
     /// The configuration that serves `key`, the one of certificate `id`, and nothing else.
     pub(super) fn cast(&self, id: CertificateId, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
-        let mut config = self.whole.clone();
+        let mut config = self.terms(Agreement::default()).bare().clone();
         config.ticketer = Arc::new(BoundTickets::new(self.tickets.clone(), id));
         // Asked only where there are no tickets.
         config.session_storage = Arc::new(KeptSessions::new(self.tickets.clone(), id));
@@ -77,23 +72,15 @@ impl Mould {
         Arc::new(config)
     }
 
-    /// `cast`, which is one of this mould, or the same with the one group that this client is to
-    /// use although it named another one first.
-    pub(super) fn steer(
+    /// `cast`, which is one of this mould, under `terms` and as this client is to have it.
+    pub(super) fn dress(
         &self,
         hello: &ClientHello<'_>,
         cast: Arc<ServerConfig>,
+        terms: &Arc<Terms>,
     ) -> Arc<ServerConfig> {
-        let group = groups::steer(hello, self.provider());
-        let narrow = self.narrow.iter().find(|(name, _)| Some(*name) == group);
-        let Some((_, narrow)) = narrow else { return cast };
-        let mut config = narrow.clone();
-        config.cert_resolver = Arc::clone(&cast.cert_resolver);
-        config.cert_compression_cache = Arc::clone(&cast.cert_compression_cache);
-        // Of the same certificate, whatever the group.
-        config.ticketer = Arc::clone(&cast.ticketer);
-        config.session_storage = Arc::clone(&cast.session_storage);
-        Arc::new(config)
+        let native = self.terms.first().is_some_and(|default| Arc::ptr_eq(default, terms));
+        terms.dress(hello, cast, native)
     }
 
     /// The same as `config`, which is one of this mould, for clients who may speak before the
@@ -107,23 +94,6 @@ impl Mould {
         config.send_half_rtt_data = true;
         Arc::new(config)
     }
-}
-
-/// What all sites have in common.
-fn pour(
-    provider: Arc<CryptoProvider>,
-    clock: &Arc<dyn TimeProvider>,
-) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_details(provider, Arc::clone(clock))
-        .with_protocol_versions(rustls::ALL_VERSIONS)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Nothing));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.cert_compressors = compress::compressors();
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    // One suffices: a client that used it up gets a new one with its next connection.
-    config.send_tls13_tickets = 1;
-    Ok(config)
 }
 
 /// A configuration that answers one challenge under [`ACME_TLS`].
@@ -142,15 +112,6 @@ pub(super) fn challenge_config(
     config.alpn_protocols = vec![ACME_TLS.to_vec()];
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
-}
-
-#[derive(Debug)]
-struct Nothing;
-
-impl ResolvesServerCert for Nothing {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        None
-    }
 }
 
 /// What rustls has by itself, and does not name.
@@ -272,7 +233,8 @@ mod tests {
             .map(|one| &*Box::leak(Box::new(Counted(one, AtomicUsize::new(0)))))
             .collect();
         let mut mould = Mould::new(Arc::new(crate::base::SystemClock), Tickets::default()).unwrap();
-        mould.whole.cert_compressors =
+        let default = Arc::get_mut(&mut mould.terms[0]).unwrap();
+        default.bare_mut().cert_compressors =
             compressors.iter().map(|one| *one as &'static dyn CertCompressor).collect();
         let mut roots = rustls::RootCertStore::empty();
         let casts: Vec<_> = (0..8)
@@ -282,7 +244,7 @@ mod tests {
                 let own = rcgen::generate_simple_self_signed(names).unwrap();
                 roots.add(own.cert.der().clone()).unwrap();
                 let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
-                let key = mould.whole.crypto_provider().key_provider.load_private_key(key).unwrap();
+                let key = mould.terms[0].provider().key_provider.load_private_key(key).unwrap();
                 let key = CertifiedKey::new(vec![own.cert.der().clone()], key);
                 mould.cast(CertificateId([0; 8]), Arc::new(key))
             })

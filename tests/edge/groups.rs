@@ -14,10 +14,14 @@ use crate::load;
 use crate::origin::Origin;
 
 /// What a client gets that has these groups, in this order, and a share for the first.
-async fn shake(house: &House, groups: &[NamedGroup]) -> (NamedGroup, HandshakeKind) {
+pub(crate) async fn shake(
+    house: &House,
+    name: &str,
+    groups: &[NamedGroup],
+) -> (NamedGroup, HandshakeKind) {
     let all = provider();
-    let find = |name: &NamedGroup| all.kx_groups.iter().find(|g| g.name() == *name).unwrap();
-    let kx_groups = groups.iter().map(|name| *find(name)).collect();
+    let find = |group: &NamedGroup| all.kx_groups.iter().find(|g| g.name() == *group).unwrap();
+    let kx_groups = groups.iter().map(|group| *find(group)).collect();
     let provider = CryptoProvider { kx_groups, ..(*all).clone() };
     let mut roots = rustls::RootCertStore::empty();
     roots.add(house.ca.root()).unwrap();
@@ -26,7 +30,7 @@ async fn shake(house: &House, groups: &[NamedGroup]) -> (NamedGroup, HandshakeKi
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = load::connect(&Arc::new(config), house.https, "a.example").await.unwrap();
+    let stream = load::connect(&Arc::new(config), house.https, name).await.unwrap();
     let tls = stream.get_ref().1;
     (tls.negotiated_key_exchange_group().unwrap().name(), tls.handshake_kind().unwrap())
 }
@@ -42,7 +46,7 @@ async fn the_hybrid_group_is_worth_a_round_trip_and_no_other_is() {
         (&[secp256r1, X25519], (secp256r1, Full)),
         (&[secp384r1, X25519], (secp384r1, Full)),
     ] {
-        assert_eq!(shake(&house, groups).await, expected, "{groups:?}");
+        assert_eq!(shake(&house, "a.example", groups).await, expected, "{groups:?}");
     }
 }
 

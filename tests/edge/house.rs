@@ -48,6 +48,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         preserve_host: true,
         reuse_key: false,
         early_data: false,
+        tls: config::Agreement::default(),
         exportable: false,
         line: 0,
     }
@@ -93,6 +94,7 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
         tls: config::Tls {
             tickets: config::TicketMode::Fast,
             ticket_rotation: Duration::from_secs(3600),
+            unknown_names: config::UnknownNames::DefaultSite,
         },
         edge: limits,
         log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },

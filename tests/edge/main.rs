@@ -34,6 +34,7 @@ mod groups;
 mod handshakes;
 mod house;
 mod origins;
+mod presets;
 mod proxying;
 mod scripted;
 mod sockets;

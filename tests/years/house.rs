@@ -28,6 +28,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         preserve_host: true,
         reuse_key: false,
         early_data: false,
+        tls: config::Agreement::default(),
         exportable: false,
         line: 0,
     }

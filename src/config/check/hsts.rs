@@ -147,13 +147,16 @@ pub(super) fn below(sites: &[Site], list: &KeyPath, findings: &mut Findings) {
 
 /// Whether `name` is a sub-domain of a host that `parent` stands for (RFC 6797, section 8.2).
 fn is_below(name: &Identifier, parent: &Identifier) -> bool {
-    let (Identifier::Dns(name) | Identifier::Wildcard(name)) = name else { return false };
+    if matches!(name, Identifier::Ip(_)) {
+        return false;
+    }
+    let name = name.to_string();
     let (wild, base) = match parent {
         Identifier::Dns(base) => (false, base),
         Identifier::Wildcard(base) => (true, base),
         Identifier::Ip(_) => return false,
     };
-    let labels = name.as_str().strip_suffix(base.as_str()).and_then(|rest| rest.strip_suffix('.'));
+    let labels = name.strip_suffix(base.as_str()).and_then(|rest| rest.strip_suffix('.'));
     // A wildcard stands for names with one label more, and the header they send is for those below.
     labels.is_some_and(|labels| !labels.is_empty() && (!wild || labels.contains('.')))
 }

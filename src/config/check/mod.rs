@@ -33,11 +33,11 @@ pub(super) fn config(
     let state = service::state(&raw.state, findings);
     let admin = service::admin(&raw.admin, findings);
     let vault = service::vault(&raw.vault, findings);
-    let tls = tls::check(&raw.tls, findings);
+    let (tls, agreement) = tls::check(&raw.tls, findings);
     let edge = edge::check(&raw.edge, findings);
     let log = service::log(&raw.log, findings);
     let hsts = hsts::general(raw.tls.hsts.as_ref(), findings);
-    let general = site::General { acme: &acme, listen: &listen, hsts };
+    let general = site::General { acme: &acme, listen: &listen, hsts, agreement };
     let sites = site::check_all(&raw.site, &general, line, findings);
     if sites.is_empty() && !findings.is_spoilt(&KeyPath::dotted("site")) {
         findings

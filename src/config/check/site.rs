@@ -6,7 +6,7 @@ use super::super::model::{Acme, Hsts, Listen, Site};
 use super::super::raw::RawSite;
 use super::super::suggest;
 use super::names::Seen;
-use super::{acme, hsts, names, origin, quoted};
+use super::{acme, hsts, names, origin, quoted, tls};
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::IssuerName;
@@ -24,6 +24,7 @@ pub(super) struct General<'a> {
     pub(super) acme: &'a Acme,
     pub(super) listen: &'a Listen,
     pub(super) hsts: Option<Hsts>,
+    pub(super) agreement: tls::General,
 }
 
 pub(super) fn check_all(
@@ -32,7 +33,7 @@ pub(super) fn check_all(
     line: &dyn Fn(&KeyPath) -> usize,
     findings: &mut Findings,
 ) -> Vec<Site> {
-    let &General { acme, listen, hsts: general_hsts } = general;
+    let &General { acme, listen, hsts: general_hsts, agreement } = general;
     let mut seen = Seen::new();
     let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
     let mut default_line = None;
@@ -73,6 +74,7 @@ pub(super) fn check_all(
             reuse_key: raw.reuse_key,
             exportable: raw.exportable,
             profile: raw.profile.clone(),
+            tls: tls::agreement(raw.tls.as_ref(), agreement, &at, findings),
             hsts,
             redirect: raw.redirect,
             default: raw.default,

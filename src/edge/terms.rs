@@ -1,0 +1,105 @@
+//! What a site agrees on with its clients, as TLS configurations without a certificate.
+
+use std::sync::Arc;
+
+use rustls::NamedGroup;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::SupportedKxGroup;
+use rustls::server::ClientHello;
+use rustls::server::NoServerSessionStorage;
+use rustls::server::ResolvesServerCert;
+use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
+
+use super::compress;
+use super::groups;
+use super::preset::Row;
+
+/// What is agreed on, for any number of sites.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) row: Row,
+    /// With every group.
+    whole: ServerConfig,
+    /// With one group each: rustls has no other way to be told which to take.
+    narrow: Vec<(NamedGroup, ServerConfig)>,
+}
+
+impl Terms {
+    pub(super) fn new(row: Row, clock: &Arc<dyn TimeProvider>) -> Result<Self, rustls::Error> {
+        let provider = row.of(&crate::base::tls::provider());
+        let whole = pour(row, Arc::new(provider.clone()), clock)?;
+        let alone = |group: &&'static dyn SupportedKxGroup| {
+            let provider = CryptoProvider { kx_groups: vec![*group], ..provider.clone() };
+            Ok((group.name(), pour(row, Arc::new(provider), clock)?))
+        };
+        let narrow: Result<_, rustls::Error> = provider.kx_groups.iter().map(alone).collect();
+        Ok(Self { row, whole, narrow: narrow? })
+    }
+
+    /// The cryptography of these terms.
+    pub(super) fn provider(&self) -> &CryptoProvider {
+        self.whole.crypto_provider()
+    }
+
+    /// A configuration without a certificate.
+    pub(super) const fn bare(&self) -> &ServerConfig {
+        &self.whole
+    }
+
+    #[cfg(test)]
+    pub(super) const fn bare_mut(&mut self) -> &mut ServerConfig {
+        &mut self.whole
+    }
+
+    /// The configuration for this client under the certificate of `cast`: `cast` itself if it is
+    /// made of these terms, as `native` says, and nothing has to be steered. That is, with the one
+    /// group that this client is to use although it named another one first.
+    pub(super) fn dress(
+        &self,
+        hello: &ClientHello<'_>,
+        cast: Arc<ServerConfig>,
+        native: bool,
+    ) -> Arc<ServerConfig> {
+        let group = groups::steer(hello, self.provider(), self.row.steer);
+        let narrow = self.narrow.iter().find(|(name, _)| Some(*name) == group);
+        let mut config = match narrow {
+            Some((_, narrow)) => narrow.clone(),
+            None if native => return cast,
+            None => self.whole.clone(),
+        };
+        config.cert_resolver = Arc::clone(&cast.cert_resolver);
+        config.cert_compression_cache = Arc::clone(&cast.cert_compression_cache);
+        // Of the same certificate, whatever the terms and the group.
+        config.ticketer = Arc::clone(&cast.ticketer);
+        config.session_storage = Arc::clone(&cast.session_storage);
+        Arc::new(config)
+    }
+}
+
+fn pour(
+    row: Row,
+    provider: Arc<CryptoProvider>,
+    clock: &Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_details(provider, Arc::clone(clock))
+        .with_protocol_versions(row.versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Nothing));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.cert_compressors = compress::compressors();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    // One suffices: a client that used it up gets a new one with its next connection.
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+#[derive(Debug)]
+struct Nothing;
+
+impl ResolvesServerCert for Nothing {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
