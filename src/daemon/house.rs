@@ -102,6 +102,7 @@ impl Residence {
     fn notices(&self) -> Vec<String> {
         let flood = self.flood.load_full().map(|text| (*text).clone());
         let making = self.catalog.filled().map(notices::making);
+        let making = making.into_iter().chain(self.catalog.damage().map(|d| notices::copy(&d)));
         self.grounds.notices().into_iter().chain(flood).chain(making).collect()
     }
 

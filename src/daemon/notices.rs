@@ -122,6 +122,14 @@ pub(super) fn making(filled: u64) -> String {
     )
 }
 
+/// What it means that the second copy was not as it was written.
+pub(super) fn copy(damage: &str) -> String {
+    format!(
+        "the second copy was not as it was written: {damage}; what the store has of it was written \
+         again, so look at the disk"
+    )
+}
+
 /// What keeps the house from ordering, in words.
 pub(super) fn hindrances(
     clock_behind: Option<Timestamp>,

@@ -54,6 +54,7 @@ use crate::store::Catalog;
 use crate::store::Store;
 use crate::store::filling;
 use crate::store::scrub;
+use crate::store::scrub::Mend;
 use crate::vault::MasterKeySource;
 use crate::vault::Vault;
 use crate::vault::VaultEvent;
@@ -154,7 +155,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         reload: reload_sender,
         silent_head: watch::channel(0).1,
     };
-    look_through(store.as_ref(), &tasks, &stop);
+    look_through((store.as_ref(), orders.as_ref(), &catalog), &tasks, &stop);
     let vault_replaced = warm::begin(&residence, store.as_ref(), &tasks, &stop);
     open_admin(residence, admin_door, &config, &tasks, &stop)?;
     let reloader = Reloader {
@@ -323,10 +324,22 @@ async fn begin_orders(
     Ok(Orders { internal, scheduler })
 }
 
-/// Has every record looked at, slowly, as long as the house stands.
-fn look_through(store: Option<&Store>, tasks: &TaskSet, stop: &CancellationToken) {
-    let Some(store) = store else { return };
-    let (looking, ending) = (scrub::run(store.clone()), stop.clone().cancelled_owned());
+/// Has every record and every entry of the second copy looked at, slowly, as long as the house
+/// stands.
+fn look_through(
+    (store, orders, catalog): (Option<&Store>, Option<&Orders>, &Arc<Catalog>),
+    tasks: &TaskSet,
+    stop: &CancellationToken,
+) {
+    let (Some(store), Some(orders)) = (store, orders) else { return };
+    let scheduler = orders.scheduler.clone();
+    let mend: Mend = Arc::new(move |id| {
+        let scheduler = scheduler.clone();
+        // What cannot be read of the store is told by the look at that.
+        Box::pin(async move { scheduler.publish_again(id).await.unwrap_or(false) })
+    });
+    let looking = scrub::run(store.clone(), Arc::clone(catalog), mend);
+    let ending = stop.clone().cancelled_owned();
     tasks.service("scrub", async move {
         tokio::select! {
             () = looking => {}

@@ -64,6 +64,20 @@ impl SchedulerHandle {
         Ok(corrected + usize::from(!shop.publisher.is_flushed()))
     }
 
+    /// Publishes what is stored for a certificate once more; whether there is something.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn publish_again(&self, id: CertificateId) -> Result<bool, StoreError> {
+        let shop = &self.shop;
+        let Some((stored, revision)) = shop.records.store().served(id).await? else {
+            return Ok(false);
+        };
+        let publication = shop.publisher.put(stored, revision);
+        shop.publisher.copied(publication).await;
+        Ok(true)
+    }
+
     /// Deletes the second copy before the present one, which a former master key seals.
     ///
     /// # Errors

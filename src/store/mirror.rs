@@ -148,6 +148,14 @@ impl Disk {
         Ok(meta.get(META_LINEAGE)?.map(|lineage| lineage.value()))
     }
 
+    /// Has a copy that is damaged made anew from now on.
+    pub(super) fn begin_anew(&self, catalog: &Catalog) -> Result<(), StoreError> {
+        // Before the copy takes changes only in its new file: until that is whole, there is none.
+        self.end_lineage()?;
+        catalog.begin_anew(fastrand::u64(1..));
+        Ok(())
+    }
+
     /// From now on there is no copy of this store, and nothing that one lacks.
     fn end_lineage(&self) -> Result<(), StoreError> {
         let txn = open::begin(self.db()?, self.is_long())?;

@@ -1,11 +1,14 @@
 //! The second copy: what is found in it, what damage costs, and what it has after a crash.
 
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward::base::Timestamp;
+use keyward::base::bounds;
 use keyward::cert::chain::Chain;
 use keyward::cert::identifier::Identifier;
 use keyward::cert::key::KeyAlgorithm;
@@ -19,6 +22,8 @@ use keyward::cert::spec::Role;
 use keyward::cert::spec::Specification;
 use keyward::store::Catalog;
 use keyward::store::Store;
+use keyward::store::scrub;
+use keyward::store::scrub::Mend;
 use redb::ReadableDatabase as _;
 use redb::ReadableTableMetadata as _;
 
@@ -295,4 +300,65 @@ async fn damage_costs_the_names_it_lies_under_and_the_copy_before_is_better() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn damage_in_a_long_copy_is_found_at_work_and_mended_from_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, served) = (dir.path().join("store"), dir.path().join("served"));
+    let store = Store::open(&state).unwrap();
+    let count = u32::try_from(bounds::STORE_INSPECTED).unwrap() + 1;
+    let pattern = holding("many-0.example", &key(0));
+    let of = |n| Certificate { spec: crate::spec(&format!("many-{n}.example")), ..pattern.clone() };
+    let mut records: Vec<_> = (0..count).map(of).collect();
+    records[77] = holding("many-77.example", &key(77));
+    store.add_all(records.clone(), vec![key(0), key(77)], vec![]).await.unwrap();
+    drop(store.catalog(&served).await.unwrap());
+    let file = served.join("catalog.redb");
+    let mut damaged = std::fs::read(&file).unwrap();
+    let needle = serial(&records[77]).into_bytes();
+    let places: Vec<_> = damaged
+        .windows(needle.len())
+        .enumerate()
+        .filter_map(|(at, window)| (window == needle).then_some(at))
+        .collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| damaged[*at] ^= 1);
+    std::fs::write(&file, &damaged).unwrap();
+
+    let catalog = store.catalog(&served).await.unwrap();
+    let victim = Identifier::parse("many-77.example").unwrap();
+    assert!(catalog.candidates(&victim).is_err());
+    catalog.stage(records[78].id(), None, 0);
+    catalog.flush().unwrap();
+    let (from, to) = (store.clone(), Arc::clone(&catalog));
+    let mend: Mend = Arc::new(move |id| {
+        let (store, catalog) = (from.clone(), Arc::clone(&to));
+        Box::pin(async move {
+            let record = store.certificate(id).await.unwrap().unwrap();
+            let installed = record.installed.unwrap();
+            let key = store.key(installed.key).await.unwrap().unwrap();
+            let served = Served { id, spec: record.spec, installed, key };
+            catalog.stage(id, Some(served.into()), record.revision);
+            catalog.flush().is_ok()
+        })
+    });
+    scrub::copy_once(&store, &catalog, &mend, Duration::ZERO).await.unwrap();
+    let told = catalog.damage().unwrap();
+    assert!(told.contains("2 damaged") && told.contains(&records[77].id().to_string()), "{told}");
+    assert_eq!(found(&catalog, "many-77.example"), [serial(&records[77])]);
+    assert_eq!(found(&catalog, "many-78.example"), [serial(&records[78])]);
+    scrub::copy_once(&store, &catalog, &mend, Duration::ZERO).await.unwrap();
+    assert_eq!(catalog.damage(), None, "a whole look has found nothing");
+    drop((catalog, mend));
+
+    // Where pages of the file are no pages any more, it is made anew.
+    let junk = vec![0x5a; 64 * 1024];
+    let opened = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    let length = opened.metadata().unwrap().len();
+    let places = (64 * 1024..length).step_by(128 * 1024);
+    places.for_each(|at| opened.write_all_at(&junk, at).unwrap());
+    let again = store.catalog(&served).await.unwrap();
+    assert_eq!(again.count().unwrap(), u64::from(count));
+    assert_eq!(found(&again, "many-4711.example").len(), 1);
 }

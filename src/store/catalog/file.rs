@@ -120,11 +120,43 @@ pub(super) fn look(txn: &ReadTransaction) -> Result<(), StoreError> {
     }
     for row in txn.open_table(ENTRIES)?.iter()? {
         let (id, value) = row?;
-        let served = served(txn, CertificateId(*id.value()), value.value())?;
-        for name in served.spec.names() {
-            if !named(txn, name)?.contains(&served.id) {
-                return Err(unreadable(served.id, "it is not found by its name"));
-            }
+        consider(txn, CertificateId(*id.value()), value.value())?;
+    }
+    Ok(())
+}
+
+/// Looks at some `limit` certificates behind `after`, and gives the last of them; `None` when
+/// there was none. One that is not as it was written is told to `damaged`.
+///
+/// # Errors
+/// When the file itself cannot be read.
+pub(super) fn step(
+    txn: &ReadTransaction,
+    after: Option<CertificateId>,
+    limit: usize,
+    mut damaged: impl FnMut(CertificateId, StoreError),
+) -> Result<Option<CertificateId>, StoreError> {
+    let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0));
+    let mut last = None;
+    for row in txn.open_table(ENTRIES)?.range::<&[u8; 8]>((from, Bound::Unbounded))?.take(limit) {
+        let (id, value) = row?;
+        let id = CertificateId(*id.value());
+        last = Some(id);
+        match consider(txn, id, value.value()) {
+            Err(error) if error.is_disk() => return Err(error),
+            Err(error) => damaged(id, error),
+            Ok(()) => {}
+        }
+    }
+    Ok(last)
+}
+
+/// Whether one can be read, and is found by its names.
+fn consider(txn: &ReadTransaction, id: CertificateId, bytes: &[u8]) -> Result<(), StoreError> {
+    let served = served(txn, id, bytes)?;
+    for name in served.spec.names() {
+        if !named(txn, name)?.contains(&id) {
+            return Err(unreadable(id, "it is not found by its name"));
         }
     }
     Ok(())

@@ -72,6 +72,26 @@ impl Catalog {
         matches!(still.with(file::lineage), Ok(Some(found)) if found == lineage).then_some(still)
     }
 
+    /// Makes one that is whole and damaged anew: from now on it is the former one, and nothing is in
+    /// the new one yet. Not for one in memory.
+    pub(in crate::store) fn begin_anew(&self, lineage: u64) {
+        let path = self.path();
+        let Some(dir) = path.parent().filter(|_| !path.as_os_str().is_empty()) else { return };
+        *self.making() = Some(Making {
+            dir: dir.to_owned(),
+            lineage,
+            changed: BTreeSet::new(),
+            // What is not written yet is shown from where it waits, and after that is in the new one.
+            outdated: self.staged().keys().copied().collect(),
+            filled: 0,
+        });
+        *self.path.write().unwrap_or_else(PoisonError::into_inner) = dir.join(ASIDE);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let former = std::mem::replace(&mut *held, Held::Unmade);
+        drop(held);
+        *self.former.write().unwrap_or_else(PoisonError::into_inner) = Some(former);
+    }
+
     /// How many certificates were put in so far; `None` when it is whole.
     pub fn filled(&self) -> Option<u64> {
         self.making().as_ref().map(|making| making.filled)
@@ -171,7 +191,14 @@ impl Catalog {
         }
         *self.path.write().unwrap_or_else(PoisonError::into_inner) = path;
         *self.making() = None;
-        *self.former.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let former = self.former.write().unwrap_or_else(PoisonError::into_inner).take();
+        // The library may want to tidy a damaged file up, and give up over it.
+        if let Err(error) = guarded(|| {
+            drop(former);
+            Ok(())
+        }) {
+            tracing::debug!(%error, "the former second copy is not closed well");
+        }
         if in_memory {
             return Ok(None);
         }

@@ -58,7 +58,12 @@ pub struct Catalog {
     making: Mutex<Option<Making>>,
     /// What it takes the place of, as long as it is being made.
     former: RwLock<Option<Held>>,
+    /// What is wrong with it, in words.
+    damage: RwLock<Option<Arc<str>>>,
 }
+
+/// The last of some certificates that were looked at, and those that are damaged.
+pub(super) type Looked = (Option<CertificateId>, Vec<(CertificateId, StoreError)>);
 
 /// A change that is to be written.
 #[derive(Clone, Debug)]
@@ -161,6 +166,7 @@ impl Catalog {
             staged: RwLock::new(BTreeMap::new()),
             making: Mutex::new(None),
             former: RwLock::new(None),
+            damage: RwLock::new(None),
         }
     }
 
@@ -281,6 +287,29 @@ impl Catalog {
             }
         }
         Ok(page.into_iter().take(limit).collect())
+    }
+
+    /// Looks at some certificates of the file behind `after`: the last of them, and what is wrong
+    /// with which.
+    ///
+    /// # Errors
+    /// When the file itself cannot be read.
+    pub(super) fn look(&self, after: Option<CertificateId>) -> Result<Looked, StoreError> {
+        let mut damaged = Vec::new();
+        let last = self.with(|txn| {
+            file::step(txn, after, bounds::STORE_STEP, |id, error| damaged.push((id, error)))
+        })?;
+        Ok((last, damaged))
+    }
+
+    /// What is wrong with the file, as far as it was looked at.
+    pub fn damage(&self) -> Option<Arc<str>> {
+        self.damage.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has [`Self::damage`] say this.
+    pub(super) fn tell_damage(&self, damage: Option<Arc<str>>) {
+        *self.damage.write().unwrap_or_else(PoisonError::into_inner) = damage;
     }
 
     fn find(&self, host: &Identifier) -> Result<Vec<Arc<Served>>, StoreError> {
