@@ -41,6 +41,16 @@ pub const POINTS: &[&str] = &[
     "published",
 ];
 
+/// Every point of a restore, in the order in which it passes them.
+pub const RESTORE_POINTS: &[&str] = &[
+    "restore-begun",
+    "restore-copied",
+    "restore-checked",
+    "restore-configured",
+    "restore-keyed",
+    "restore-placed",
+];
+
 /// Every point of a rotation of the master key, in the order in which it passes them.
 pub const ROTATION_POINTS: &[&str] =
     &["master-made", "keys-resealed", "shelves-resealed", "copies-resealed", "former-forgotten"];

@@ -13,13 +13,26 @@ use std::path::Path;
 /// # Errors
 /// Whatever the file system says; the temporary file is removed where that is possible.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_for(None, path, bytes, mode)
+}
+
+/// The same with the file given to a user and a group before it gets its name.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_for(
+    owner: Option<(u32, u32)>,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+) -> io::Result<()> {
     let parent = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut aside_name = std::ffi::OsString::from(".");
     aside_name.push(name);
     aside_name.push(".new");
     let aside = parent.join(aside_name);
-    let written = write_synced(&aside, bytes, mode)
+    let written = write_synced(owner, &aside, bytes, mode)
         .and_then(|()| std::fs::rename(&aside, path))
         .and_then(|()| sync_directory(parent));
     if written.is_err() {
@@ -37,7 +50,7 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_synced(owner: Option<(u32, u32)>, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     // A left-over of a crash may have other permissions than the ones wanted now.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -45,6 +58,9 @@ fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
+    if let Some((user, group)) = owner {
+        std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+    }
     file.sync_all()
 }
 

@@ -33,6 +33,7 @@ use crate::admin::wire::transfer::HandoverOrder;
 use crate::admin::wire::transfer::ImportKey;
 use crate::base::archive::Writer;
 use crate::base::bounds;
+use crate::base::bounds::master::PASSPHRASE_FILE;
 use crate::base::causes::with_causes;
 use crate::config;
 use crate::config::MasterKey;
@@ -43,6 +44,7 @@ use crate::vault::age::Lock;
 use crate::vault::age::Passphrase;
 use crate::vault::age::Recipient;
 use crate::vault::import_box;
+use crate::vault::master::former;
 use crate::vault::seal::Sealer;
 
 /// The files in a backup, by their names.
@@ -53,6 +55,8 @@ pub mod members {
     pub const CONFIG: &str = "keyward.toml";
     /// The master key, encrypted.
     pub const MASTER: &str = "master.key.age";
+    /// What lies beside the passphrase that the master key comes from, which is no secret.
+    pub const VERIFIER: &str = "master.passphrase";
     /// The database.
     pub const STORE: &str = "keyward.redb";
 }
@@ -69,6 +73,8 @@ pub(super) fn backup(client: &Client, what: &Backup, out: &mut Out) -> Result<u8
         (None, Some(source)) => Some(wrapped(client, what, Wrapping::Under(&source))?),
         (None, None) => None,
     };
+    let mut notes = Vec::new();
+    let verifier = if master.is_some() { None } else { verifier(&what.config, &mut notes) };
     let now = out.now();
     let stamp = now.to_string().replace([':', ' '], "");
     let path = if what.output.is_dir() {
@@ -78,6 +84,9 @@ pub(super) fn backup(client: &Client, what: &Backup, out: &mut Out) -> Result<u8
     };
     let target = Aside::create(&path, what.force)?;
     let (copy, done) = copied(client, &path)?;
+    if let Some(wrapped) = &master {
+        still_present(client, &wrapped.import_key)?;
+    }
     let refused = |error: io::Error| cannot(&path, &error);
     let size = copy.metadata().map_err(refused)?.len();
     let about = format!(
@@ -91,41 +100,65 @@ pub(super) fn backup(client: &Client, what: &Backup, out: &mut Out) -> Result<u8
     };
     let small = add(members::ABOUT, about.as_bytes())
         .and_then(|()| text.as_ref().map_or(Ok(()), |text| add(members::CONFIG, text)))
-        .and_then(|()| master.as_ref().map_or(Ok(()), |file| add(members::MASTER, file)));
+        .and_then(|()| master.as_ref().map_or(Ok(()), |m| add(members::MASTER, &m.file)))
+        .and_then(|()| verifier.as_ref().map_or(Ok(()), |file| add(members::VERIFIER, file)));
     small
         .and_then(|()| writer.add(members::STORE, size, copy))
         .and_then(|()| writer.finish().map(drop))
         .map_err(refused)?;
     target.put_in_place(what.force)?;
-    tell(&path, &done, text.is_some(), master.is_some(), out)
-}
-
-fn tell(
-    path: &Path,
-    done: &BackedUp,
-    config: bool,
-    master: bool,
-    out: &mut Out,
-) -> Result<u8, Report> {
+    if text.is_none() {
+        let note = "no configuration was found to go with it; --config says where it is";
+        notes.push(note.to_owned());
+    }
+    notes.extend(match (&master, &verifier) {
+        (Some(_), _) => None,
+        (None, Some(_)) => {
+            let note = "the keys in it are sealed, and open with the passphrase of the master key";
+            Some(format!("{note}, which is not in it"))
+        }
+        (None, None) => {
+            let note = "the keys in it are sealed, and open with the master key only, which is not";
+            Some(format!("{note} in it: keep it apart, or use --recipient or --passphrase"))
+        }
+    });
     if out.json {
         let value = serde_json::json!({
             "file": path, "certificates": done.certificates, "octets": done.octets,
-            "configuration": config, "master_key": master,
+            "configuration": text.is_some(), "master_key": master.is_some(), "notes": notes,
         });
         return out.line(value).map(|()| DONE);
     }
     let count = render::count(done.certificates, "certificate");
     out.line(format_args!("{count} in {} (mode 600)", path.display()))?;
-    if !config {
-        out.line("  note: no configuration was found to go with it; --config says where it is")?;
-    }
-    if !master {
-        let note =
-            "the keys in it are sealed, and open with the master key only, which is not in it";
-        let instead = "keep it apart, or use --recipient or --passphrase";
-        out.line(format_args!("  note: {note}: {instead}"))?;
-    }
+    notes.iter().try_for_each(|note| out.line(format_args!("  note: {note}")))?;
     Ok(DONE)
+}
+
+/// What lies beside the passphrase, where the master key comes from one: without it, the passphrase
+/// opens nothing. It is no secret, but nobody else may read it.
+fn verifier(config: &Path, notes: &mut Vec<String>) -> Option<Vec<u8>> {
+    // That a configuration cannot be used is the daemon's to say; it is copied as it is.
+    let config = config::load(config, std::env::vars_os()).ok()?.config;
+    if config.vault.master_key != MasterKey::Passphrase {
+        return None;
+    }
+    let path = config.state.dir.join("vault/passphrase");
+    if former(&path).exists() {
+        let note = "the passphrase is being replaced: back up once keyward status names no former";
+        notes.push(format!("{note} master key any more"));
+        return None;
+    }
+    let mut content = Vec::new();
+    let read = File::open(&path)
+        .and_then(|file| file.take(PASSPHRASE_FILE).read_to_end(&mut content))
+        .map(|_| content);
+    read.map_err(|error| {
+        let path = path.display();
+        let without = "is not in it, and the passphrase opens nothing without that file";
+        notes.push(format!("{path} {without}: {error}; run as root, or keep a copy of it"));
+    })
+    .ok()
 }
 
 /// Has the daemon copy its database into a file beside the one that is wanted, which has no name
@@ -178,8 +211,25 @@ impl Wrapping<'_> {
     }
 }
 
+/// The master key, encrypted.
+struct Wrapped {
+    file: Vec<u8>,
+    /// The vault's public key for boxes, which comes from the master key.
+    import_key: String,
+}
+
+/// A copy of the database must open under the master key that was encrypted before.
+fn still_present(client: &Client, import_key: &str) -> Result<(), Report> {
+    let now: ImportKey = client.get("/import/key")?.decode()?;
+    if now.key == import_key {
+        return Ok(());
+    }
+    Err(Report::new(FAILED, "the master key was replaced while the backup was made")
+        .hint("back up once keyward status names no former one any more"))
+}
+
 /// The master key, encrypted; it must be the one that the vault has.
-fn wrapped(client: &Client, what: &Backup, wrapping: Wrapping<'_>) -> Result<Vec<u8>, Report> {
+fn wrapped(client: &Client, what: &Backup, wrapping: Wrapping<'_>) -> Result<Wrapped, Report> {
     // For a moment it is in this process: not in a core file, and not for others.
     sandbox::forbid_dumps()
         .map_err(|error| Report::new(FAULT, format!("cannot forbid core files: {error}")))?;
@@ -197,11 +247,11 @@ fn wrapped(client: &Client, what: &Backup, wrapping: Wrapping<'_>) -> Result<Vec
     let sealer = sealer.map_err(|error| Report::new(FAULT, error.to_string()))?;
     let ours = import_box::public_of(&sealer);
     let theirs: ImportKey = client.get("/import/key")?.decode()?;
-    if ours.map(|key| STANDARD.encode(key)).ok() != Some(theirs.key) {
+    if ours.map(|key| STANDARD.encode(key)).ok().as_ref() != Some(&theirs.key) {
         return Err(Report::new(FAILED, "this is not the master key that the vault has")
             .hint("--master-key says where that one is"));
     }
-    wrapping.of(&plain)
+    Ok(Wrapped { file: wrapping.of(&plain)?, import_key: theirs.key })
 }
 
 /// Where the vault has the master key from.
@@ -215,12 +265,9 @@ fn source(what: &Backup) -> Result<MasterKeySource, Report> {
     Ok(match &config.vault.master_key {
         MasterKey::File(path) => MasterKeySource::File(path.clone()),
         MasterKey::Passphrase => {
-            let file = config.state.dir.join("vault/passphrase");
-            return Err(Report::new(FAILED, "the master key comes from a passphrase").hint(format!(
-                "back up without --recipient or --passphrase, and keep a copy of {}, which is no secret: the two \
-                 and the passphrase open everything",
-                file.display()
-            )));
+            let advice = "back up without --recipient or --passphrase: the passphrase that the \
+                          master key comes from opens the backup";
+            return Err(Report::new(FAILED, "the master key comes from a passphrase").hint(advice));
         }
         MasterKey::Auto => {
             let credential = PathBuf::from(CREDENTIAL);

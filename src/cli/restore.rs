@@ -38,6 +38,12 @@ pub struct Restored {
     pub certificates: u64,
     /// Keys of certificates.
     pub keys: u64,
+    /// Keys of the internal CA.
+    pub authority_keys: u64,
+    /// Accounts at CAs.
+    pub accounts: u64,
+    /// Whether the master key was there to open each of them, and each opened.
+    pub opened: bool,
     /// Where the database is now.
     pub database: PathBuf,
     /// Where the master key is now, if it was in the backup and could be opened.
@@ -70,6 +76,11 @@ pub(super) fn restore(daemon: Entrances, what: &Restore, out: &mut Out) -> Resul
     let certificates = render::count(restored.certificates, "certificate");
     let keys = render::count(restored.keys, "sealed key");
     out.line(format_args!("{certificates} and {keys} in {}", restored.database.display()))?;
+    let state = if restored.opened { "every key opens" } else { "keys, which nobody tried" };
+    let (keys, authority, accounts) = (restored.keys, restored.authority_keys, restored.accounts);
+    out.line(format_args!(
+        "  {state}: {keys} of certificates, {authority} of the internal CA, {accounts} of accounts"
+    ))?;
     if let Some(path) = &restored.master_key {
         let opens = "which opens every one of them";
         out.line(format_args!("  the master key is in {}, {opens}", path.display()))?;

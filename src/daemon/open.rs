@@ -11,6 +11,7 @@ use super::Failed;
 use super::custody;
 use super::notices::Grounds;
 use super::notices::MasterPlace;
+use super::restore;
 use super::walls;
 use super::walls::Torn;
 use crate::base::bounds;
@@ -109,6 +110,8 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     if let Some(parent) = config.admin.socket.parent() {
         std::fs::create_dir_all(parent).map_err(|error| cannot_create(parent, &error))?;
     }
+    // Before a vault makes a master key for an empty state.
+    restore::cut_off(&places)?;
     let doors = doors(&config, &mut sockets)?;
     let notifier = Notifier::from_environment().map_err(Failed::unavailable)?;
 

@@ -160,7 +160,11 @@ impl Disk {
     }
 }
 
-fn shelf_in(txn: &ReadTransaction, shelf: Shelf) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+/// Everything on a shelf, by name.
+pub(super) fn shelf_in(
+    txn: &ReadTransaction,
+    shelf: Shelf,
+) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
     let (table, word) = table_of(shelf);
     let mut found = Vec::new();
     for row in txn.open_table(table)?.iter()? {

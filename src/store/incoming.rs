@@ -12,6 +12,7 @@ use redb::ReadableDatabase as _;
 use redb::ReadableTable as _;
 use redb::ReadableTableMetadata as _;
 
+use super::custody::shelf_in;
 use super::error::OpenError;
 use super::error::StoreError;
 use super::inspect::inspect;
@@ -19,10 +20,10 @@ use super::inspect::key_handle;
 use super::open;
 use super::tables::CERTIFICATES;
 use super::tables::KEYS;
+use crate::base::crash;
 use crate::base::disk;
 use crate::cert::key::KeyHandle;
-
-const ASIDE: &str = ".keyward.redb.restored";
+use crate::cert::ports::Shelf;
 
 /// Why a database does not come in.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +40,11 @@ pub enum IncomingError {
     /// A record in it is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A key in it is not what it should be.
-    #[error("the key {key}: {reason}")]
-    Key {
-        /// Its name.
-        key: String,
+    /// Something sealed in it is not what it should be.
+    #[error("{what}: {reason}")]
+    Sealed {
+        /// What it is, and its name.
+        what: String,
         /// Why not.
         reason: String,
     },
@@ -56,6 +57,26 @@ pub enum IncomingError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Something in it that holds a sealed secret.
+#[derive(Clone, Copy, Debug)]
+pub enum Sealed<'d> {
+    /// A key of a certificate.
+    Key(&'d KeyHandle),
+    /// What lies on a shelf, under its name.
+    OnShelf(Shelf, &'d str, &'d [u8]),
+}
+
+impl Sealed<'_> {
+    /// As messages call it.
+    fn called(&self) -> String {
+        match self {
+            Self::Key(key) => format!("the key {}", key.id),
+            Self::OnShelf(Shelf::InternalCa, ..) => "the internal CA".to_owned(),
+            Self::OnShelf(Shelf::Accounts, name, _) => format!("the account at {name}"),
+        }
+    }
 }
 
 /// A database that is being written. The directory is locked as long as this lives, and what was
@@ -74,7 +95,7 @@ pub struct Whole {
     incoming: Incoming,
     /// Certificates in it.
     pub certificates: u64,
-    /// Keys in it; those of the internal CA and of accounts lie elsewhere in it.
+    /// Keys of certificates in it; those of the internal CA and of accounts lie elsewhere in it.
     pub keys: u64,
 }
 
@@ -89,7 +110,7 @@ impl Incoming {
         if path.symlink_metadata().is_ok() {
             return Err(IncomingError::Exists { path });
         }
-        let aside = dir.join(ASIDE);
+        let aside = open::incoming(dir);
         let failed = |source| IncomingError::Io { path: aside.clone(), source };
         // What an earlier attempt left behind.
         match std::fs::remove_file(&aside) {
@@ -106,16 +127,20 @@ impl Incoming {
         &self.file
     }
 
-    /// Reads all of it, and shows `look` every key.
+    /// Reads all of it, and shows `look` everything sealed.
     ///
     /// # Errors
     /// [`IncomingError`] names the first thing that is not as it should be.
     pub fn check(
         self,
-        mut look: impl FnMut(&KeyHandle) -> Result<(), String>,
+        mut look: impl FnMut(Sealed<'_>) -> Result<(), String>,
     ) -> Result<Whole, IncomingError> {
         let failed = |source| IncomingError::Io { path: self.aside.clone(), source };
         self.file.sync_all().map_err(failed)?;
+        crash::point("restore-copied");
+        let mut look = |sealed: Sealed<'_>| {
+            look(sealed).map_err(|reason| IncomingError::Sealed { what: sealed.called(), reason })
+        };
         let db = open::open_existing(&self.aside)?;
         let txn = db.begin_read().map_err(StoreError::from)?;
         inspect(&txn)?;
@@ -126,7 +151,12 @@ impl Incoming {
         for row in table.iter().map_err(StoreError::from)? {
             let (id, value) = row.map_err(StoreError::from)?;
             let key = key_handle(*id.value(), value.value())?;
-            look(&key).map_err(|reason| IncomingError::Key { key: key.id.to_string(), reason })?;
+            look(Sealed::Key(&key))?;
+        }
+        for shelf in [Shelf::InternalCa, Shelf::Accounts] {
+            for (name, stored) in shelf_in(&txn, shelf)? {
+                look(Sealed::OnShelf(shelf, &name, &stored))?;
+            }
         }
         drop((table, txn));
         db.close().map_err(|error| StoreError::Damaged { reason: error.to_string() })?;
@@ -135,6 +165,11 @@ impl Incoming {
 }
 
 impl Whole {
+    /// Where it lies until it has its name.
+    pub fn aside(&self) -> &Path {
+        &self.incoming.aside
+    }
+
     /// Gives it its name, durably. Until then nothing has changed.
     ///
     /// # Errors
@@ -146,7 +181,13 @@ impl Whole {
         let placed = File::open(aside)
             .and_then(|file| file.sync_all())
             .and_then(|()| std::fs::hard_link(aside, &path))
-            .and_then(|()| disk::sync_directory(dir));
+            .and_then(|()| {
+                disk::sync_directory(dir).inspect_err(|_| {
+                    // Nothing is announced that may be gone after a crash.
+                    let _stays = std::fs::remove_file(&path);
+                })
+            });
+        crash::point("restore-placed");
         match placed {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(IncomingError::Exists { path })

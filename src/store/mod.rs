@@ -26,5 +26,6 @@ mod tables;
 pub use catalog::Catalog;
 pub use error::{OpenError, StoreError};
 pub use handle::Store;
-pub use incoming::{Incoming, IncomingError, Whole};
+pub use incoming::{Incoming, IncomingError, Sealed, Whole};
+pub use open::unfinished_restore;
 pub use tables::SCHEMA;

@@ -32,6 +32,7 @@ use crate::base::disk;
 const FILE: &str = "keyward.redb";
 const LOCK: &str = "keyward.lock";
 const ASIDE: &str = ".keyward.redb.new";
+const INCOMING: &str = ".keyward.redb.restored";
 
 /// The lock beside the database: held as long as this value lives, it names the holder.
 #[derive(Debug)]
@@ -40,6 +41,18 @@ pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 /// Path of the database below `dir`.
 pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join(FILE)
+}
+
+/// Where a database from a backup lies below `dir` until it has its name.
+pub(super) fn incoming(dir: &Path) -> PathBuf {
+    dir.join(INCOMING)
+}
+
+/// The remains of a restore that was cut off before anything had its name; `None` when there are
+/// none, or a database is there.
+pub fn unfinished_restore(dir: &Path) -> Option<PathBuf> {
+    let cut_off = incoming(dir);
+    (cut_off.exists() && !path(dir).exists()).then_some(cut_off)
 }
 
 /// Makes the directory if it is not there, and takes the lock.
@@ -82,6 +95,10 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, OpenError> {
 /// Opens the database below `dir`, making it first when there is none.
 pub(super) fn open(dir: &Path) -> Result<Database, OpenError> {
     let path = path(dir);
+    if path.exists() {
+        // What a restore was cut off with after all was done: another name of this very file.
+        let _none = std::fs::remove_file(incoming(dir));
+    }
     match std::fs::metadata(&path) {
         Ok(found) if found.len() == 0 => {
             // We create the file whole: an empty one is the remains of something.

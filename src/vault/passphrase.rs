@@ -88,17 +88,24 @@ impl Verifier {
         let mut text = Vec::new();
         file.take(bounds::master::PASSPHRASE_FILE).read_to_end(&mut text).map_err(failed)?;
         let damaged = |reason: String| PassphraseError::Damaged { path: path.to_owned(), reason };
-        let read: Self =
-            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        Self::parse(&text).map(Some).map_err(damaged)
+    }
+
+    /// Reads what such a file holds.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let read: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         if read.kdf != "argon2id" {
-            return Err(damaged(format!("the derivation {:?} is not known", read.kdf)));
+            return Err(format!("the derivation {:?} is not known", read.kdf));
         }
         // Whoever can write the file must not be able to make the start take forever.
         let [memory, passes] = bounds::master::PASSPHRASE_COST_MOST;
         if read.memory > memory || read.passes > passes {
-            return Err(damaged("it costs more than any that is made here".to_owned()));
+            return Err("it costs more than any that is made here".to_owned());
         }
-        Ok(Some(read))
+        Ok(read)
     }
 
     /// A new passphrase, of the epoch after `before`: its master key, and what to lay beside it.

@@ -17,15 +17,15 @@ use crate::daemon::run;
 use crate::origin::Origin;
 use crate::terminal::Terminal;
 
-const NAMES: [&str; 2] = ["one.internal", "two.internal"];
+pub(crate) const NAMES: [&str; 2] = ["one.internal", "two.internal"];
 
-struct House {
-    keyward: Keyward,
+pub(crate) struct House {
+    pub(crate) keyward: Keyward,
     _origin: Origin,
 }
 
 impl House {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let origin = Origin::start();
         let site = |name| {
             format!("[[site]]\nnames = [\"{name}\"]\norigin = \"http://{}\"\n", origin.address)
@@ -38,7 +38,7 @@ impl House {
     }
 
     /// What is served under each name.
-    fn serials(&self) -> [String; 2] {
+    pub(crate) fn serials(&self) -> [String; 2] {
         NAMES.map(|name| {
             eventually("the site is served", Duration::from_secs(20), || {
                 self.keyward.served_serial(name)
@@ -46,11 +46,11 @@ impl House {
         })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.keyward.dir.path().join(name)
     }
 
-    fn backup(&self, output: &Path, more: &[&str]) -> Said {
+    pub(crate) fn backup(&self, output: &Path, more: &[&str]) -> Said {
         let config = self.keyward.config();
         let mut arguments = vec!["backup", "--output", output.to_str().unwrap(), "--config"];
         arguments.push(config.to_str().unwrap());
@@ -58,7 +58,7 @@ impl House {
         self.keyward.cli(&arguments)
     }
 
-    fn restore(&self, backup: &Path, more: &[&str]) -> Said {
+    pub(crate) fn restore(&self, backup: &Path, more: &[&str]) -> Said {
         run(Command::new(BINARY)
             .arg("restore")
             .arg(backup)
@@ -68,26 +68,26 @@ impl House {
     }
 
     /// A file with a passphrase, for its owner alone.
-    fn passphrase(&self, words: &str) -> String {
+    pub(crate) fn passphrase(&self, words: &str) -> String {
         let path = self.path("passphrase");
         fs::write(&path, format!("{words}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    fn master(&self) -> Vec<u8> {
+    pub(crate) fn master(&self) -> Vec<u8> {
         fs::read(self.keyward.state().join("vault/master.key")).unwrap()
     }
 
     /// As after a disk that is gone.
-    fn wipe(&mut self) {
+    pub(crate) fn wipe(&mut self) {
         self.keyward.terminate();
         fs::remove_dir_all(self.keyward.state()).unwrap();
     }
 }
 
 /// An identity of the program `age`, and its recipient.
-fn identity(file: &Path) -> String {
+pub(crate) fn identity(file: &Path) -> String {
     run(Command::new("age-keygen").arg("-o").arg(file));
     run(Command::new("age-keygen").arg("-y").arg(file)).ok().trim().to_owned()
 }
@@ -142,6 +142,8 @@ fn a_machine_made_anew_from_a_backup_serves_the_same_certificates_with_the_same_
 
     let said = house.restore(&tar, &["--identity", key.to_str().unwrap()]).ok();
     assert!(said.starts_with("2 certificates and 2 sealed keys in "), "{said}");
+    let opened = "every key opens: 2 of certificates, 2 of the internal CA, 0 of accounts";
+    assert!(said.contains(opened), "{said}");
     assert!(said.contains("which opens every one of them"), "{said}");
     let restored = house.keyward.state().join("vault/master.key");
     assert_eq!(fs::read(&restored).unwrap(), master);
@@ -170,6 +172,7 @@ fn a_backup_without_the_master_key_waits_for_it() {
     assert!(!said.status.success() && said.err.contains("holds no master key"), "{said:?}");
     let said = house.restore(&tar, &[]).ok();
     assert!(said.contains("put it where it was"), "{said}");
+    assert!(said.contains("keys, which nobody tried: 2 of certificates, 2 of the"), "{said}");
     let key = house.keyward.state().join("vault/master.key");
     fs::write(&key, master).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
@@ -214,18 +217,23 @@ fn the_master_key_of_somebody_else_is_not_taken_for_the_vaults() {
 const WORDS: &str = "correct horse battery";
 
 /// The members of a backup, unpacked below `dir`.
-fn unpacked(tar: &Path, dir: &Path) {
+pub(crate) fn unpacked(tar: &Path, dir: &Path) {
     fs::create_dir_all(dir).unwrap();
     run(Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(dir)).ok();
 }
 
 /// The backup that was unpacked to `dir`, with another encrypted master key.
 fn with_master(dir: &Path, master: &[u8], tar: &Path) {
+    fs::write(dir.join("master.key.age"), master).unwrap();
+    packed(dir, tar);
+}
+
+/// A backup of what is in `dir`, with digests that fit.
+pub(crate) fn packed(dir: &Path, tar: &Path) {
     let mut writer = Writer::new(fs::File::create(tar).unwrap(), 0);
     for name in ["ABOUT", "keyward.toml", "master.key.age", "keyward.redb"] {
         let content = fs::read(dir.join(name)).unwrap();
-        let content = if name == "master.key.age" { master } else { &content };
-        writer.add(name, content.len() as u64, content).unwrap();
+        writer.add(name, content.len() as u64, &content[..]).unwrap();
     }
     writer.finish().unwrap();
 }

@@ -18,9 +18,9 @@ use std::time::Instant;
 use keyward::base::Secret;
 use keyward::base::archive;
 use keyward::cert::key::KeyAlgorithm;
-use keyward::cert::key::KeyHandle;
 use keyward::cert::key::KeyId;
 use keyward::store::Incoming;
+use keyward::store::Sealed;
 use keyward::vault::keys;
 use keyward::vault::seal::Sealer;
 
@@ -106,7 +106,8 @@ impl Town {
         let master = fs::read(self.keyward.state().join("vault/master.key")).unwrap();
         let sealer = Sealer::new(Secret::new(master.try_into().unwrap())).unwrap();
         let mut present = BTreeSet::new();
-        let look = |key: &KeyHandle| {
+        let look = |sealed: Sealed<'_>| {
+            let Sealed::Key(key) = sealed else { return Ok(()) };
             let (_, pkcs8) = sealer.open(&key.sealed.0).unwrap();
             self.keys.insert(key.id, (key.algorithm, pkcs8.to_vec()));
             present.insert(key.id);

@@ -43,6 +43,7 @@ mod profile;
 mod reload;
 mod renew;
 mod restart;
+mod restore;
 mod rotate;
 mod scene;
 mod secrets;

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::daemon::BINARY;
@@ -159,4 +160,54 @@ fn at_a_terminal_what_is_typed_is_not_shown() {
     nix::sys::signal::kill(main, nix::sys::signal::Signal::SIGTERM).unwrap();
     let (shown, _) = terminal.end();
     assert!(!shown.contains(FIRST), "what was typed is on the screen: {shown}");
+}
+
+#[test]
+fn a_backup_of_a_house_with_a_passphrase_needs_that_passphrase_and_nothing_else() {
+    let origin = Origin::start();
+    let mut keyward = keyward(&origin);
+    let agent = Agent::new(&mut keyward);
+    agent.answers(&[FIRST, FIRST]);
+    keyward.spawn_without_terminal();
+    keyward.wait_ready();
+    keyward.wait_issued("p.internal");
+    let key = keyward.certificate("p.internal").unwrap()["installed"]["key"].clone();
+    let (tar, words) = (keyward.dir.path().join("b.tar"), keyward.dir.path().join("words"));
+    let config = keyward.config();
+    let backup =
+        ["backup", "--output", tar.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let said = keyward.cli(&[&backup[..], &["--passphrase-file", "/dev/null"]].concat());
+    assert!(said.err.contains("the master key comes from a passphrase"), "{said:?}");
+    let said = keyward.cli(&backup).ok();
+    assert!(said.contains("open with the passphrase of the master key"), "{said}");
+    let file = std::fs::read(keyward.state().join("vault/passphrase")).unwrap();
+    assert!(keyward.terminate().success());
+
+    let put = |content: &str| {
+        std::fs::write(&words, content).unwrap();
+        std::fs::set_permissions(&words, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let restore = |more: &[&str]| {
+        std::fs::remove_dir_all(keyward.state()).unwrap();
+        let mut command = Command::new(BINARY);
+        command.arg("restore").arg(&tar).arg("--config").arg(&config).args(more);
+        crate::daemon::run(&mut command)
+    };
+    put("another one entirely");
+    let opens = ["--passphrase-file", words.to_str().unwrap()];
+    std::fs::create_dir_all(keyward.state()).unwrap();
+    let said = restore(&opens);
+    assert!(said.err.contains("not the passphrase that the master key"), "{said:?}");
+    put(FIRST);
+    std::fs::create_dir_all(keyward.state()).unwrap();
+    let said = restore(&opens).ok();
+    assert!(said.contains("every key opens: 1 of certificates, 2 of the internal CA"), "{said}");
+    let said = restore(&[]).ok();
+    assert!(said.contains("the next start asks for the passphrase"), "{said}");
+    assert_eq!(std::fs::read(keyward.state().join("vault/passphrase")).unwrap(), file);
+    agent.answers(&[FIRST]);
+    keyward.spawn_without_terminal();
+    keyward.wait_ready();
+    served(&keyward);
+    assert_eq!(keyward.certificate("p.internal").unwrap()["installed"]["key"], key);
 }
