@@ -6,6 +6,7 @@ mod vault_common;
 
 use std::time::Duration;
 
+use keyward::base::Secret;
 use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::key::KeyHandle;
 use keyward::cert::key::KeyId;
@@ -17,10 +18,13 @@ use keyward::vault::VaultError;
 use keyward::vault::VaultEvent;
 use keyward::vault::purpose::Purpose;
 use keyward::vault::scheme::Scheme;
+use keyward::vault::seal::Content;
+use keyward::vault::seal::Sealer;
 use keyward::vault::walls::WALLS;
 use rcgen::PublicKeyData as _;
 use ring::signature;
 use vault_common::House;
+use vault_common::account_request;
 use vault_common::certificate_verify;
 
 const ALGORITHMS: [KeyAlgorithm; 3] =
@@ -217,25 +221,77 @@ fn sealed_keys_open_again_after_a_restart_and_not_under_another_master_key() {
 }
 
 #[test]
-fn secrets_open_under_their_label_only() {
-    let house = House::new();
+fn the_key_of_an_account_that_was_a_secret_is_taken_over_and_signs_what_accounts_ask() {
+    let house = House::with_key(&[0x43; 32]);
     let vault = house.vault(0);
-    let sealed = vault.seal_secret("acme https://ca.example/dir", b"account key").unwrap();
-    assert!(!sealed.windows(11).any(|window| window == b"account key"));
-    let opened = vault.open_secret("acme https://ca.example/dir", &sealed).unwrap();
-    assert_eq!(opened.expose(), b"account key");
-    let other = vault.open_secret("acme https://other.example/dir", &sealed);
+    let label = "https://ca.example/dir";
+    // As an earlier version left it: a secret that main could have opened.
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let sealer = Sealer::new(Secret::new([0x43; 32])).unwrap();
+    let sealed = sealer.seal(Content::secret(label.as_bytes()), &pair.serialize_der()).unwrap();
+    let account = vault.take_over(label, &sealed).unwrap();
+    assert_eq!(*account.spki, *rcgen::PublicKeyData::subject_public_key_info(&pair));
+    assert_eq!(account.usage, KeyUsage::Account);
+    let scheme = Scheme::EcdsaP256Sha256;
+    let message = account_request("https://ca.example/order", r#"{"identifiers":[]}"#);
+    let signed = vault.sign(&account, Purpose::Account, scheme, &message).unwrap();
+    verify(&account, scheme, &message, &signed);
+    // Also by a vault that was not there.
+    let later = house.vault(0);
+    let signed = later.sign(&account, Purpose::Account, scheme, &message).unwrap();
+    verify(&account, scheme, &message, &signed);
+
+    // Under another account's name it is not, nor is anything else.
+    let other = vault.take_over("https://other.example/dir", &sealed);
     assert!(matches!(other, Err(VaultError::Seal(_))), "{other:?}");
-    // The way for secrets is no way to a private key.
+    let strange = sealer.seal(Content::secret(label.as_bytes()), b"no key").unwrap();
+    let strange = vault.take_over(label, &strange);
+    assert!(matches!(strange, Err(VaultError::Crypto(_))), "{strange:?}");
     let key = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Tls).unwrap();
-    let stolen = vault.open_secret("key", &key.sealed.0);
+    let stolen = vault.take_over(label, &key.sealed.0);
     assert!(matches!(stolen, Err(VaultError::Seal(_))), "{stolen:?}");
     // Nor is a secret a key.
     let forged = KeyHandle { sealed: keyward::cert::key::SealedKey(sealed.into()), ..key.clone() };
     vault.forget(key.id).unwrap();
     let message = certificate_verify(32);
-    let signed = vault.sign(&forged, Purpose::Tls13, Scheme::EcdsaP256Sha256, &message);
+    let signed = vault.sign(&forged, Purpose::Tls13, scheme, &message);
     assert!(matches!(signed, Err(VaultError::Seal(_))), "{signed:?}");
+}
+
+#[test]
+fn an_account_is_not_given_away_and_its_key_signs_nothing_else() {
+    let house = House::new();
+    let vault = house.vault(0);
+    let account = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Account).unwrap();
+    let site = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Tls).unwrap();
+    let ca = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::InternalCa).unwrap();
+    let scheme = Scheme::EcdsaP256Sha256;
+    let refused = |key: &KeyHandle, purpose, message: &[u8]| {
+        let signed = vault.sign(key, purpose, scheme, message);
+        assert!(matches!(signed, Err(VaultError::Purpose(_))), "{purpose:?}: {signed:?}");
+    };
+    let asked = account_request("https://ca.example/order", r#"{"identifiers":[]}"#);
+    vault.sign(&account, Purpose::Account, scheme, &asked).unwrap();
+    // Its end, another key for it, and a certificate's end.
+    for payload in [
+        r#"{"status":"deactivated"}"#,
+        r#"{"protected":"e30","payload":"e30","signature":"AA"}"#,
+        r#"{"certificate":"MIIB"}"#,
+    ] {
+        refused(&account, Purpose::Account, &account_request("https://ca.example/x", payload));
+    }
+    for message in [&b""[..], b"text", &certificate_verify(32)] {
+        refused(&account, Purpose::Account, message);
+    }
+    refused(&account, Purpose::Tls13, &certificate_verify(32));
+    refused(&account, Purpose::Csr, &asked);
+    refused(&account, Purpose::InternalCaTbs, &asked);
+    refused(&site, Purpose::Account, &asked);
+    refused(&ca, Purpose::Account, &asked);
+    // Nor does it sign a request for a certificate about itself.
+    let signer = vault.csr_signer(&account).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    assert!(params.serialize_request(&signer).is_err());
 }
 
 #[test]

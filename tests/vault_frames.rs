@@ -170,7 +170,7 @@ fn a_control_frame_outside_the_vocabulary_ends_the_vault() {
     longer.push(0);
     let mut bad_value = generate();
     *bad_value.last_mut().unwrap() = 7;
-    let mut lying_length = frame(2, &Request::SealSecret { label: b"label", secret: b"secret" });
+    let mut lying_length = frame(2, &Request::TakeOver { label: b"label", sealed: b"secret" });
     lying_length[9] = 0xff;
     let sign = frame(
         2,
@@ -216,7 +216,13 @@ fn a_worker_channel_is_for_handshakes_only() {
         message: b"",
     };
     let generate = Request::Generate { algorithm: KeyAlgorithm::P256, usage: KeyUsage::Tls };
-    let open = Request::OpenSecret { label: b"account", sealed: b"" };
+    let take_over = Request::TakeOver { label: b"account", sealed: b"" };
+    let account = Request::Sign {
+        key: KeyId([0; 32]),
+        purpose: Purpose::Account,
+        scheme: Scheme::EcdsaP256Sha256,
+        message: b"",
+    };
     let turn = TicketRequest::Turn { strict: false, step: Step::Look, now: 1, state: b"" };
     let turn = Request::Tickets(turn);
     let adopt = Request::Tickets(TicketRequest::Adopt { state: b"" });
@@ -225,7 +231,8 @@ fn a_worker_channel_is_for_handshakes_only() {
     for (name, request) in [
         ("csr", csr),
         ("generate", generate),
-        ("open a secret", open),
+        ("take over a key", take_over),
+        ("a request of an account", account),
         ("turn ticket keys", turn),
         ("adopt ticket keys", adopt),
         ("counts", Request::Signed { desk: 0, from: 0 }),

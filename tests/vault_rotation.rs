@@ -28,6 +28,7 @@ use keyward::vault::scheme::Scheme;
 use keyward::vault::seal::Mark;
 use keyward::vault::succession::Step;
 use vault_common::House;
+use vault_common::account_request;
 use vault_common::certificate_verify;
 use vault_common::kill;
 use vault_common::wait_until;
@@ -42,6 +43,12 @@ fn sign(vault: &Vault, key: &KeyHandle) -> Result<Vec<u8>, VaultError> {
     vault.sign(key, Purpose::Tls13, Scheme::EcdsaP256Sha256, &certificate_verify(32))
 }
 
+/// Has an account ask its CA for something.
+fn ask(vault: &Vault, account: &KeyHandle) -> Result<Vec<u8>, VaultError> {
+    let message = account_request("https://ca.example/order/1", "");
+    vault.sign(account, Purpose::Account, Scheme::EcdsaP256Sha256, &message)
+}
+
 #[test]
 fn everything_opens_and_signs_throughout_and_the_former_key_opens_nothing_afterwards() {
     let house = House::new();
@@ -49,7 +56,7 @@ fn everything_opens_and_signs_throughout_and_the_former_key_opens_nothing_afterw
     let first = vault.masters();
     assert_eq!((first.len(), first[0].epoch), (1, 1));
     let key = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Tls).unwrap();
-    let secret = vault.seal_secret("account", b"secret").unwrap();
+    let account = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Account).unwrap();
 
     // Somebody signs all the time, with the sealed key that was made first.
     let (done, signed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -73,7 +80,7 @@ fn everything_opens_and_signs_throughout_and_the_former_key_opens_nothing_afterw
     progress(5);
     let again = vault.change_master(Step::Begin).unwrap();
     assert_eq!(again, both, "one change at a time");
-    assert_eq!(vault.open_secret("account", &secret).unwrap().expose(), b"secret");
+    ask(&vault, &account).unwrap();
     let made = vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Tls).unwrap();
     assert_eq!(
         Mark::of(&made.sealed.0),
@@ -81,7 +88,7 @@ fn everything_opens_and_signs_throughout_and_the_former_key_opens_nothing_afterw
         "what is sealed is sealed under the new one"
     );
     let anew = vault.reseal(&key.sealed.0).unwrap().unwrap();
-    let secret_anew = vault.reseal(&secret).unwrap().unwrap();
+    let account_anew = vault.reseal(&account.sealed.0).unwrap().unwrap();
     assert_eq!(vault.reseal(&anew).unwrap(), None);
     // A vault that dies in between knows both, too.
     kill(vault.status().pid);
@@ -95,9 +102,12 @@ fn everything_opens_and_signs_throughout_and_the_former_key_opens_nothing_afterw
     assert!(!former.exists());
     let anew = KeyHandle { sealed: SealedKey(anew.into()), ..key.clone() };
     sign(&vault, &anew).unwrap();
-    assert_eq!(vault.open_secret("account", &secret_anew).unwrap().expose(), b"secret");
-    assert!(matches!(vault.open_secret("account", &secret), Err(VaultError::Seal(_))));
-    vault.forget(key.id).unwrap();
+    let account_anew = KeyHandle { sealed: SealedKey(account_anew.into()), ..account.clone() };
+    for key in [key.id, account.id] {
+        vault.forget(key).unwrap();
+    }
+    assert!(matches!(ask(&vault, &account), Err(VaultError::Seal(_))));
+    ask(&vault, &account_anew).unwrap();
     assert!(matches!(sign(&vault, &key), Err(VaultError::Seal(_))));
     sign(&vault, &anew).unwrap();
 }

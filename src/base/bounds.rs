@@ -23,8 +23,9 @@ pub const ORDER_LEASE: Duration = Duration::from_secs(300);
 /// The longest sleep at a stretch, so that a stepped clock is noticed.
 pub const SLEEP_STRETCH: Duration = Duration::from_secs(30);
 
-/// Largest frame between main and the vault: a sealed RSA-4096 key with its header fits five times.
-pub const VAULT_FRAME: usize = 16 * 1024;
+/// Largest frame between main and the vault: what an account sends to a CA to end an order, with a
+/// CSR of 16 KiB in it, which is for a hundred long names.
+pub const VAULT_FRAME: usize = 30 * 1024;
 
 /// A signature is due within this time; the handshake fails otherwise.
 pub const VAULT_SIGN_DEADLINE: Duration = Duration::from_secs(2);

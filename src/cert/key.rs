@@ -102,6 +102,8 @@ pub enum KeyUsage {
     InternalCa,
     /// As [`Self::Tls`], and the key itself may be handed on to another service.
     ExportableTls,
+    /// What an account asks a CA (RFC 8555).
+    Account,
 }
 
 impl KeyUsage {

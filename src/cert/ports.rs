@@ -19,7 +19,6 @@ use super::record::Installed;
 use super::served::Served;
 use super::spec::Specification;
 use super::validity::RenewalWindow;
-use crate::base::Secret;
 use crate::base::Timestamp;
 
 /// One certificate to be obtained.
@@ -110,11 +109,14 @@ pub enum ToBeSigned {
     Csr,
     /// `TBSCertificate` (RFC 5280, section 4.1), by a key of the internal CA.
     Certificate,
+    /// What an account asks a CA: header and payload of a JWS with a dot between them (RFC 7515,
+    /// section 5.1), by the account's key.
+    AccountRequest,
 }
 
 /// Who signs requests and certificates: the vault.
 pub trait RemoteSigning: Send + Sync + fmt::Debug {
-    /// Signs the DER document `message` with `key`: ECDSA with SHA-256 for P-256 and SHA-384 for
+    /// Signs the document `message` with `key`: ECDSA with SHA-256 for P-256 and SHA-384 for
     /// P-384 (the signature in DER), PKCS #1 v1.5 with SHA-256 for RSA.
     ///
     /// Blocks for some milliseconds: callers on a runtime use its blocking threads.
@@ -129,21 +131,17 @@ pub trait RemoteSigning: Send + Sync + fmt::Debug {
     ) -> Result<Vec<u8>, String>;
 }
 
-/// Who seals secrets of the lower class, those that main itself must use, such as the key of an
-/// ACME account: the vault.
-pub trait SecretSeal: Send + Sync + fmt::Debug {
-    /// Seals `secret`; only the same `label` opens it again.
-    fn seal<'a>(
-        &'a self,
-        label: &'a str,
-        secret: &'a [u8],
-    ) -> BoxFuture<'a, Result<Vec<u8>, Failure>>;
-    /// Opens what [`Self::seal`] made under the same `label`.
-    fn open<'a>(
+/// Who keeps the keys of accounts at CAs: the vault.
+pub trait AccountKeys: Send + Sync + fmt::Debug {
+    /// A new sealed key.
+    fn make(&self) -> BoxFuture<'_, Result<KeyHandle, Failure>>;
+    /// The key that an earlier version sealed under `label`, for main to open, sealed as one that
+    /// never leaves.
+    fn take_over<'a>(
         &'a self,
         label: &'a str,
         sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Secret<Vec<u8>>, Failure>>;
+    ) -> BoxFuture<'a, Result<KeyHandle, Failure>>;
 }
 
 /// Who seals session tickets where main may not hold their keys: the vault.

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use tokio::sync::watch;
 
 use super::open::Doors;
 use crate::base::tasks::SharedClock;
 use crate::cert::challenge::Solver;
+use crate::cert::ports::AccountKeys;
 use crate::cert::ports::Book;
 use crate::cert::ports::CertificateAuthority;
 use crate::cert::ports::RemoteSigning;
-use crate::cert::ports::SecretSeal;
 use crate::cert::spec::IssuerName;
 use crate::config::Acme;
 use crate::config::Config;
@@ -23,7 +24,7 @@ use crate::issuer::InternalCa;
 pub(super) struct Means {
     pub(super) clock: SharedClock,
     pub(super) book: Arc<dyn Book>,
-    pub(super) seal: Arc<dyn SecretSeal>,
+    pub(super) accounts: Arc<dyn AccountKeys>,
     pub(super) signing: Arc<dyn RemoteSigning>,
     pub(super) solver: Arc<dyn Solver>,
     /// Which doors the service manager opened; without one it is as the file says.
@@ -63,6 +64,16 @@ impl Authorities {
         Self { means, config, internal, acme: Mutex::new(None) }
     }
 
+    /// Has every authority read what it keeps again before it is used next: the keys in it were
+    /// sealed anew.
+    pub(super) fn reread(&self) {
+        self.internal.reread();
+        let known = self.acme.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, _, issuer)) = known.as_ref() {
+            issuer.reread();
+        }
+    }
+
     /// The authority called `name`; `None` when the configuration no longer knows it.
     pub(super) fn of(&self, name: &IssuerName) -> Option<Arc<dyn CertificateAuthority>> {
         let directory = match name {
@@ -82,10 +93,7 @@ impl Authorities {
         if config.directory != *directory {
             return None;
         }
-        let mut known = match self.acme.lock() {
-            Ok(known) => known,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let mut known = self.acme.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, doors, issuer)) = known.as_ref()
             && *of == config
             && *doors == doorways
@@ -97,7 +105,7 @@ impl Authorities {
             config: config.clone(),
             clock: Arc::clone(&means.clock),
             book: Arc::clone(&means.book),
-            secrets: Arc::clone(&means.seal),
+            accounts: Arc::clone(&means.accounts),
             signing: Arc::clone(&means.signing),
             solver: Arc::clone(&means.solver),
             has_http: doorways.http,

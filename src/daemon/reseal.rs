@@ -197,7 +197,7 @@ impl Resealer {
                 progress.send_modify(|p| p.resealed += 1);
             }
         }
-        self.orders.internal.reread();
+        self.orders.authorities.reread();
         Ok(found)
     }
 

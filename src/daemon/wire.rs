@@ -94,6 +94,7 @@ type Filling = BoxFuture<'static, ()>;
 #[derive(Clone)]
 pub(super) struct Orders {
     pub(super) internal: Arc<InternalCa>,
+    pub(super) authorities: Arc<Authorities>,
     pub(super) scheduler: SchedulerHandle,
 }
 
@@ -285,7 +286,7 @@ fn means(
     Means {
         clock: Arc::clone(clock),
         book: Arc::new(store.clone()),
-        seal: Arc::new(vault.clone()),
+        accounts: Arc::new(vault.clone()),
         signing: Arc::new(vault.clone()),
         solver: edge.solver(),
         inherited,
@@ -308,20 +309,21 @@ async fn begin_orders(
         signing: Arc::new(vault.clone()),
         machine: machine_name(),
     }));
-    let authorities = Authorities::new(means, configs.clone(), Arc::clone(&internal));
+    let authorities = Arc::new(Authorities::new(means, configs.clone(), Arc::clone(&internal)));
+    let asked = Arc::clone(&authorities);
     let parts = Parts {
         store: store.clone(),
         catalog: Arc::clone(catalog),
         audience: Arc::new(move |names: &[Identifier]| edge.changed(names)),
         clock,
         jitter: Arc::new(Jitter::from_os()),
-        authorities: Arc::new(move |name| authorities.of(name)),
+        authorities: Arc::new(move |name| asked.of(name)),
         keys: Arc::new(vault.clone()),
         tasks: tasks.clone(),
     };
     let started = Scheduler::start(parts, configs.clone()).await;
     let scheduler = started.map_err(|error| unavailable(&error))?;
-    Ok(Orders { internal, scheduler })
+    Ok(Orders { internal, authorities, scheduler })
 }
 
 /// Has every record and every entry of the second copy looked at, slowly, as long as the house

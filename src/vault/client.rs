@@ -28,7 +28,6 @@ use super::walls;
 use super::walls::WallReport;
 use super::wire::Reply;
 use super::wire::Request;
-use crate::base::Secret;
 use crate::base::bounds;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::failure::Failure;
@@ -232,11 +231,20 @@ impl Vault {
         algorithm: KeyAlgorithm,
         usage: KeyUsage,
     ) -> Result<KeyHandle, VaultError> {
-        let (spki, sealed) =
-            self.control().ask(&Request::Generate { algorithm, usage }, |reply| match reply {
-                Reply::Generated { spki, sealed } => Ok((spki.to_vec(), sealed.to_vec())),
-                _ => Err(VaultError::Unexpected),
-            })?;
+        self.made(&Request::Generate { algorithm, usage }, algorithm, usage)
+    }
+
+    /// The handle of a key that the vault has just made or taken over.
+    fn made(
+        &self,
+        request: &Request<'_>,
+        algorithm: KeyAlgorithm,
+        usage: KeyUsage,
+    ) -> Result<KeyHandle, VaultError> {
+        let (spki, sealed) = self.control().ask(request, |reply| match reply {
+            Reply::Generated { spki, sealed } => Ok((spki.to_vec(), sealed.to_vec())),
+            _ => Err(VaultError::Unexpected),
+        })?;
         Ok(KeyHandle {
             id: KeyId::of_spki(&spki),
             algorithm,
@@ -283,34 +291,14 @@ impl Vault {
         }
     }
 
-    /// Seals a secret that is no site key, such as an account key. It opens under `label` only.
-    ///
-    /// # Errors
-    /// [`VaultError`].
-    pub fn seal_secret(&self, label: &str, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let mut control = self.control();
-        let request = Request::SealSecret { label: label.as_bytes(), secret };
-        let sealed = control.ask(&request, |reply| match reply {
-            Reply::Bytes(sealed) => Ok(sealed.to_vec()),
-            _ => Err(VaultError::Unexpected),
-        });
-        control.wipe();
-        sealed
-    }
-
-    /// Opens such a secret.
+    /// The key of the account `label`, which an earlier version sealed as a secret for main, as one
+    /// that never leaves.
     ///
     /// # Errors
     /// [`VaultError::Seal`] when it was sealed under another label or master key, or damaged.
-    pub fn open_secret(&self, label: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, VaultError> {
-        let mut control = self.control();
-        let request = Request::OpenSecret { label: label.as_bytes(), sealed };
-        let secret = control.ask(&request, |reply| match reply {
-            Reply::Bytes(secret) => Ok(Secret::new(secret.to_vec())),
-            _ => Err(VaultError::Unexpected),
-        });
-        control.wipe();
-        secret
+    pub fn take_over(&self, label: &str, sealed: &[u8]) -> Result<KeyHandle, VaultError> {
+        let request = Request::TakeOver { label: label.as_bytes(), sealed };
+        self.made(&request, KeyAlgorithm::P256, KeyUsage::Account)
     }
 
     /// Drops a key from the vault's cache.

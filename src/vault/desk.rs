@@ -25,7 +25,6 @@ use super::seal::Content;
 use super::seal::Sealer;
 use super::server::status;
 use super::tally::Tally;
-use super::ticketing::RESERVED;
 use super::ticketing::Ticketing;
 use super::transfer;
 use super::wire::Refusal;
@@ -77,8 +76,7 @@ impl Role {
             }
             Request::Generate { .. }
             | Request::Forget { .. }
-            | Request::SealSecret { .. }
-            | Request::OpenSecret { .. }
+            | Request::TakeOver { .. }
             | Request::ImportKey
             | Request::Reseal(_)
             | Request::ChangeMaster(_)
@@ -320,21 +318,10 @@ impl<'r> Desk<'r> {
                 let (sealer, random) = (&room.sealer, &self.random);
                 room.tickets.answer(sealer, random, id, request, &mut self.out)
             }
-            Request::SealSecret { label, .. } | Request::OpenSecret { label, .. }
-                if label.starts_with(RESERVED) =>
-            {
-                Err((Refusal::Purpose, "this label is the vault's own".to_owned()))
-            }
-            Request::SealSecret { label, secret } => {
-                let sealed = room.sealer.seal(Content::secret(label), secret).map_err(seal)?;
-                self.reply(id, &Reply::Bytes(&sealed))
-            }
-            Request::OpenSecret { label, sealed } => {
-                let (content, secret) = room.sealer.open(sealed).map_err(seal)?;
-                if content != Content::secret(label) {
-                    return Err((Refusal::Seal, "the record is another secret".to_owned()));
-                }
-                self.reply(id, &Reply::Bytes(&secret))
+            Request::TakeOver { label, sealed } => {
+                let taken = transfer::take_over(&room.sealer, label, sealed)?;
+                room.keyring.insert(taken.key, &mut self.last);
+                self.reply(id, &Reply::Generated { spki: &taken.spki, sealed: &taken.sealed })
             }
             Request::Signed { desk, from } => {
                 let tally = room.tallies.get(usize::from(*desk));

@@ -1,17 +1,18 @@
-//! The vault behind the ports of the issuer: requests and certificates to sign, an account's key
-//! to seal.
+//! The vault behind the ports of the issuer: requests and certificates to sign, and the keys of
+//! accounts.
 
 use super::client::Vault;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
-use crate::base::Secret;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyUsage;
+use crate::cert::ports::AccountKeys;
+use crate::cert::ports::KeySource as _;
 use crate::cert::ports::RemoteSigning;
-use crate::cert::ports::SecretSeal;
 use crate::cert::ports::ToBeSigned;
 
 impl RemoteSigning for Vault {
@@ -24,6 +25,7 @@ impl RemoteSigning for Vault {
         let purpose = match what {
             ToBeSigned::Csr => Purpose::Csr,
             ToBeSigned::Certificate => Purpose::InternalCaTbs,
+            ToBeSigned::AccountRequest => Purpose::Account,
         };
         let scheme = match key.algorithm {
             KeyAlgorithm::P256 => Scheme::EcdsaP256Sha256,
@@ -34,30 +36,20 @@ impl RemoteSigning for Vault {
     }
 }
 
-impl SecretSeal for Vault {
-    fn seal<'a>(
-        &'a self,
-        label: &'a str,
-        secret: &'a [u8],
-    ) -> BoxFuture<'a, Result<Vec<u8>, Failure>> {
-        let (vault, label) = (self.clone(), label.to_owned());
-        let secret = Secret::new(secret.to_vec());
-        Box::pin(async move {
-            let sealed =
-                tokio::task::spawn_blocking(move || vault.seal_secret(&label, secret.expose()));
-            Ok(sealed.await.map_err(|_| ending())??)
-        })
+impl AccountKeys for Vault {
+    fn make(&self) -> BoxFuture<'_, Result<KeyHandle, Failure>> {
+        self.generate(KeyAlgorithm::P256, KeyUsage::Account)
     }
 
-    fn open<'a>(
+    fn take_over<'a>(
         &'a self,
         label: &'a str,
         sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Secret<Vec<u8>>, Failure>> {
+    ) -> BoxFuture<'a, Result<KeyHandle, Failure>> {
         let (vault, label, sealed) = (self.clone(), label.to_owned(), sealed.to_vec());
         Box::pin(async move {
-            let opened = tokio::task::spawn_blocking(move || vault.open_secret(&label, &sealed));
-            Ok(opened.await.map_err(|_| ending())??)
+            let taken = tokio::task::spawn_blocking(move || vault.take_over(&label, &sealed));
+            Ok(taken.await.map_err(|_| ending())??)
         })
     }
 }

@@ -9,6 +9,7 @@
 //! `shelf`, `ranking`, `opening`, `refused`, `seal`, `import_box`, `master`, `succession`, `walls`, `purpose`,
 //! `ratchet`, `ticketing`, `tally`) uses no runtime, no configuration and no store.
 
+mod account_request;
 pub mod age;
 mod asker;
 pub mod busy_list;

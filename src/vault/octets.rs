@@ -5,7 +5,8 @@ use crate::cert::key::KeyUsage;
 
 const ALGORITHMS: [KeyAlgorithm; 3] =
     [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Rsa2048];
-const USAGES: [KeyUsage; 3] = [KeyUsage::Tls, KeyUsage::InternalCa, KeyUsage::ExportableTls];
+const USAGES: [KeyUsage; 4] =
+    [KeyUsage::Tls, KeyUsage::InternalCa, KeyUsage::ExportableTls, KeyUsage::Account];
 
 /// The octet that stands for `algorithm` in frames and seals.
 pub(super) const fn algorithm_octet(algorithm: KeyAlgorithm) -> u8 {
@@ -27,6 +28,7 @@ pub(super) const fn usage_octet(usage: KeyUsage) -> u8 {
         KeyUsage::Tls => 0,
         KeyUsage::InternalCa => 1,
         KeyUsage::ExportableTls => 2,
+        KeyUsage::Account => 3,
     }
 }
 

@@ -92,6 +92,7 @@ fn samples() -> &'static [Sample] {
             (KeyAlgorithm::P256, KeyUsage::ExportableTls),
             (KeyAlgorithm::P384, KeyUsage::InternalCa),
             (KeyAlgorithm::Rsa2048, KeyUsage::Tls),
+            (KeyAlgorithm::P256, KeyUsage::Account),
         ]
         .map(|(algorithm, usage)| {
             let pkcs8 = keys::generate(algorithm).expect("keys are made").to_vec();

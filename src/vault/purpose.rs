@@ -1,12 +1,13 @@
 //! What a signature is for, and whether a message is that.
 //!
 //! The vault looks at what it signs, so that a stolen socket is an oracle for handshakes of the
-//! server and for requests about the very key, and for nothing else.
+//! server, for requests about the very key, and for orders at a CA, and for nothing else.
 
 use x509_parser::certificate::TbsCertificate;
 use x509_parser::certification_request::X509CertificationRequestInfo;
 use x509_parser::prelude::FromDer;
 
+use super::account_request;
 use super::scheme::Scheme;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
@@ -22,10 +23,12 @@ pub enum Purpose {
     Csr,
     /// A certificate of the internal CA (RFC 5280, section 4.1).
     InternalCaTbs,
+    /// What an account asks a CA (RFC 8555, section 6.2).
+    Account,
 }
 
-const PURPOSES: [Purpose; 4] =
-    [Purpose::Tls13, Purpose::Tls12, Purpose::Csr, Purpose::InternalCaTbs];
+const PURPOSES: [Purpose; 5] =
+    [Purpose::Tls13, Purpose::Tls12, Purpose::Csr, Purpose::InternalCaTbs, Purpose::Account];
 
 /// Why a message is not to be signed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -59,6 +62,7 @@ impl Purpose {
             Self::Tls12 => 1,
             Self::Csr => 2,
             Self::InternalCaTbs => 3,
+            Self::Account => 4,
         }
     }
 
@@ -84,8 +88,9 @@ impl Purpose {
         message: &[u8],
     ) -> Result<(), NotThis> {
         let called = match usage {
-            KeyUsage::Tls | KeyUsage::ExportableTls => self != Self::InternalCaTbs,
-            KeyUsage::InternalCa => !self.is_handshake(),
+            KeyUsage::Tls | KeyUsage::ExportableTls => self.is_handshake() || self == Self::Csr,
+            KeyUsage::InternalCa => matches!(self, Self::Csr | Self::InternalCaTbs),
+            KeyUsage::Account => self == Self::Account,
         };
         if !called {
             return Err(NotThis::Calling { usage, purpose: self });
@@ -95,6 +100,10 @@ impl Purpose {
             Self::Tls12 => (true, is_server_key_exchange(message)),
             Self::Csr => (true, is_request_for(key, message)),
             Self::InternalCaTbs => (true, is_tbs_certificate(message)),
+            // ES256 is what the header says.
+            Self::Account => {
+                (scheme == Scheme::EcdsaP256Sha256, account_request::is_one(key, message))
+            }
         };
         if !scheme_fits {
             return Err(NotThis::Scheme { scheme, purpose: self });
@@ -145,7 +154,11 @@ mod tests {
         #[test]
         fn arbitrary_bytes_are_for_no_purpose(
             message in proptest::collection::vec(any::<u8>(), 0..400),
-            usage in prop_oneof![Just(KeyUsage::Tls), Just(KeyUsage::InternalCa)],
+            usage in prop_oneof![
+                Just(KeyUsage::Tls),
+                Just(KeyUsage::InternalCa),
+                Just(KeyUsage::Account),
+            ],
         ) {
             for purpose in PURPOSES {
                 let checked =

@@ -141,6 +141,8 @@ impl rcgen::SigningKey for CsrSigner {
         let purpose = match self.key.usage {
             KeyUsage::Tls | KeyUsage::ExportableTls => Purpose::Csr,
             KeyUsage::InternalCa => Purpose::InternalCaTbs,
+            // Which a request for a certificate is not: the vault refuses.
+            KeyUsage::Account => Purpose::Account,
         };
         let scheme = match self.key.algorithm {
             KeyAlgorithm::P256 => Scheme::EcdsaP256Sha256,

@@ -22,9 +22,6 @@ use super::wire_tickets::TicketRequest;
 use crate::base::bounds::VAULT_TEXT;
 use crate::os::wiped::scrub_stack;
 
-/// Labels that begin like this are sealed and opened by the vault for itself only.
-pub(super) const RESERVED: &[u8] = b"keyward vault: ";
-
 /// The label of the ratchet's state.
 const LABEL: &[u8] = b"keyward vault: session tickets";
 

@@ -17,6 +17,7 @@ use super::keys::OpenKey;
 use super::seal::Content;
 use super::seal::Sealer;
 use super::wire::Refusal;
+use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyUsage;
 
 /// Why not.
@@ -52,6 +53,22 @@ pub(super) fn take_in(
         return Err((Refusal::Seal, "the box holds another key than it says".to_owned()));
     }
     let content = Content::Key { usage: label.usage, algorithm: label.algorithm, id: label.key };
+    let sealed =
+        sealer.seal(content, &pkcs8).map_err(|error| (Refusal::Seal, error.to_string()))?;
+    Ok(Taken { key: Arc::new(key), spki, sealed })
+}
+
+/// Seals the key of the account `label` as one that stays; an earlier version sealed it as a secret.
+pub(super) fn take_over(sealer: &Sealer, label: &[u8], sealed: &[u8]) -> Result<Taken, Refused> {
+    let (content, pkcs8) =
+        sealer.open(sealed).map_err(|error| (Refusal::Seal, error.to_string()))?;
+    if content != Content::secret(label) {
+        return Err((Refusal::Seal, "the record is not the key of this account".to_owned()));
+    }
+    let (algorithm, usage) = (KeyAlgorithm::P256, KeyUsage::Account);
+    let (key, spki) = OpenKey::from_pkcs8(algorithm, usage, &pkcs8)
+        .map_err(|error| (Refusal::Crypto, format!("the account's key is of no use: {error}")))?;
+    let content = Content::Key { usage, algorithm, id: key.id };
     let sealed =
         sealer.seal(content, &pkcs8).map_err(|error| (Refusal::Seal, error.to_string()))?;
     Ok(Taken { key: Arc::new(key), spki, sealed })
@@ -95,7 +112,6 @@ mod tests {
 
     use super::*;
     use crate::base::Secret;
-    use crate::cert::key::KeyAlgorithm;
     use crate::vault::key_file::KeyFile;
     use crate::vault::key_file::KeyFileError;
     use crate::vault::keys;

@@ -88,16 +88,10 @@ pub enum Request<'a> {
         /// Which key.
         key: KeyId,
     },
-    /// Seal a secret that is no site key.
-    SealSecret {
-        /// What it is; bound into the seal.
-        label: &'a [u8],
-        /// The secret.
-        secret: &'a [u8],
-    },
-    /// Open such a secret again.
-    OpenSecret {
-        /// What it is.
+    /// Seal the key of an account as one that stays: an earlier version sealed it as a secret that
+    /// main could have opened.
+    TakeOver {
+        /// The account, bound into the seal.
         label: &'a [u8],
         /// As it was sealed.
         sealed: &'a [u8],
@@ -180,7 +174,7 @@ pub enum Reply<'a> {
     Signature(&'a [u8]),
     /// The key is not open: send `Load` and ask again.
     NeedBlob,
-    /// A sealed secret, or an opened one.
+    /// A record that was sealed anew, or a public key.
     Bytes(&'a [u8]),
     /// To `Ping`.
     Figures([u64; FIGURES]),
@@ -259,13 +253,8 @@ impl<'a> Request<'a> {
                 out.head(5, id);
                 out.array(&key.0);
             }
-            Self::SealSecret { label, secret } => {
-                out.head(6, id);
-                out.bytes(label);
-                out.bytes(secret);
-            }
-            Self::OpenSecret { label, sealed } => {
-                out.head(7, id);
+            Self::TakeOver { label, sealed } => {
+                out.head(80, id);
                 out.bytes(label);
                 out.bytes(sealed);
             }
@@ -339,8 +328,7 @@ impl<'a> Request<'a> {
                 message: input.bytes()?,
             },
             5 => Self::Forget { key: KeyId(input.array()?) },
-            6 => Self::SealSecret { label: input.bytes()?, secret: input.bytes()? },
-            7 => Self::OpenSecret { label: input.bytes()?, sealed: input.bytes()? },
+            80 => Self::TakeOver { label: input.bytes()?, sealed: input.bytes()? },
             8 => Self::Ping,
             40 => Self::Busiest { skip: input.u32()? },
             41 => Self::Warm { heat: input.u64()?, sealed: input.bytes()? },

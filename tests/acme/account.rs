@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -13,7 +14,7 @@ use instant_acme::BytesResponse;
 use instant_acme::HttpClient;
 use keyward::cert::failure::FailureKind;
 use keyward::cert::failure::Remedy;
-use keyward::cert::ports::SecretSeal as _;
+use keyward::cert::ports::Shelf;
 use keyward::config::Eab;
 
 use crate::doubles::Steps;
@@ -144,13 +145,11 @@ async fn a_deactivated_account_is_replaced_once() {
     let text = String::from_utf8_lossy(&held).into_owned();
     let start = text.find("https://").unwrap();
     let url: String = text[start..].chars().take_while(|c| !c.is_control()).collect();
-    let label = rig.config.directory.as_bytes();
-    let at = held.windows(label.len()).position(|part| part == label).unwrap();
-    let key = rig.vault.open(&rig.config.directory, &held[at..]).await.unwrap();
+    let key = rig.vault.account_key();
     let account = instant_acme::Account::builder_with_http(Box::new(BehindItsBack(rig.clone())))
         .from_parts(
             url,
-            rustls::pki_types::PrivatePkcs8KeyDer::from(key.expose().as_slice()),
+            rustls::pki_types::PrivatePkcs8KeyDer::from(key.as_slice()),
             rig.config.directory.clone(),
         )
         .await
@@ -162,4 +161,47 @@ async fn a_deactivated_account_is_replaced_once() {
     let issued = obtain_by(&issuer, &job, &steps).await.unwrap();
     assert_good(&rig, &job, &issued);
     assert_eq!(rig.pebble.accounts(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_account_of_an_earlier_version_is_used_on_and_its_key_becomes_the_vaults() {
+    let rig = Rig::new();
+    obtain(&rig, &rig.job(&["shop.example"]), &Steps::default()).await.unwrap();
+    let place = (Shelf::Accounts, rig.config.directory.clone());
+    let held = || rig.book.0.lock().unwrap()[&place].clone();
+    let now = held();
+    let ([2], fields) = now.split_first_chunk().unwrap() else { panic!("another version") };
+    let (url, rest): (String, _) = postcard::take_from_bytes(fields).unwrap();
+    let (contact, _): (Vec<String>, _) = postcard::take_from_bytes(rest).unwrap();
+    let sealed = rig.vault.sealed_before(&rig.config.directory);
+    let before = postcard::to_extend(&(&url, &contact, sealed), vec![1]).unwrap();
+    rig.book.0.lock().unwrap().insert(place.clone(), before);
+
+    for _ in 0..2 {
+        let job = rig.job(&["shop.example"]);
+        let issued = obtain(&rig, &job, &Steps::default()).await.unwrap();
+        assert_good(&rig, &job, &issued);
+        assert_eq!(held()[0], 2, "a key that main could have opened is in the book");
+        assert!(String::from_utf8_lossy(&held()).contains(&url), "the account is the same");
+    }
+    assert_eq!(rig.vault.taken_over.load(Ordering::SeqCst), 1);
+    assert_eq!(rig.pebble.accounts(), 1);
+
+    // Sealed under another name it is refused, and nobody opens another account for that.
+    let sealed = rig.vault.sealed_before("https://other.example/dir");
+    let strange = postcard::to_extend(&(&url, &contact, sealed), vec![1]).unwrap();
+    rig.book.0.lock().unwrap().insert(place.clone(), strange.clone());
+    let refused = obtain(&rig, &rig.job(&["shop.example"]), &Steps::default()).await;
+    assert_eq!(refused.unwrap_err().kind, FailureKind::Vault);
+    assert_eq!((held(), rig.pebble.accounts()), (strange, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_vault_nothing_is_asked() {
+    let rig = Rig::new();
+    obtain(&rig, &rig.job(&["shop.example"]), &Steps::default()).await.unwrap();
+    rig.vault.broken.store(true, Ordering::SeqCst);
+    let failure = obtain(&rig, &rig.job(&["b.example"]), &Steps::default()).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Vault, "{failure}");
+    assert_eq!((rig.pebble.accounts(), rig.pebble.orders()), (1, 1));
 }

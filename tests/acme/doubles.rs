@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use keyward::base::Secret;
 use keyward::cert::challenge::BoxFuture;
 use keyward::cert::failure::Failure;
 use keyward::cert::failure::FailureKind;
@@ -16,11 +15,11 @@ use keyward::cert::key::KeyHandle;
 use keyward::cert::key::KeyId;
 use keyward::cert::key::KeyUsage;
 use keyward::cert::key::SealedKey;
+use keyward::cert::ports::AccountKeys;
 use keyward::cert::ports::Book;
 use keyward::cert::ports::KeySource;
 use keyward::cert::ports::Progress;
 use keyward::cert::ports::RemoteSigning;
-use keyward::cert::ports::SecretSeal;
 use keyward::cert::ports::Shelf;
 use keyward::cert::ports::ToBeSigned;
 use rcgen::KeyPair;
@@ -57,6 +56,10 @@ impl Book for MemoryBook {
 #[derive(Default)]
 pub(crate) struct Vault {
     keys: Mutex<HashMap<KeyId, Arc<KeyPair>>>,
+    /// Keys of accounts, in the order in which they were made.
+    pub(crate) accounts: Mutex<Vec<KeyHandle>>,
+    /// Keys that were taken over so far.
+    pub(crate) taken_over: AtomicUsize,
     /// Signatures made so far.
     pub(crate) signatures: AtomicUsize,
     /// Told when a request is about to be signed.
@@ -78,12 +81,29 @@ impl Vault {
             KeyAlgorithm::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
             KeyAlgorithm::Rsa2048 => panic!("the double makes no RSA keys"),
         };
-        let pair = KeyPair::generate_for(algorithm_of_rcgen).unwrap();
+        self.keep(KeyPair::generate_for(algorithm_of_rcgen).unwrap(), algorithm, usage)
+    }
+
+    fn keep(&self, pair: KeyPair, algorithm: KeyAlgorithm, usage: KeyUsage) -> KeyHandle {
         let spki = pair.subject_public_key_info();
         let id = KeyId::of_spki(&spki);
         self.keys.lock().unwrap().insert(id, Arc::new(pair));
         let sealed = SealedKey(Arc::from(&b"sealed"[..]));
         KeyHandle { id, algorithm, usage, spki: spki.into(), sealed }
+    }
+}
+
+impl Vault {
+    /// The private key of the newest account.
+    pub(crate) fn account_key(&self) -> Vec<u8> {
+        let id = self.accounts.lock().unwrap().last().unwrap().id;
+        self.keys.lock().unwrap()[&id].serialize_der()
+    }
+
+    /// As an earlier version sealed it under `label`: no cipher, but the label is bound.
+    pub(crate) fn sealed_before(&self, label: &str) -> Vec<u8> {
+        let key = self.account_key();
+        label.bytes().chain([0]).chain(key.iter().map(|byte| byte ^ 0x5a)).collect()
     }
 }
 
@@ -108,41 +128,44 @@ impl RemoteSigning for Vault {
         if self.broken.load(Ordering::SeqCst) {
             return Err("the vault is away".to_owned());
         }
-        // As the real one: a site key signs requests, a CA key certificates.
+        // As the real one: a site key signs requests, a CA key certificates, an account what it
+        // asks.
         match (key.usage, what) {
-            (KeyUsage::Tls, ToBeSigned::Csr) | (KeyUsage::InternalCa, ToBeSigned::Certificate) => {}
+            (KeyUsage::Tls, ToBeSigned::Csr) | (KeyUsage::InternalCa, ToBeSigned::Certificate) => {
+                self.signing.notify_waiters();
+                self.signatures.fetch_add(1, Ordering::SeqCst);
+            }
+            (KeyUsage::Account, ToBeSigned::AccountRequest) => {}
             other => return Err(format!("{other:?} is refused")),
         }
-        self.signing.notify_waiters();
-        self.signatures.fetch_add(1, Ordering::SeqCst);
         let pair = self.keys.lock().unwrap().get(&key.id).cloned().ok_or("no such key")?;
         pair.sign(message).map_err(|error| error.to_string())
     }
 }
 
-impl SecretSeal for Vault {
-    fn seal<'a>(
-        &'a self,
-        label: &'a str,
-        secret: &'a [u8],
-    ) -> BoxFuture<'a, Result<Vec<u8>, Failure>> {
-        // No cipher, but nothing of the secret is readable and the label is bound.
-        let sealed: Vec<u8> =
-            label.bytes().chain([0]).chain(secret.iter().map(|byte| byte ^ 0x5a)).collect();
-        Box::pin(async { Ok(sealed) })
+impl AccountKeys for Vault {
+    fn make(&self) -> BoxFuture<'_, Result<KeyHandle, Failure>> {
+        let handle = self.make(KeyAlgorithm::P256, KeyUsage::Account);
+        self.accounts.lock().unwrap().push(handle.clone());
+        Box::pin(async { Ok(handle) })
     }
 
-    fn open<'a>(
+    fn take_over<'a>(
         &'a self,
         label: &'a str,
         sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Secret<Vec<u8>>, Failure>> {
+    ) -> BoxFuture<'a, Result<KeyHandle, Failure>> {
         let opened = sealed
             .strip_prefix(label.as_bytes())
             .and_then(|rest| rest.strip_prefix(&[0]))
-            .map(|rest| Secret::new(rest.iter().map(|byte| byte ^ 0x5a).collect()))
+            .map(|rest| rest.iter().map(|byte| byte ^ 0x5a).collect::<Vec<_>>())
             .ok_or_else(|| Failure::new(FailureKind::Vault, "sealed under another label"));
-        Box::pin(async { opened })
+        let handle = opened.map(|pkcs8| {
+            let pair = KeyPair::try_from(pkcs8.as_slice()).unwrap();
+            self.keep(pair, KeyAlgorithm::P256, KeyUsage::Account)
+        });
+        self.taken_over.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { handle })
     }
 }
 

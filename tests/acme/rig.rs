@@ -65,7 +65,7 @@ impl Rig {
             config: self.config.clone(),
             clock: Arc::new(SystemClock),
             book: Arc::clone(&self.book) as _,
-            secrets: Arc::clone(&self.vault) as _,
+            accounts: Arc::clone(&self.vault) as _,
             signing: Arc::clone(&self.vault) as _,
             solver: Arc::clone(&self.solver) as _,
             has_http: true,

@@ -83,7 +83,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         config: config.clone(),
         clock: Arc::new(SystemClock),
         book: Arc::new(MemoryBook::default()),
-        secrets: Arc::clone(&vault) as _,
+        accounts: Arc::clone(&vault) as _,
         signing: Arc::clone(&vault) as _,
         solver: Arc::new(TestSolver::start()),
         has_http: true,

@@ -104,3 +104,12 @@ pub(crate) fn pause(time: Duration) {
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
+
+/// What an account asks at `url`, as it is signed (RFC 8555, section 6.2).
+pub(crate) fn account_request(url: &str, payload: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    let header =
+        format!(r#"{{"alg":"ES256","kid":"https://ca.example/acct/1","nonce":"n","url":"{url}"}}"#);
+    let encoded = |part: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(part);
+    format!("{}.{}", encoded(&header), encoded(payload)).into_bytes()
+}

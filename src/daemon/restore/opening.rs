@@ -112,7 +112,10 @@ impl Examiner {
         for record in found {
             let content = self.open(&record)?;
             match (shelf, content) {
-                (Shelf::Accounts, Some(content)) if content != Content::secret(name.as_bytes()) => {
+                // An earlier version sealed it as a secret.
+                (Shelf::Accounts, Some(content))
+                    if !is_account(content) && content != Content::secret(name.as_bytes()) =>
+                {
                     return Err(other());
                 }
                 (Shelf::InternalCa, Some(content)) if !is_authority(content) => {
@@ -134,6 +137,10 @@ impl Examiner {
 
 fn other() -> String {
     "something else is sealed under its name".to_owned()
+}
+
+const fn is_account(content: Content) -> bool {
+    matches!(content, Content::Key { usage: KeyUsage::Account, .. })
 }
 
 const fn is_authority(content: Content) -> bool {

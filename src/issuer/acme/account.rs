@@ -1,7 +1,8 @@
 //! Who we are at the CA: one account for each directory and external binding, kept over restarts.
 //!
-//! The account key has to enter this process, because instant-acme signs with it: at rest it is
-//! sealed by the vault. Contacts are no part of the account's identity and may change.
+//! The account's key is in the vault, which signs what the account asks. An earlier version had
+//! the vault seal it as a secret and open it again for this process: such a one the vault takes
+//! over. Contacts are no part of the account's identity and may change.
 
 use std::fmt;
 use std::path::Path;
@@ -14,9 +15,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use instant_acme::Account;
 use instant_acme::AccountBuilder;
-use instant_acme::ExternalAccountKey;
+use instant_acme::Key;
 use instant_acme::NewAccount;
-use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde::Deserialize;
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -29,14 +29,21 @@ use super::client::CaClient;
 use super::client::Hint;
 use super::client::JobClient;
 use super::directory::Directory;
+use super::jws::Binding;
+use super::jws::Signatory;
 use crate::base::Secret;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::failure::Remedy;
+use crate::cert::key::KeyHandle;
+use crate::cert::key::SealedKey;
 use crate::cert::ports::Shelf;
 
 /// First octet of the stored form.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The same where the key is a secret for main.
+const BEFORE: u8 = 1;
 
 /// Finds the account, or opens one.
 #[derive(Debug)]
@@ -52,7 +59,7 @@ pub(super) struct AccountDesk {
 /// An account that is ready for use.
 pub(super) struct Entry {
     url: String,
-    key: Secret<Vec<u8>>,
+    signatory: Arc<Signatory>,
     /// Whether the CA ever took it. If it refuses a fresh one, another would fare no better.
     proven: AtomicBool,
 }
@@ -68,7 +75,20 @@ impl fmt::Debug for Entry {
 struct Record {
     url: String,
     contact: Vec<String>,
+    key: KeyHandle,
+}
+
+/// What it held before.
+#[derive(Debug, Serialize, Deserialize)]
+struct RecordBefore {
+    url: String,
+    contact: Vec<String>,
     sealed_key: Vec<u8>,
+}
+
+enum Stored {
+    Now(Record),
+    Before(RecordBefore),
 }
 
 impl Entry {
@@ -79,7 +99,7 @@ impl Entry {
         directory: &Arc<Directory>,
         hint: &Hint,
     ) -> Result<Account, Failure> {
-        self.open_through(builder(client, directory, hint), directory).await
+        self.open_through(builder(client, &self.signatory, directory, hint), directory).await
     }
 
     /// The same, over a client that the caller has chosen.
@@ -88,14 +108,16 @@ impl Entry {
         builder: AccountBuilder,
         directory: &Directory,
     ) -> Result<Account, Failure> {
+        let (_, nobody) = Key::generate_pkcs8().map_err(|error| damaged(&error.to_string()))?;
         builder
-            .from_parts(
-                self.url.clone(),
-                PrivatePkcs8KeyDer::from(self.key.expose().as_slice()),
-                directory.url.clone(),
-            )
+            .from_parts(self.url.clone(), nobody, directory.url.clone())
             .await
             .map_err(|error| damaged(&error.to_string()))
+    }
+
+    /// Who signs what it asks.
+    pub(super) const fn signatory(&self) -> &Arc<Signatory> {
+        &self.signatory
     }
 
     /// URL of the account.
@@ -115,8 +137,14 @@ impl Entry {
     }
 }
 
-fn builder(client: &CaClient, directory: &Arc<Directory>, hint: &Hint) -> AccountBuilder {
-    let job = JobClient::new(client.clone(), Arc::clone(directory), Arc::clone(hint));
+fn builder(
+    client: &CaClient,
+    signatory: &Arc<Signatory>,
+    directory: &Arc<Directory>,
+    hint: &Hint,
+) -> AccountBuilder {
+    let signatory = Arc::clone(signatory);
+    let job = JobClient::new(client.clone(), signatory, Arc::clone(directory), Arc::clone(hint));
     Account::builder_with_http(Box::new(job))
 }
 
@@ -163,10 +191,11 @@ impl AccountDesk {
             return Ok(entry);
         }
         let stored = self.options.book.get(Shelf::Accounts, &self.name()).await?;
-        let stored = stored.map(|bytes| Record::from_bytes(&bytes)).transpose()?;
+        let stored = stored.map(|bytes| Stored::from_bytes(&bytes)).transpose()?;
         let forgotten = self.forgotten.load_full();
         let entry = match stored {
-            Some(record) if forgotten.as_deref() != Some(&record.url) => {
+            Some(stored) if forgotten.as_deref().map(String::as_str) != Some(stored.url()) => {
+                let record = self.present(stored).await?;
                 self.reuse(client, directory, record).await?
             }
             _ => self.create(client, directory).await?,
@@ -174,6 +203,11 @@ impl AccountDesk {
         let entry = Arc::new(entry);
         self.current.store(Some(Arc::clone(&entry)));
         Ok(entry)
+    }
+
+    /// The next call of [`Self::entry`] reads the book.
+    pub(super) fn reread(&self) {
+        self.current.store(None);
     }
 
     /// The CA does not know `entry`: the next call of [`Self::entry`] opens another.
@@ -185,20 +219,49 @@ impl AccountDesk {
         }
     }
 
+    /// A record as it is today: a key that main could have opened is the vault's from now on.
+    async fn present(&self, stored: Stored) -> Result<Record, Failure> {
+        let before = match stored {
+            Stored::Now(record) => return Ok(record),
+            Stored::Before(before) => before,
+        };
+        let name = self.name();
+        let key = self.options.accounts.take_over(&name, &before.sealed_key).await?;
+        let record = Record { url: before.url, contact: before.contact, key };
+        self.keep(&record).await?;
+        tracing::info!("the key of the ACME account does not leave the vault any more");
+        Ok(record)
+    }
+
+    fn signatory(
+        &self,
+        key: KeyHandle,
+        binding: Option<Binding>,
+    ) -> Result<Arc<Signatory>, Failure> {
+        Signatory::new(key, Arc::clone(&self.options.signing), binding).map(Arc::new)
+    }
+
     async fn reuse(
         &self,
         client: &CaClient,
         directory: &Arc<Directory>,
         mut record: Record,
     ) -> Result<Entry, Failure> {
-        let key = self.options.secrets.open(&self.name(), &record.sealed_key).await?;
-        let entry = Entry { url: record.url.clone(), key, proven: true.into() };
+        let signatory = self.signatory(record.key.clone(), None)?;
+        let entry = Entry { url: record.url.clone(), signatory, proven: true.into() };
         let wanted = &self.options.config.contact;
         if record.contact != *wanted {
             let account = entry.open(client, directory, &Hint::default()).await?;
             let contact: Vec<&str> = wanted.iter().map(String::as_str).collect();
             match insist!(account.update_contacts(&contact).await) {
                 Ok(()) => {
+                    // The key may have been sealed anew while the CA answered.
+                    let now = self.options.book.get(Shelf::Accounts, &self.name()).await?;
+                    if let Some(Stored::Now(now)) =
+                        now.map(|bytes| Stored::from_bytes(&bytes)).transpose()?
+                    {
+                        record.key = now.key;
+                    }
                     record.contact.clone_from(wanted);
                     self.keep(&record).await?;
                 }
@@ -226,7 +289,7 @@ impl AccountDesk {
         let binding = match &config.eab {
             Some(eab) => {
                 let key = read_hmac_key(&eab.hmac_key_file).await?;
-                Some(ExternalAccountKey::new(eab.kid.clone(), key.expose()))
+                Some(Binding { kid: eab.kid.clone(), key })
             }
             None if directory.binding_required => {
                 let detail = "the CA wants an external account binding; set [acme.eab]";
@@ -240,14 +303,15 @@ impl AccountDesk {
             terms_of_service_agreed: config.accept_terms,
             only_return_existing: false,
         };
+        let key = self.options.accounts.make().await?;
+        let signatory = self.signatory(key.clone(), binding)?;
         let hint = Hint::default();
-        // Each repetition draws another key, which is fine: the ones before were not processed.
         let created = insist!(
-            builder(client, directory, &hint)
-                .create(&wanted, directory.url.clone(), binding.as_ref())
+            builder(client, &signatory, directory, &hint)
+                .create(&wanted, directory.url.clone(), None)
                 .await
         );
-        let (account, credentials) = created.map_err(|error| {
+        let (account, _nobodys) = created.map_err(|error| {
             let mut failure = classify::request(&error, self.options.clock.now());
             if failure.kind == FailureKind::Refused {
                 // Whatever is malformed about a new account is a matter of the account's settings.
@@ -255,12 +319,10 @@ impl AccountDesk {
             }
             failure
         })?;
-        let key = Secret::new(credentials.private_key().secret_pkcs8_der().to_vec());
-        let sealed_key = self.options.secrets.seal(&self.name(), key.expose()).await?;
         let url = account.id().to_owned();
-        let record = Record { url: url.clone(), contact: config.contact.clone(), sealed_key };
+        let record = Record { url: url.clone(), contact: config.contact.clone(), key };
         self.keep(&record).await?;
-        Ok(Entry { url, key, proven: false.into() })
+        Ok(Entry { url, signatory, proven: false.into() })
     }
 
     async fn keep(&self, record: &Record) -> Result<(), Failure> {
@@ -270,30 +332,51 @@ impl AccountDesk {
 
 impl Record {
     fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
-        postcard::to_extend(self, vec![VERSION])
-            .map_err(|error| Failure::new(FailureKind::Store, error.to_string()))
+        stored(VERSION, self)
     }
+}
 
+impl Stored {
     fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
+        let damage = |error: postcard::Error| damaged(&error.to_string());
         match bytes.split_first() {
-            Some((&VERSION, rest)) => {
-                postcard::from_bytes(rest).map_err(|error| damaged(&error.to_string()))
-            }
+            Some((&VERSION, rest)) => postcard::from_bytes(rest).map(Self::Now).map_err(damage),
+            Some((&BEFORE, rest)) => postcard::from_bytes(rest).map(Self::Before).map_err(damage),
             Some((other, _)) => Err(damaged(&format!("unknown version {other}"))),
             None => Err(damaged("empty")),
         }
     }
+
+    fn url(&self) -> &str {
+        match self {
+            Self::Now(record) => &record.url,
+            Self::Before(record) => &record.url,
+        }
+    }
+}
+
+fn stored(version: u8, record: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    postcard::to_extend(record, vec![version])
+        .map_err(|error| Failure::new(FailureKind::Store, error.to_string()))
 }
 
 /// A stored account with its key sealed anew; `None` when it can stay as it is.
 pub(in crate::issuer) fn reseal_account(
-    stored: &[u8],
+    record: &[u8],
     reseal: &mut Reseal<'_>,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let mut record = Record::from_bytes(stored)?;
-    let Some(sealed_key) = reseal(&record.sealed_key)? else { return Ok(None) };
-    record.sealed_key = sealed_key;
-    record.to_bytes().map(Some)
+    match Stored::from_bytes(record)? {
+        Stored::Now(mut record) => {
+            let Some(sealed) = reseal(&record.key.sealed.0)? else { return Ok(None) };
+            record.key.sealed = SealedKey(sealed.into());
+            record.to_bytes().map(Some)
+        }
+        Stored::Before(mut record) => {
+            let Some(sealed) = reseal(&record.sealed_key)? else { return Ok(None) };
+            record.sealed_key = sealed;
+            stored(BEFORE, &record).map(Some)
+        }
+    }
 }
 
 /// Reads the base64url key of an external binding, with or without padding.

@@ -121,7 +121,7 @@ impl AcmeIssuer {
 
 fn error_kind(error: &CaError) -> Asked {
     match error {
-        CaError::Transport(_) | CaError::Deadline => Asked::Fleeting,
+        CaError::Transport(_) | CaError::Deadline | CaError::Unsigned(_) => Asked::Fleeting,
         CaError::Refused(refusal) if refusal.status.is_server_error() => Asked::Fleeting,
         CaError::Refused(refusal) if refusal.status.as_u16() == 429 => Asked::Fleeting,
         CaError::TooLarge | CaError::Refused(_) => Asked::Lasting,

@@ -60,6 +60,7 @@ pub(super) fn answer(error: &CaError, now: Timestamp) -> Failure {
             Failure::new(FailureKind::Unreachable, clean(&error.to_string()))
         }
         CaError::TooLarge => fault(&error.to_string()),
+        CaError::Unsigned(why) => Failure::new(FailureKind::Vault, clean(why)),
         CaError::Refused(refusal) => self::refusal(refusal, now),
     }
 }
@@ -343,6 +344,7 @@ mod tests {
         assert_eq!(wrapped(CaError::Deadline), FailureKind::Unreachable);
         assert_eq!(wrapped(CaError::Transport("gone".to_owned())), FailureKind::Unreachable);
         assert_eq!(wrapped(CaError::TooLarge), FailureKind::CaFault);
+        assert_eq!(wrapped(CaError::Unsigned("gone".to_owned())), FailureKind::Vault);
         assert_eq!(request(&Error::Str("no order URL"), NOW).kind, FailureKind::CaFault);
         assert_eq!(request(&Error::KeyRejected, NOW).kind, FailureKind::Account);
     }

@@ -35,6 +35,7 @@ use rustls::ClientConfig;
 use rustls::RootCertStore;
 
 use super::directory::Directory;
+use super::jws::Signatory;
 use super::retry_after::RetryAfter;
 use crate::base::bounds;
 use crate::base::causes::with_causes;
@@ -64,6 +65,9 @@ pub(super) enum CaError {
     /// A status of 400 or above.
     #[error("{0}")]
     Refused(Box<Refusal>),
+    /// The vault did not sign it, so nothing was sent.
+    #[error("{0}")]
+    Unsigned(String),
 }
 
 /// A status of 400 or above, and what came with it.
@@ -200,17 +204,23 @@ pub(super) type Hint = Arc<Mutex<Option<RetryAfter>>>;
 /// The client of one job, as instant-acme wants it.
 ///
 /// Answers the request for the directory from memory, because instant-acme fetches it anew for
-/// every account object.
+/// every account object. What the account asks is signed here, by the vault.
 #[derive(Debug)]
 pub(super) struct JobClient {
     ca: CaClient,
+    signatory: Arc<Signatory>,
     directory: Arc<Directory>,
     hint: Hint,
 }
 
 impl JobClient {
-    pub(super) fn new(ca: CaClient, directory: Arc<Directory>, hint: Hint) -> Self {
-        Self { ca, directory, hint }
+    pub(super) const fn new(
+        ca: CaClient,
+        signatory: Arc<Signatory>,
+        directory: Arc<Directory>,
+        hint: Hint,
+    ) -> Self {
+        Self { ca, signatory, directory, hint }
     }
 }
 
@@ -224,7 +234,9 @@ impl HttpClient for JobClient {
             return Box::pin(async { Ok(BytesResponse::from(Response::new(Full::new(body)))) });
         }
         let (ca, hint) = (self.ca.clone(), Arc::clone(&self.hint));
+        let signatory = Arc::clone(&self.signatory);
         Box::pin(async move {
+            let request = signed(signatory, request).await.map_err(wrap)?;
             let (parts, body) = ca.exchange(request).await.map_err(wrap)?;
             set_hint(&hint, retry_after(&parts.headers));
             if !is_bad_nonce(parts.status, &body) {
@@ -235,6 +247,23 @@ impl HttpClient for JobClient {
             Ok(BytesResponse::from(Response::from_parts(parts, Full::new(body))))
         })
     }
+}
+
+/// The request with the signature of the account; one without a body has none.
+async fn signed(
+    signatory: Arc<Signatory>,
+    request: Request<BodyWrapper<Bytes>>,
+) -> Result<Request<BodyWrapper<Bytes>>, CaError> {
+    if request.method() != Method::POST {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    let Ok(body) = body.collect().await;
+    let body = body.to_bytes();
+    let signed = tokio::task::spawn_blocking(move || signatory.sign(&body)).await;
+    let signed = signed.unwrap_or_else(|_| Err("the runtime is ending".to_owned()));
+    let signed = signed.map_err(CaError::Unsigned)?;
+    Ok(Request::from_parts(head, BodyWrapper::from(signed)))
 }
 
 fn is_bad_nonce(status: StatusCode, body: &Bytes) -> bool {

@@ -5,6 +5,7 @@
 //! | `client` | one bounded HTTPS exchange |
 //! | `directory` | what the CA offers |
 //! | `account` | who we are at the CA, kept over restarts |
+//! | `jws` | what the account asks, signed by the vault |
 //! | `order` | one order from opening to certificate |
 //! | `prove` | the challenges of an order |
 //! | `search` | the order whose URL was lost |
@@ -24,6 +25,7 @@ use crate::cert::challenge::BoxFuture;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::challenge::Solver;
 use crate::cert::failure::Failure;
+use crate::cert::ports::AccountKeys;
 use crate::cert::ports::Book;
 use crate::cert::ports::CertificateAuthority;
 use crate::cert::ports::Issued;
@@ -31,7 +33,6 @@ use crate::cert::ports::Job;
 use crate::cert::ports::Progress;
 use crate::cert::ports::RemoteSigning;
 use crate::cert::ports::RenewalAdvice;
-use crate::cert::ports::SecretSeal;
 use crate::cert::record::Installed;
 use crate::cert::spec::Specification;
 use crate::config::Acme;
@@ -60,6 +61,7 @@ mod ari;
 mod classify;
 mod client;
 mod directory;
+mod jws;
 mod order;
 mod prove;
 mod retry_after;
@@ -82,9 +84,9 @@ pub struct AcmeOptions {
     pub clock: SharedClock,
     /// Where the account is kept.
     pub book: Arc<dyn Book>,
-    /// Who seals the account's key.
-    pub secrets: Arc<dyn SecretSeal>,
-    /// Who signs the requests for certificates.
+    /// Who keeps the account's key.
+    pub accounts: Arc<dyn AccountKeys>,
+    /// Who signs what the account asks, and the requests for certificates.
     pub signing: Arc<dyn RemoteSigning>,
     /// Who answers challenges.
     pub solver: Arc<dyn Solver>,
@@ -123,6 +125,11 @@ impl AcmeIssuer {
             accounts,
             silent_since: AtomicU64::new(0),
         }
+    }
+
+    /// Reads the account from the book again before it is used next: its key was sealed anew.
+    pub fn reread(&self) {
+        self.accounts.reread();
     }
 
     /// The configured challenges that have a listener, best first.

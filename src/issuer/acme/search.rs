@@ -97,7 +97,9 @@ impl Reader {
         directory: &Arc<Directory>,
     ) -> Result<Self, Failure> {
         let kept = Arc::default();
-        let inner = JobClient::new(client.clone(), Arc::clone(directory), Hint::default());
+        let signatory = Arc::clone(entry.signatory());
+        let inner =
+            JobClient::new(client.clone(), signatory, Arc::clone(directory), Hint::default());
         let keeping = KeepingClient { inner, kept: Arc::clone(&kept) };
         let builder = Account::builder_with_http(Box::new(keeping));
         let account = entry.open_through(builder, directory).await?;

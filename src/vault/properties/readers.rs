@@ -200,7 +200,9 @@ pub(super) fn key_file_seeds() -> Vec<Vec<u8>> {
 }
 
 fn usage(octet: u8) -> KeyUsage {
-    [KeyUsage::Tls, KeyUsage::InternalCa, KeyUsage::ExportableTls][usize::from(octet % 3)]
+    const USAGES: [KeyUsage; 4] =
+        [KeyUsage::Tls, KeyUsage::InternalCa, KeyUsage::ExportableTls, KeyUsage::Account];
+    USAGES[usize::from(octet % 4)]
 }
 
 fn algorithm(octet: u8) -> KeyAlgorithm {

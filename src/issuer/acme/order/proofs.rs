@@ -77,8 +77,9 @@ impl Drive<'_> {
             let Some(challenge) = authorization.challenges.iter().find(of_kind) else {
                 return Err(prove::no_challenge(name, self.challenges).into());
             };
-            let thumbprint = self.account.key_thumbprint();
-            let task = prove::task(kind, name, &challenge.token, thumbprint)?;
+            // instant-acme's own is that of nobody's key.
+            let thumbprint = self.entry.signatory().thumbprint()?;
+            let task = prove::task(kind, name, &challenge.token, &thumbprint)?;
             let failure = match self.options.solver.present(task).await {
                 Ok(guard) => return Ok((offer, guard)),
                 Err(error) => prove::not_presented(&error).about(name.clone()).while_trying(kind),

@@ -1,0 +1,240 @@
+//! What a CA is asked in the name of an account (RFC 8555, section 6.2), as far as keyward ever
+//! asks it: the signing input of a JWS (RFC 7515, section 5.1) with a header and a payload of a
+//! known form.
+//!
+//! So whoever has a socket of the vault may order certificates as main may, and no more. Absent on
+//! purpose is everything that would outlast that: another key for the account (section 7.3.5, on
+//! either side of it: what proves a new key has no nonce), its end and that of an authorization
+//! (7.3.6, 7.5.2), and the revocation of a certificate (7.6).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::cert::key::KeyId;
+
+/// What stands before the point in the subject public key info of a P-256 key (RFC 5480), the mark
+/// of an uncompressed point included.
+const P256_SPKI: [u8; 27] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+];
+
+/// Octets of a coordinate.
+const COORDINATE: usize = 32;
+
+/// The protected header: who asks, where, and once.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: String,
+    nonce: String,
+    url: String,
+    /// The account's URL, once there is one.
+    kid: Option<String>,
+    /// The key itself, before.
+    jwk: Option<Jwk>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Jwk {
+    crv: String,
+    kty: String,
+    x: String,
+    y: String,
+}
+
+/// RFC 8555, section 7.3.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "only their names count")]
+struct NewAccount {
+    contact: Option<IgnoredAny>,
+    terms_of_service_agreed: Option<IgnoredAny>,
+    external_account_binding: Option<IgnoredAny>,
+}
+
+/// RFC 8555, section 7.4; RFC 9773, section 5; profiles.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "only their names count")]
+struct NewOrder {
+    identifiers: IgnoredAny,
+    replaces: Option<IgnoredAny>,
+    profile: Option<IgnoredAny>,
+}
+
+/// The end of an order (RFC 8555, section 7.4).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its name counts")]
+struct Finalise {
+    csr: IgnoredAny,
+}
+
+/// Other contacts (RFC 8555, section 7.3.2).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its name counts")]
+struct Contacts {
+    contact: IgnoredAny,
+}
+
+/// A challenge that may be looked at (RFC 8555, section 7.5.1).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ready {}
+
+/// Whether `message` is a request that the account whose key is `key` may make.
+pub(super) fn is_one(key: &KeyId, message: &[u8]) -> bool {
+    let mut parts = message.split(|octet| *octet == b'.');
+    let (Some(header), Some(payload), None) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let Some(header) = decoded(header) else { return false };
+    let Ok(header) = serde_json::from_slice::<Header>(&header) else { return false };
+    let Some(payload) = decoded(payload) else { return false };
+    let sound =
+        header.alg == "ES256" && !header.nonce.is_empty() && header.url.starts_with("https://");
+    sound
+        && match (&header.kid, &header.jwk) {
+            (Some(account), None) => account.starts_with("https://") && is_asked(&payload),
+            (None, Some(jwk)) => is_key(jwk, key) && is::<NewAccount>(&payload),
+            _ => false,
+        }
+}
+
+/// What an account asks: to read something, or one of four things.
+fn is_asked(payload: &[u8]) -> bool {
+    payload.is_empty()
+        || is::<NewOrder>(payload)
+        || is::<Finalise>(payload)
+        || is::<Contacts>(payload)
+        || is::<Ready>(payload)
+}
+
+fn is<'p, T: Deserialize<'p>>(payload: &'p [u8]) -> bool {
+    // An array would be read as the fields in their order.
+    payload.first() == Some(&b'{') && serde_json::from_slice::<T>(payload).is_ok()
+}
+
+fn is_key(jwk: &Jwk, key: &KeyId) -> bool {
+    let coordinate = |text: &str| decoded(text.as_bytes()).filter(|one| one.len() == COORDINATE);
+    let (Some(x), Some(y)) = (coordinate(&jwk.x), coordinate(&jwk.y)) else { return false };
+    let spki = [&P256_SPKI[..], &x, &y].concat();
+    jwk.kty == "EC" && jwk.crv == "P-256" && KeyId::of_spki(&spki) == *key
+}
+
+fn decoded(text: &[u8]) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: [u8; COORDINATE] = [1; COORDINATE];
+    const Y: [u8; COORDINATE] = [2; COORDINATE];
+
+    fn key() -> KeyId {
+        KeyId::of_spki(&[&P256_SPKI[..], &X, &Y].concat())
+    }
+
+    fn jwk() -> String {
+        let [x, y] = [X, Y].map(|one| URL_SAFE_NO_PAD.encode(one));
+        format!(r#""jwk":{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
+    }
+
+    fn header(who: &str) -> String {
+        format!(r#"{{"alg":"ES256",{who},"nonce":"n","url":"https://ca.example/x"}}"#)
+    }
+
+    fn asked(header: &str, payload: &str) -> bool {
+        let [header, payload] = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part));
+        is_one(&key(), format!("{header}.{payload}").as_bytes())
+    }
+
+    const KID: &str = r#""kid":"https://ca.example/acct/1""#;
+
+    #[test]
+    fn what_keyward_asks_is_signed() {
+        for payload in [
+            "",
+            "{}",
+            r#"{"identifiers":[{"type":"dns","value":"a.example"}]}"#,
+            r#"{"identifiers":[],"replaces":"a.b","profile":"short"}"#,
+            r#"{"csr":"MIIB"}"#,
+            r#"{"contact":["mailto:a@example.org"]}"#,
+        ] {
+            assert!(asked(&header(KID), payload), "{payload}");
+        }
+        for payload in [
+            r#"{"contact":[],"termsOfServiceAgreed":true}"#,
+            r#"{"contact":[],"termsOfServiceAgreed":true,"externalAccountBinding":{"payload":"x"}}"#,
+        ] {
+            assert!(asked(&header(&jwk()), payload), "{payload}");
+        }
+    }
+
+    #[test]
+    fn what_would_outlast_a_stolen_socket_is_not() {
+        for payload in [
+            // Another key for the account.
+            r#"{"protected":"eyJ9","payload":"e30","signature":"AA"}"#,
+            // The end of an account, or of an authorization.
+            r#"{"status":"deactivated"}"#,
+            r#"{"contact":[],"status":"deactivated"}"#,
+            // A revocation.
+            r#"{"certificate":"MIIB"}"#,
+            r#"{"certificate":"MIIB","reason":1}"#,
+            // Another's account.
+            r#"{"contact":[],"termsOfServiceAgreed":true}"#,
+            "null",
+            "[]",
+            r#"["MIIB"]"#,
+            r#""csr""#,
+            r#"{"csr":"a","csr":"b"}"#,
+        ] {
+            assert!(!asked(&header(KID), payload), "{payload}");
+        }
+        // With the key itself, there is nothing to be asked but an account of its own.
+        for payload in ["", r#"{"csr":"MIIB"}"#, r#"{"certificate":"MIIB"}"#] {
+            assert!(!asked(&header(&jwk()), payload), "{payload}");
+        }
+        // What proves a new key has no nonce (RFC 8555, section 7.3.5).
+        let inner = format!(r#"{{"alg":"ES256",{},"url":"https://ca.example/x"}}"#, jwk());
+        assert!(!asked(&inner, r#"{"account":"https://ca.example/acct/1","oldKey":{}}"#));
+        assert!(!asked(&inner, r#"{"contact":[],"termsOfServiceAgreed":true}"#));
+    }
+
+    #[test]
+    fn a_header_of_another_form_is_refused() {
+        let good = header(KID);
+        assert!(asked(&good, "{}"));
+        for (from, to) in [
+            ("ES256", "none"),
+            ("ES256", "HS256"),
+            (r#""nonce":"n""#, r#""nonce":"""#),
+            (r#","nonce":"n""#, ""),
+            ("https://ca.example/x", "http://ca.example/x"),
+            (r#""kid":"https:"#, r#""kid":"kid:"#),
+            (r#""alg""#, r#""b64":false,"alg""#),
+            (KID, r#""crit":["b64"]"#),
+        ] {
+            assert!(good.contains(from), "{from}");
+            assert!(!asked(&good.replacen(from, to, 1), "{}"), "{from} -> {to}");
+        }
+        let account = r#"{"contact":[],"termsOfServiceAgreed":true}"#;
+        let both = header(&format!("{KID},{}", jwk()));
+        assert!(!asked(&both, "{}") && !asked(&both, account));
+        let [x, z] = [X, [3; COORDINATE]].map(|one| URL_SAFE_NO_PAD.encode(one));
+        for (from, to) in [(x.as_str(), z.as_str()), ("P-256", "P-384"), ("EC", "RSA")] {
+            assert!(!asked(&header(&jwk()).replacen(from, to, 1), account), "{from} -> {to}");
+        }
+        for message in ["", ".", "..", "e30", "e30.e30", "e30=.", "e30.e30.e30"] {
+            assert!(!is_one(&key(), message.as_bytes()), "{message}");
+        }
+    }
+}
