@@ -5,6 +5,7 @@
 mod faults;
 mod install;
 mod life;
+mod passphrase;
 mod place;
 mod ports;
 mod rig;
