@@ -413,7 +413,13 @@ fn builder() -> Builder {
 }
 
 /// Keeps the closed copy in `dir`, which was just found whole, for the case that the next one is
-/// not.
+/// not: it is wanted only where the store and this copy are damaged at the same time.
+///
+/// A long copy has none beside it. It would not be found whole before it is kept, since that takes
+/// reading it all; it would be hundreds of megabytes to write at every start that has a second to
+/// serve; and blocks shared with the file system's help would be damaged together. A damaged copy
+/// is made anew from the store, and where that is damaged as well, what can be read of the damaged
+/// copy is served.
 fn keep_former(dir: &Path) {
     let kept = std::fs::read(dir.join(NAME))
         .and_then(|bytes| disk::replace(&dir.join(PREVIOUS), &bytes, 0o600));
