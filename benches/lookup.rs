@@ -319,6 +319,7 @@ fn configuration(edge: config::Edge) -> config::Config {
             reuse_key: false,
             early_data: false,
             tls: config::Agreement::default(),
+            clients: None,
             exportable: false,
             line: 0,
         }],

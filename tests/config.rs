@@ -577,6 +577,51 @@ fn a_site_agrees_on_its_own_preset_or_on_that_of_all() {
 }
 
 #[test]
+fn files_for_client_certificates_are_looked_into() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+    let (good, bad) = (file("ca.pem", &ca.pem()), file("bad.pem", "nothing"));
+    let tls = |lines: &str| parse(&public(&format!("[site.tls]\n{lines}")));
+    let loaded = tls(&format!("client_certificates = 'optional'\nclient_ca = '{good}'")).unwrap();
+    let clients = loaded.config.sites[0].clients.clone().unwrap();
+    assert_eq!((clients.required, clients.crl), (false, None));
+    assert_eq!(clients.ca.display().to_string(), good);
+    assert_eq!(tls("client_certificates = 'off'").unwrap().config.sites[0].clients, None);
+    for (lines, problem) in [
+        ("client_certificates = 'yes'".to_owned(), "\"yes\" is not known; expected: one of off"),
+        ("client_certificates = 'required'".to_owned(), "no CA is named whose certificates"),
+        (format!("client_ca = '{good}'"), "nobody is asked for a certificate"),
+        (
+            format!("client_certificates = 'required'\nclient_ca = '{bad}'"),
+            "bad.pem holds no certificate in PEM; expected: certificates of CAs in PEM",
+        ),
+        (
+            format!("client_certificates = 'required'\nclient_ca = '{good}'\nclient_crl = '{bad}'"),
+            "bad.pem holds no certificate revocation list",
+        ),
+        (
+            "client_certificates = 'required'\nclient_ca = '/nonexistent/x'".to_owned(),
+            "there is no file \"/nonexistent/x\"",
+        ),
+    ] {
+        let problems = tls(&lines).unwrap_err().errors;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].one_line().contains(problem), "{}", problems[0].one_line());
+    }
+    let early = format!(
+        "early_data = true\n[site.tls]\nclient_certificates = 'required'\nclient_ca = '{good}'"
+    );
+    let problems = parse(&public(&early)).unwrap_err().errors;
+    assert!(problems[0].problem.contains("has proven nothing yet"), "{problems:?}");
+}
+
+#[test]
 fn hsts_of_all_sites_holds_where_a_site_says_nothing_else() {
     let hsts = |general: &str, lines: &str| {
         let text = format!("[tls]\n{general}\n{}", public(lines));

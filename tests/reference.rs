@@ -58,7 +58,16 @@ fn the_reference_as_shipped_is_the_default_configuration() {
 fn the_reference_with_all_keys_is_refused_only_for_what_an_operator_must_bring() {
     let problems = parse(&uncommented(REFERENCE)).unwrap_err();
     let keys: Vec<String> = problems.errors.iter().map(|p| p.key.to_string()).collect();
-    assert_eq!(keys, ["acme.accept_terms", "acme.ca_root", "acme.eab.hmac_key_file"]);
+    assert_eq!(
+        keys,
+        [
+            "acme.accept_terms",
+            "acme.ca_root",
+            "acme.eab.hmac_key_file",
+            "site[0].tls.client_ca",
+            "site[0].tls.client_crl",
+        ]
+    );
 }
 
 #[test]

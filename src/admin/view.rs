@@ -408,6 +408,7 @@ mod tests {
             reuse_key: false,
             early_data: false,
             tls: crate::config::Agreement::default(),
+            clients: None,
             exportable: false,
             line: 3,
         };

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub mod master;
+pub mod visitors;
 
 /// Requests waiting for the store's thread. Each is one transaction of about a millisecond, so a
 /// full queue is a quarter of a second of work: more would hide an overloaded disk.

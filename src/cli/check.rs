@@ -104,6 +104,11 @@ fn write_site(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<
     let plain = if site.redirect { "redirected to https" } else { "answered with 404" };
     writeln!(out, "  plain http   {plain}")?;
     writeln!(out, "  tls          {}", tls(site.tls))?;
+    if let Some(clients) = &site.clients {
+        let how = if clients.required { "required" } else { "optional" };
+        let list = if clients.crl.is_some() { "" } else { ", without revocation lists" };
+        writeln!(out, "  clients      certificate {how}, by {}{list}", clients.ca.display())?;
+    }
     writeln!(out, "  hsts         {}", hsts(site.hsts.as_ref()))?;
     site.losses().iter().try_for_each(|loss| writeln!(out, "  gives up     {loss}"))
 }

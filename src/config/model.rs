@@ -265,6 +265,8 @@ pub struct Site {
     pub profile: Option<String>,
     /// What is agreed on with clients.
     pub tls: Agreement,
+    /// Which certificates clients show, if they are asked for any.
+    pub clients: Option<ClientCertificates>,
     /// Strict-Transport-Security, if it is to be sent.
     pub hsts: Option<Hsts>,
     /// Whether plain HTTP is redirected here; if not, it is answered with 404.
@@ -277,6 +279,17 @@ pub struct Site {
     pub early_data: bool,
     /// Line of the file on which the site begins, for messages; 0 when there is no file.
     pub line: usize,
+}
+
+/// Certificates of clients.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientCertificates {
+    /// Whether clients without one are turned away.
+    pub required: bool,
+    /// PEM file with the CAs that sign them.
+    pub ca: PathBuf,
+    /// File with the lists of those that are revoked.
+    pub crl: Option<PathBuf>,
 }
 
 /// The plain server behind a site.

@@ -142,6 +142,12 @@ pub(super) struct RawSiteTls {
     pub(super) preset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) min_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_certificates: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_ca: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_crl: Option<String>,
 }
 
 /// `hsts = true`, `hsts = false`, or a table.
@@ -299,6 +305,9 @@ impl RawConfig {
                 tls: Some(RawSiteTls {
                     preset: Some("modern".to_owned()),
                     min_version: Some("1.3".to_owned()),
+                    client_certificates: Some("required".to_owned()),
+                    client_ca: Some("/etc/keyward/clients.pem".to_owned()),
+                    client_crl: Some("/etc/keyward/clients.crl".to_owned()),
                 }),
                 ..RawSite::default()
             }],

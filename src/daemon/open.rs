@@ -245,6 +245,11 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
     paths.read.extend(config.source.as_deref().and_then(parent));
     paths.read.extend(config.acme.ca_root.as_deref().and_then(parent));
     paths.read.extend(config.acme.eab.as_ref().and_then(|eab| parent(&eab.hmac_key_file)));
+    let clients = config.sites.iter().filter_map(|site| site.clients.as_ref());
+    for clients in clients {
+        paths.read.extend(parent(&clients.ca));
+        paths.read.extend(clients.crl.as_deref().and_then(parent));
+    }
     paths.write.extend([places.store.clone(), places.served.clone()]);
     paths.write.extend(parent(&config.admin.socket));
     paths.closed.push(places.vault.clone());

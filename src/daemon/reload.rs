@@ -120,8 +120,13 @@ impl Reloader {
 /// there: what it may read was settled when it started.
 fn out_of_reach(config: &Config) -> Vec<String> {
     let eab = config.acme.eab.as_ref().map(|eab| &eab.hmac_key_file);
+    let clients = config.sites.iter().filter_map(|site| site.clients.as_ref());
+    let clients = clients.flat_map(|clients| {
+        [("client_ca", Some(&clients.ca)), ("client_crl", clients.crl.as_ref())]
+    });
     [("acme.ca_root", config.acme.ca_root.as_ref()), ("acme.eab.hmac_key_file", eab)]
         .into_iter()
+        .chain(clients)
         .filter_map(|(key, path)| {
             let error = std::fs::File::open(path?).err()?;
             Some(format!(

@@ -14,6 +14,7 @@ use super::tickets::Order;
 use super::walls;
 use super::wire::Running;
 use super::wire::wire;
+use crate::base::bounds;
 use crate::cert::identifier::Identifier;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
@@ -74,6 +75,8 @@ impl Running {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut files = tokio::time::interval(bounds::visitors::CLIENT_FILES_LOOK);
+        files.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.publish();
         let (mut ready, mut waited) = (false, false);
         let mut lacking = names_of(&self.configs.borrow());
@@ -111,6 +114,10 @@ impl Running {
                     return Err(Failed::fault(format!("error: the task {:?} ended{how}", gone.name)));
                 }
                 _ = look.tick() => self.look_at_the_door().await,
+                _ = files.tick() => {
+                    let config = Arc::clone(&self.configs.borrow());
+                    self.edge.refresh(&config);
+                }
                 () = &mut patience, if !waited => waited = true,
                 _ = beat.tick() => {
                     // A stuck worker keeps the watchdog waiting, and the service manager acts.

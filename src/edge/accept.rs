@@ -38,6 +38,8 @@ use super::stats::Counters;
 use super::tickets;
 use super::tls::ACME_TLS;
 use super::tls::Mould;
+use super::visitors::Shown;
+use super::visitors::Visitors;
 use super::worker::Kind;
 use super::worker::Worker;
 use crate::base::bounds::ACCEPT_BATCH;
@@ -173,13 +175,15 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u
     match shaken {
         Ok(Shaken::Site(stream, identity)) => {
             let h2 = look(counters, stream.get_ref().1);
-            let shaken = connection::Shaken { stream, h2, unproven: Unproven::default() };
+            let shown = Shown::new(stream.get_ref().1.peer_certificates());
+            let unproven = Unproven::default();
+            let shaken = connection::Shaken { stream, h2, unproven, shown };
             connection::tls(worker, shaken, peer, port, identity).await;
         }
         Ok(Shaken::Early(stream, identity)) => {
             let h2 = look(counters, stream.session());
             let unproven = stream.unproven();
-            let shaken = connection::Shaken { stream, h2, unproven };
+            let shaken = connection::Shaken { stream, h2, unproven, shown: None };
             connection::tls(worker, shaken, peer, port, identity).await;
         }
         Ok(Shaken::Challenge) => counters.challenges.up(),
@@ -258,6 +262,10 @@ async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Resu
         refuse(start.io, UNRECOGNIZED_NAME).await;
         return Err(Failed::UnknownName);
     };
+    if matches!(site.visitors, Visitors::Nobody) {
+        refuse(start.io, INTERNAL_ERROR).await;
+        return Err(Failed::NoCertificate);
+    }
     // Up to here nothing costly was done.
     let Some(admitted) = Admitted::ask(worker, network, ticket) else {
         close_hard(&start.io);

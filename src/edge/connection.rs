@@ -30,6 +30,7 @@ use super::headers::HostFields;
 use super::plain as plain_http;
 use super::route::Identity;
 use super::site;
+use super::visitors::Shown;
 use super::worker::Worker;
 use crate::base::bounds::DRAIN_IDLE;
 use crate::base::bounds::H1_BUFFER;
@@ -56,6 +57,8 @@ pub(super) struct Client {
     pub(super) port: u16,
     pub(super) pulse: Pulse,
     h2: bool,
+    /// The certificate that the client showed.
+    pub(super) shown: Option<Shown>,
     /// What the client says may be a repetition.
     pub(super) unproven: Unproven,
     /// Fields made for the last host that was asked for; mostly it is the only one.
@@ -92,7 +95,7 @@ impl Client {
         identity: Option<Identity>,
         peer: SocketAddr,
         port: u16,
-        (h2, unproven): (bool, Unproven),
+        (h2, unproven, shown): (bool, Unproven, Option<Shown>),
     ) -> Rc<Self> {
         let address = peer.ip().to_canonical().to_string();
         Rc::new(Self {
@@ -104,6 +107,7 @@ impl Client {
             port,
             pulse: Pulse::default(),
             h2,
+            shown,
             unproven,
             host_fields: RefCell::new(None),
             closing: Cell::new(false),
@@ -195,6 +199,7 @@ pub(super) struct Shaken<S> {
     pub(super) stream: S,
     pub(super) h2: bool,
     pub(super) unproven: Unproven,
+    pub(super) shown: Option<Shown>,
 }
 
 /// Speaks HTTP over a TLS connection until it ends.
@@ -207,8 +212,8 @@ pub(super) async fn tls<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Shaken { stream, h2, unproven } = shaken;
-    let client = Client::new(worker, Some(identity), peer, port, (h2, unproven));
+    let Shaken { stream, h2, unproven, shown } = shaken;
+    let client = Client::new(worker, Some(identity), peer, port, (h2, unproven, shown));
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, pulse, head, false));
@@ -226,7 +231,7 @@ pub(super) async fn tls<S>(
 
 /// Speaks plain HTTP until the connection ends.
 pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
-    let client = Client::new(worker, None, peer, port, (false, Unproven::default()));
+    let client = Client::new(worker, None, peer, port, (false, Unproven::default(), None));
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, client.pulse.clone(), head, true));
     let answering = Rc::clone(&client);

@@ -67,6 +67,7 @@ pub(super) fn to_origin(
     if version == Version::HTTP_2 {
         join_cookies(headers);
     }
+    site.visitors.introduce(client.shown.as_ref(), headers);
     let fields = host_fields(client, asked);
     let host = site.origin_host.as_ref().unwrap_or(&fields.host);
     headers.insert(HOST, host.clone());
@@ -180,6 +181,8 @@ fn is_forged(name: &str) -> bool {
         || same("x-real-ip", name)
         || same("forwarded", name)
         || same("proxy", name)
+        || same("client-cert", name)
+        || same("client-cert-chain", name)
         || name.contains('_') && (same("content-length", name) || same("transfer-encoding", name))
 }
 
@@ -265,6 +268,8 @@ mod tests {
             "x_real_ip",
             "forwarded",
             "proxy",
+            "client-cert",
+            "client_cert_chain",
             "content_length",
             "transfer_encoding",
         ] {

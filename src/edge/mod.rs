@@ -37,6 +37,7 @@ mod stats;
 mod terms;
 pub mod tickets;
 mod tls;
+mod visitors;
 mod worker;
 
 use std::io;
@@ -174,6 +175,15 @@ impl Edge {
             generation,
         );
         self.shared.set.store(Arc::new(next));
+    }
+
+    /// Reads the files for client certificates again if they have changed; `config` is what was
+    /// published last. Costs a look at each file.
+    pub fn refresh(&self, config: &Config) {
+        if self.shared.set.load().is_stale() {
+            tracing::info!("files for client certificates have changed and are read again");
+            self.publish(config);
+        }
     }
 
     /// The catalog says something else about these names now: the next handshake for one of them

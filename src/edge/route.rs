@@ -36,6 +36,10 @@ pub(super) enum Refused {
     /// The site is not the one this connection is for (RFC 9110, section 15.5.20).
     #[error("misdirected request")]
     Misdirected,
+    /// The site asks for a client certificate, and this connection has shown none that is good. A
+    /// client may try again on another connection, where it is asked for one.
+    #[error("a client certificate is needed")]
+    Unproven,
     /// No such site here.
     #[error("not found")]
     Unknown,
@@ -48,7 +52,7 @@ impl Refused {
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::Bad => StatusCode::BAD_REQUEST,
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Misdirected | Self::Unproven => StatusCode::MISDIRECTED_REQUEST,
             Self::Unknown => StatusCode::NOT_FOUND,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
         }

@@ -7,12 +7,17 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::HeaderValue;
 
 use super::terms::Terms;
 use super::tls::Mould;
+use super::visitors::Stamp;
+use super::visitors::Visitors;
+use super::visitors::stamp;
+use super::visitors::stamps;
 use crate::cert::identifier::Identifier;
 use crate::config;
 
@@ -25,6 +30,8 @@ pub(super) struct ServingSet {
     addresses: HashMap<IpAddr, Arc<ServedSite>>,
     fallback: Option<Arc<ServedSite>>,
     unknown_names: config::UnknownNames,
+    /// Files for client certificates, as they were when they were read.
+    files: Vec<(PathBuf, Stamp)>,
     /// Deadlines and limits.
     pub(super) limits: config::Edge,
     /// Counts the sets, so that workers notice a new one.
@@ -43,6 +50,7 @@ pub(super) struct ServedSite {
     pub(super) redirect: bool,
     /// What is agreed on with its clients.
     pub(super) terms: Arc<Terms>,
+    pub(super) visitors: Visitors,
     /// Requests that came early are taken.
     pub(super) early_data: bool,
 }
@@ -61,6 +69,7 @@ impl ServingSet {
             addresses: HashMap::new(),
             fallback: None,
             unknown_names: config.tls.unknown_names,
+            files: config.sites.iter().flat_map(|site| stamps(site.clients.as_ref())).collect(),
             limits,
             generation,
         };
@@ -79,6 +88,11 @@ impl ServingSet {
             }
         }
         set
+    }
+
+    /// Whether files have changed since this set was made of them.
+    pub(super) fn is_stale(&self) -> bool {
+        self.files.iter().any(|(path, was)| stamp(path) != *was)
     }
 
     /// The site that has `host`, a lower-case name without a dot at the end, or an address.
@@ -143,13 +157,25 @@ impl ServedSite {
             }
             _ => None,
         };
+        let mut visitors = Visitors::of(site.clients.as_ref(), &site.name().to_string());
+        let mut terms = Arc::clone(mould.terms(site.tls));
+        if let Visitors::Checked(check) = &visitors {
+            match mould.checked(site.tls, &check.verifier) {
+                Ok(checked) => terms = checked,
+                Err(error) => {
+                    tracing::error!(site = %site.name(), %error, "TLS cannot be set up for a site");
+                    visitors = Visitors::Nobody;
+                }
+            }
+        }
         Self {
             name: site.name().to_string().into_boxed_str(),
             origin: site.origin.clone(),
             origin_host,
             hsts: site.hsts.and_then(hsts),
             redirect: site.redirect,
-            terms: Arc::clone(mould.terms(site.tls)),
+            terms,
+            visitors,
             early_data: site.early_data,
         }
     }

@@ -88,6 +88,8 @@ fn choose(client: &Client, parts: &Parts) -> Result<(Arc<ServedSite>, Box<str>),
     let asked = route::host(parts)?;
     let identity = client.identity.as_ref().ok_or(Refused::Bad)?;
     let site = identity.site(&client.worker.set(), &route::key(&asked))?;
+    let now = || client.worker.shared.certificates.mould.now();
+    site.visitors.admit(client.shown.as_ref(), now)?;
     Ok((site, asked.into()))
 }
 

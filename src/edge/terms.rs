@@ -9,6 +9,8 @@ use rustls::crypto::SupportedKxGroup;
 use rustls::server::ClientHello;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::ResolvesServerCert;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 
@@ -24,18 +26,26 @@ pub(super) struct Terms {
     whole: ServerConfig,
     /// With one group each: rustls has no other way to be told which to take.
     narrow: Vec<(NamedGroup, ServerConfig)>,
+    /// Whether clients are asked for certificates. Their sessions are not resumed: a certificate may be
+    /// revoked meanwhile, and a session from before it was asked for proves nothing.
+    checked: bool,
 }
 
 impl Terms {
-    pub(super) fn new(row: Row, clock: &Arc<dyn TimeProvider>) -> Result<Self, rustls::Error> {
+    /// For clients that `verifier` asks for certificates, if there is one.
+    pub(super) fn new(
+        row: Row,
+        clock: &Arc<dyn TimeProvider>,
+        verifier: Option<&Arc<dyn ClientCertVerifier>>,
+    ) -> Result<Self, rustls::Error> {
         let provider = row.of(&crate::base::tls::provider());
-        let whole = pour(row, Arc::new(provider.clone()), clock)?;
+        let whole = pour(row, Arc::new(provider.clone()), clock, verifier)?;
         let alone = |group: &&'static dyn SupportedKxGroup| {
             let provider = CryptoProvider { kx_groups: vec![*group], ..provider.clone() };
-            Ok((group.name(), pour(row, Arc::new(provider), clock)?))
+            Ok((group.name(), pour(row, Arc::new(provider), clock, verifier)?))
         };
         let narrow: Result<_, rustls::Error> = provider.kx_groups.iter().map(alone).collect();
-        Ok(Self { row, whole, narrow: narrow? })
+        Ok(Self { row, whole, narrow: narrow?, checked: verifier.is_some() })
     }
 
     /// The cryptography of these terms.
@@ -71,9 +81,11 @@ impl Terms {
         };
         config.cert_resolver = Arc::clone(&cast.cert_resolver);
         config.cert_compression_cache = Arc::clone(&cast.cert_compression_cache);
-        // Of the same certificate, whatever the terms and the group.
-        config.ticketer = Arc::clone(&cast.ticketer);
-        config.session_storage = Arc::clone(&cast.session_storage);
+        if !self.checked {
+            // Of the same certificate, whatever the terms and the group.
+            config.ticketer = Arc::clone(&cast.ticketer);
+            config.session_storage = Arc::clone(&cast.session_storage);
+        }
         Arc::new(config)
     }
 }
@@ -82,16 +94,19 @@ fn pour(
     row: Row,
     provider: Arc<CryptoProvider>,
     clock: &Arc<dyn TimeProvider>,
+    verifier: Option<&Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_details(provider, Arc::clone(clock))
         .with_protocol_versions(row.versions)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(
+            verifier.map_or_else(WebPkiClientVerifier::no_client_auth, Arc::clone),
+        )
         .with_cert_resolver(Arc::new(Nothing));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.cert_compressors = compress::compressors();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // One suffices: a client that used it up gets a new one with its next connection.
-    config.send_tls13_tickets = 1;
+    config.send_tls13_tickets = usize::from(verifier.is_none());
     Ok(config)
 }
 

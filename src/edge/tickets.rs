@@ -2,7 +2,7 @@
 //!
 //! A ticket is bound to the certificate that vouched for the session, beside the server name, which
 //! rustls binds it to: so a session that was made by address alone is not resumed where another
-//! certificate is shown. It is also bound to what the client had to prove, which is nothing so far.
+//! certificate is shown. Clients who are asked for a certificate get no tickets at all.
 //!
 //! TLS 1.2 gets tickets in strict mode only: there the ticket's key opens all that was recorded of
 //! a session, where in TLS 1.3 a fresh exchange of keys stands before it. When keys are changed is
@@ -133,7 +133,7 @@ pub(super) struct BoundTickets {
 impl BoundTickets {
     pub(super) fn new(tickets: Tickets, certificate: CertificateId) -> Self {
         let mut context = [0; 32];
-        // Nothing is asked of clients; what is one day has to stand here as well.
+        // Who is asked for something gets no ticket (see `super::terms`).
         let bound = [b"keyward ticket, client proves nothing, ", &certificate.0[..]].concat();
         context.copy_from_slice(digest::digest(&digest::SHA256, &bound).as_ref());
         Self { tickets, context, random: SystemRandom::new() }

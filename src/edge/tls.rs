@@ -7,11 +7,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use rustls::server::ProducesTickets;
 use rustls::server::ResolvesServerCert;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -38,6 +40,7 @@ pub(super) struct Mould {
     /// Every agreement there is, the default first; of that all certificates are cast.
     terms: Vec<Arc<Terms>>,
     tickets: Tickets,
+    clock: Arc<dyn TimeProvider>,
 }
 
 impl Mould {
@@ -48,9 +51,9 @@ impl Mould {
 
     pub(super) fn new(clock: Arc<dyn Clock>, tickets: Tickets) -> Result<Self, rustls::Error> {
         let clock: Arc<dyn TimeProvider> = Arc::new(RustlsClock(clock));
-        let terms = |row: &Row| Terms::new(*row, &clock).map(Arc::new);
+        let terms = |row: &Row| Terms::new(*row, &clock, None).map(Arc::new);
         let terms: Result<_, rustls::Error> = TABLE.iter().map(terms).collect();
-        Ok(Self { terms: terms?, tickets })
+        Ok(Self { terms: terms?, tickets, clock })
     }
 
     /// The terms of a site; those of the default for an agreement that there is none for.
@@ -59,6 +62,21 @@ impl Mould {
         let wanted = self.terms.iter().find(|terms| terms.row.is_for(agreement));
         debug_assert!(wanted.is_some(), "no row for {agreement:?}");
         wanted.unwrap_or(&self.terms[0])
+    }
+
+    /// The same for clients that `verifier` asks for certificates.
+    pub(super) fn checked(
+        &self,
+        agreement: Agreement,
+        verifier: &Arc<dyn ClientCertVerifier>,
+    ) -> Result<Arc<Terms>, rustls::Error> {
+        let row = self.terms(agreement).row;
+        Terms::new(row, &self.clock, Some(verifier)).map(Arc::new)
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> UnixTime {
+        self.clock.current_time().unwrap_or_else(|| UnixTime::since_unix_epoch(Duration::ZERO))
     }
 
     /// The configuration that serves `key`, the one of certificate `id`, and nothing else.
@@ -157,7 +175,7 @@ struct RustlsClock(Arc<dyn Clock>);
 impl TimeProvider for RustlsClock {
     fn current_time(&self) -> Option<UnixTime> {
         let seconds = self.0.now().as_unix();
-        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         reuse_key: false,
         early_data: false,
         tls: config::Agreement::default(),
+        clients: None,
         exportable: false,
         line: 0,
     }

@@ -49,6 +49,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         reuse_key: false,
         early_data: false,
         tls: config::Agreement::default(),
+        clients: None,
         exportable: false,
         line: 0,
     }

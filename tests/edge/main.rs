@@ -40,3 +40,4 @@ mod scripted;
 mod sockets;
 mod translation;
 mod upgrades;
+mod visitors;

@@ -29,6 +29,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         reuse_key: false,
         early_data: false,
         tls: config::Agreement::default(),
+        clients: None,
         exportable: false,
         line: 0,
     }

@@ -4,6 +4,7 @@
 //! found at once; a configuration with a stand-in in it never leaves this room.
 
 mod acme;
+mod clients;
 mod edge;
 mod files;
 pub(super) mod hsts;

@@ -6,7 +6,7 @@ use super::super::model::{Acme, Hsts, Listen, Site};
 use super::super::raw::RawSite;
 use super::super::suggest;
 use super::names::Seen;
-use super::{acme, hsts, names, origin, quoted, tls};
+use super::{acme, clients, hsts, names, origin, quoted, tls};
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::IssuerName;
@@ -74,6 +74,7 @@ pub(super) fn check_all(
             reuse_key: raw.reuse_key,
             exportable: raw.exportable,
             profile: raw.profile.clone(),
+            clients: clients::check(raw.tls.as_ref(), raw.early_data, &at, findings),
             tls: tls::agreement(raw.tls.as_ref(), agreement, &at, findings),
             hsts,
             redirect: raw.redirect,

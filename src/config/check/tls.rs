@@ -123,7 +123,7 @@ fn version(
 }
 
 /// What `word` stands for.
-fn choice<T: Copy, const N: usize>(
+pub(super) fn choice<T: Copy, const N: usize>(
     word: &str,
     known: &[(&str, T); N],
     what: &str,
