@@ -193,43 +193,6 @@ impl Disk {
         )
     }
 
-    /// Adds many records with the keys that they refer to, in one transaction.
-    pub(super) fn add_all(
-        &mut self,
-        records: &[Certificate],
-        keys: &[KeyHandle],
-        entries: Vec<Entry>,
-    ) -> Result<(), StoreError> {
-        self.write(
-            |txn| {
-                let mut stored = txn.open_table(KEYS)?;
-                for key in keys {
-                    stored.insert(&key.id.0, codec::encode(key).as_slice())?;
-                }
-                let mut table = txn.open_table(CERTIFICATES)?;
-                for record in records {
-                    let id = record.id();
-                    for key in keys_of(record) {
-                        if stored.get(&key.0)?.is_none() {
-                            return Err(StoreError::MissingKey { id, key });
-                        }
-                    }
-                    if table.get(&id.0)?.is_some() {
-                        return Err(StoreError::Exists { id });
-                    }
-                    table.insert(&id.0, codec::encode(record).as_slice())?;
-                    index::follow(txn, None, Some(record))?;
-                    mirror::mark(txn, &Settled::new(), None, Some(record))?;
-                }
-                Ok(())
-            },
-            None,
-            None,
-            None,
-            entries,
-        )
-    }
-
     /// Compare-and-swap: `record.revision` is the one that was read; the stored one is next.
     pub(super) fn update(
         &mut self,

@@ -106,6 +106,36 @@ impl Store {
         self.ask(move |disk| disk.page(after, limit)).await
     }
 
+    /// At most `limit` certificates between `first` and `last`, both included, in the order of their
+    /// names.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn between(
+        &self,
+        first: CertificateId,
+        last: CertificateId,
+        limit: usize,
+    ) -> Result<Vec<Certificate>, StoreError> {
+        self.ask(move |disk| disk.between(first, last, limit)).await
+    }
+
+    /// How many certificates there are; costs the same however many.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn count(&self) -> Result<u64, StoreError> {
+        self.ask(|disk| disk.count()).await
+    }
+
+    /// One of the certificates that refer to a key whose name begins with `head`.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn user_of(&self, head: [u8; 8]) -> Result<Option<Certificate>, StoreError> {
+        self.ask(move |disk| disk.user_of(head)).await
+    }
+
     /// Every certificate but the imported ones, in the order of their names.
     ///
     /// # Errors
@@ -205,6 +235,18 @@ impl Store {
         entries: Vec<Entry>,
     ) -> Result<Certificate, StoreError> {
         self.ask(move |disk| disk.update(record, Some(&key), entries)).await
+    }
+
+    /// [`Self::update`] for many, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Self::update`], for the first record that cannot be replaced; none was then.
+    pub async fn update_all(
+        &self,
+        records: Vec<Certificate>,
+        entries: Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.update_all(records, entries)).await
     }
 
     /// Deletes a certificate, and every key that it referred to and no other record does.

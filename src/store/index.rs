@@ -1,4 +1,4 @@
-//! What is kept beside the records so that nobody has to read all of them: how many refer to a
+//! What is kept beside the records so that nobody has to read all of them: which ones refer to a
 //! key, which ones are driven, when the imported ones wake, and how many of those are in which
 //! phase.
 //!
@@ -6,6 +6,7 @@
 //! which are found in the second copy.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use redb::ReadTransaction;
 use redb::ReadableTable;
@@ -15,6 +16,7 @@ use super::error::StoreError;
 use super::tables::CERTIFICATES;
 use super::tables::DRIVEN;
 use super::tables::IMPORTED;
+use super::tables::KEY_USERS;
 use super::tables::KEY_USES;
 use super::tables::KEYS;
 use super::tables::PENDING;
@@ -27,7 +29,7 @@ use crate::cert::spec::Role;
 
 /// Makes the tables.
 pub(super) fn make_tables(txn: &WriteTransaction) -> Result<(), StoreError> {
-    txn.open_table(KEY_USES)?;
+    txn.open_table(KEY_USERS)?;
     txn.open_table(DRIVEN)?;
     txn.open_table(WAKES)?;
     txn.open_table(IMPORTED)?;
@@ -43,22 +45,22 @@ pub(super) fn follow(
     new: Option<&Certificate>,
 ) -> Result<Vec<KeyId>, StoreError> {
     let mut unused = Vec::new();
-    let mut changed: BTreeMap<KeyId, (u64, u64)> = BTreeMap::new();
-    for key in old.into_iter().flat_map(keys_of) {
-        changed.entry(key).or_default().0 += 1;
-    }
-    for key in new.into_iter().flat_map(keys_of) {
-        changed.entry(key).or_default().1 += 1;
-    }
-    let mut uses = txn.open_table(KEY_USES)?;
-    for (key, (less, more)) in changed.into_iter().filter(|(_, (less, more))| less != more) {
-        let count = uses.get(&key.0)?.map_or(0, |count| count.value());
-        let count = count.saturating_add(more).saturating_sub(less);
-        if count == 0 {
-            uses.remove(&key.0)?;
-            unused.push(key);
-        } else {
-            uses.insert(&key.0, count)?;
+    let uses = |record: &Certificate| {
+        let id = record.id();
+        keys_of(record).map(move |key| (key, id))
+    };
+    let before: BTreeSet<_> = old.into_iter().flat_map(uses).collect();
+    let after: BTreeSet<_> = new.into_iter().flat_map(uses).collect();
+    if before != after {
+        let mut users = txn.open_table(KEY_USERS)?;
+        for (key, id) in after.difference(&before) {
+            users.insert((&key.0, &id.0), ())?;
+        }
+        for (key, id) in before.difference(&after) {
+            users.remove((&key.0, &id.0))?;
+            if users_of(&users, *key)?.is_empty() {
+                unused.push(*key);
+            }
         }
     }
     let driven = |record: &Certificate| record.spec.role != Role::Imported;
@@ -100,10 +102,10 @@ pub(super) fn follow(
 pub(super) fn agrees(txn: &ReadTransaction, record: &Certificate) -> Result<(), &'static str> {
     let unreadable = |_| "the index beside it cannot be read";
     let id = record.id();
-    let uses = txn.open_table(KEY_USES).map_err(|_| "the count of keys is missing")?;
+    let users = txn.open_table(KEY_USERS).map_err(|_| "the list of used keys is missing")?;
     for key in keys_of(record) {
-        if uses.get(&key.0).map_err(unreadable)?.is_none() {
-            return Err("its key is not counted as used");
+        if users.get((&key.0, &id.0)).map_err(unreadable)?.is_none() {
+            return Err("its key is not entered as used");
         }
     }
     let driven = txn.open_table(DRIVEN).map_err(|_| "the list of driven records is missing")?;
@@ -125,7 +127,7 @@ pub(super) fn agrees(txn: &ReadTransaction, record: &Certificate) -> Result<(), 
 /// Makes everything anew from the records, and takes away keys of sites that none refers to.
 pub(super) fn rebuild(txn: &WriteTransaction) -> Result<(), StoreError> {
     make_tables(txn)?;
-    txn.open_table(KEY_USES)?.retain(|_, _| false)?;
+    txn.open_table(KEY_USERS)?.retain(|_, _| false)?;
     txn.open_table(DRIVEN)?.retain(|_, _| false)?;
     txn.open_table(WAKES)?.retain(|_, _| false)?;
     txn.open_table(IMPORTED)?.retain(|_, _| false)?;
@@ -134,13 +136,13 @@ pub(super) fn rebuild(txn: &WriteTransaction) -> Result<(), StoreError> {
         let record = super::inspect::certificate(*id.value(), value.value())?;
         follow(txn, None, Some(&record))?;
     }
-    let uses = txn.open_table(KEY_USES)?;
+    let users = txn.open_table(KEY_USERS)?;
     let mut orphans = Vec::new();
     let mut keys = txn.open_table(KEYS)?;
     for row in keys.iter()? {
         let (id, value) = row?;
         let key = super::inspect::key_handle(*id.value(), value.value())?;
-        if key.usage.is_tls() && uses.get(&key.id.0)?.is_none() {
+        if key.usage.is_tls() && users_of(&users, key.id)?.is_empty() {
             orphans.push(key.id);
         }
     }
@@ -148,6 +150,32 @@ pub(super) fn rebuild(txn: &WriteTransaction) -> Result<(), StoreError> {
         keys.remove(&key.0)?;
     }
     Ok(())
+}
+
+/// Names the users of each key, where they used to be counted.
+pub(super) fn name_users(txn: &WriteTransaction) -> Result<(), StoreError> {
+    let mut users = txn.open_table(KEY_USERS)?;
+    for row in txn.open_table(CERTIFICATES)?.iter()? {
+        let (id, value) = row?;
+        let record = super::inspect::certificate(*id.value(), value.value())?;
+        for key in keys_of(&record) {
+            users.insert((&key.0, id.value()), ())?;
+        }
+    }
+    txn.delete_table(KEY_USES)?;
+    Ok(())
+}
+
+/// The certificates that refer to a key.
+pub(super) fn users_of(
+    users: &impl ReadableTable<(&'static [u8; 32], &'static [u8; 8]), ()>,
+    key: KeyId,
+) -> Result<Vec<CertificateId>, StoreError> {
+    let mut found = Vec::new();
+    for row in users.range((&key.0, &[0; 8])..=(&key.0, &[u8::MAX; 8]))? {
+        found.push(CertificateId(*row?.0.value().1));
+    }
+    Ok(found)
 }
 
 /// The imported certificates whose time has come at `now`, the earliest first, and the moment at

@@ -19,6 +19,8 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     // Schema 2 keeps in the file what used to be counted at every start.
     Migration { from: 1, run: index::rebuild },
+    // Schema 3 says who refers to a key, where schema 2 counted.
+    Migration { from: 2, run: index::name_users },
 ];
 
 /// Runs the steps of `migrations` that lead from schema `found` to schema `target`, and records

@@ -20,6 +20,7 @@ use super::tables::CERTIFICATES;
 use super::tables::DRIVEN;
 use super::tables::INTERNAL_CA;
 use super::tables::JOURNAL;
+use super::tables::KEY_USERS;
 use super::tables::KEYS;
 use crate::base::Timestamp;
 use crate::cert::journal::Entry;
@@ -83,6 +84,35 @@ impl Disk {
 
     pub(super) fn imported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         index::imported(&self.db()?.begin_read()?)
+    }
+
+    /// At most `limit` certificates whose names lie between `first` and `last`, both included.
+    pub(super) fn between(
+        &self,
+        first: CertificateId,
+        last: CertificateId,
+        limit: usize,
+    ) -> Result<Vec<Certificate>, StoreError> {
+        let table = self.db()?.begin_read()?.open_table(CERTIFICATES)?;
+        let mut found = Vec::new();
+        for row in table.range::<&[u8; 8]>(&first.0..=&last.0)?.take(limit) {
+            let (key, value) = row?;
+            found.push(certificate(*key.value(), value.value())?);
+        }
+        Ok(found)
+    }
+
+    /// One certificate that refers to a key whose name begins with `head`.
+    pub(super) fn user_of(&self, head: [u8; 8]) -> Result<Option<Certificate>, StoreError> {
+        let users = self.db()?.begin_read()?.open_table(KEY_USERS)?;
+        let mut ends = ([0; 32], [u8::MAX; 32]);
+        for (end, from) in ends.0.iter_mut().zip(head).chain(ends.1.iter_mut().zip(head)) {
+            *end = from;
+        }
+        let mut found = users.range((&ends.0, &[0; 8])..=(&ends.1, &[u8::MAX; 8]))?;
+        let Some(row) = found.next() else { return Ok(None) };
+        let id = CertificateId(*row?.0.value().1);
+        self.certificate(id)
     }
 
     pub(super) fn certificate(&self, id: CertificateId) -> Result<Option<Certificate>, StoreError> {

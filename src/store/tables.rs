@@ -7,7 +7,7 @@
 use redb::TableDefinition;
 
 /// The version of this page. Recorded in the file; a file of a newer version is refused.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// Numbers about the file itself, by the names below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -45,7 +45,12 @@ pub(super) const INTERNAL_CA: TableDefinition<'_, &str, &[u8]> =
 /// Sequence number to `Entry`, the newest ones only.
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 
-/// `KeyId` to the number of records that refer to it; a key that none refers to is not kept.
+/// Which certificates refer to a key: `KeyId` and `CertificateId`. A key that none refers to is not
+/// kept.
+pub(super) const KEY_USERS: TableDefinition<'_, (&[u8; 32], &[u8; 8]), ()> =
+    TableDefinition::new("key_users");
+
+/// Up to schema 2: `KeyId` to the number of records that refer to it.
 pub(super) const KEY_USES: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("key_uses");
 
 /// The certificates that the scheduler drives: all but the imported ones.

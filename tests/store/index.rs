@@ -108,6 +108,64 @@ async fn many_are_added_whole_or_not_at_all_and_read_page_by_page() {
 }
 
 #[tokio::test]
+async fn who_uses_a_key_is_found_by_the_beginning_of_its_name_until_nobody_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let shared = key(1);
+    let one = put(&store, brought("one.example", 1, 100), &shared).await;
+    let two = put(&store, brought("two.example", 1, 200), &shared).await;
+    let site = put(&store, ordering("site.example", &key(2)), &key(2)).await;
+    let head = |key: &keyward::cert::key::KeyHandle| *key.id.0.first_chunk::<8>().unwrap();
+    let found = store.user_of(head(&shared)).await.unwrap().unwrap();
+    assert!(found == one || found == two, "{found:?}");
+    assert_eq!(store.user_of(head(&key(2))).await.unwrap(), Some(site), "also one in flight");
+    assert_eq!(store.user_of(head(&key(3))).await.unwrap(), None);
+    store.remove(found.id(), vec![]).await.unwrap();
+    let other = if found == one { &two } else { &one };
+    assert_eq!(store.user_of(head(&shared)).await.unwrap().as_ref(), Some(other));
+    store.remove(other.id(), vec![]).await.unwrap();
+    assert_eq!(store.user_of(head(&shared)).await.unwrap(), None);
+    assert_eq!(store.key(shared.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn many_are_changed_as_they_were_read_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut all = Vec::new();
+    for number in 1..=3 {
+        let record = brought(&format!("i{number}.example"), number, 100);
+        all.push(put(&store, record, &key(number)).await);
+    }
+    let at = Timestamp::from_unix;
+    let changed = |record: &Certificate| {
+        let phase = Phase::Retiring { until: at(500) };
+        Certificate { phase, ..record.clone() }
+    };
+    let [first, second, third] = all.as_slice() else { panic!() };
+    store.update(changed(third), vec![]).await.unwrap();
+    let before = store.journal(0, 100).await.unwrap().len();
+    // The third was changed since it was read.
+    let refused = store.update_all(all.iter().map(changed).collect(), vec![entry("never")]).await;
+    assert!(refused.is_err());
+    assert_eq!(store.due(at(100), 10).await.unwrap().0.len(), 2, "the first two are as they were");
+    assert_eq!(store.journal(0, 100).await.unwrap().len(), before);
+    store.update_all(vec![changed(first), changed(second)], vec![entry("two")]).await.unwrap();
+    assert_eq!(store.due(at(100), 10).await.unwrap(), (vec![], Some(at(500))));
+    assert_eq!(store.journal(0, 100).await.unwrap().len(), before + 1);
+    let read = store.certificate(first.id()).await.unwrap().unwrap();
+    assert_eq!((read.revision, read.phase.word()), (first.revision + 1, "retiring"));
+    assert_eq!(store.imported().await.unwrap(), [("retiring".to_owned(), 3)].into());
+
+    // Some of them are found by how their names begin.
+    let (low, high) = (CertificateId([0; 8]), CertificateId([255; 8]));
+    assert_eq!(store.between(low, high, 10).await.unwrap().len(), 3);
+    assert_eq!(store.between(low, high, 2).await.unwrap().len(), 2);
+    assert_eq!(store.between(second.id(), second.id(), 10).await.unwrap().len(), 1);
+    assert_eq!(store.count().await.unwrap(), 3);
+}
+
+#[tokio::test]
 async fn a_long_store_is_opened_unread_and_its_damage_is_found_at_work() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
