@@ -8,6 +8,8 @@
 mod cli;
 #[path = "admin/house.rs"]
 mod house;
+#[path = "admin/list.rs"]
+mod list;
 #[path = "admin/rotate.rs"]
 mod rotate;
 #[path = "admin/socket.rs"]

@@ -26,6 +26,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 
 use super::routes::Desk;
+use super::routes::bad_question;
 use super::wire::EVENTS_DEFAULT;
 use super::wire::EVENTS_MOST;
 use super::wire::EntryView;
@@ -89,10 +90,6 @@ pub(super) async fn events(
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(Frames(receiver))).into_response())
-}
-
-fn bad_question(why: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad-question", "the question cannot be read").detail(why)
 }
 
 /// Sends entries until the client or the house is gone.

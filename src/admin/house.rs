@@ -9,8 +9,10 @@ use std::os::fd::OwnedFd;
 use tokio::sync::watch;
 
 use super::access::Peer;
+use super::page::Place;
 use super::select::Selector;
 use super::wire::CertificateView;
+use super::wire::Certificates;
 use super::wire::EntryView;
 use super::wire::Reloaded;
 use super::wire::SiteView;
@@ -32,8 +34,12 @@ pub trait House: Send + Sync {
     fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>>;
     /// The configured sites, in the order of the configuration.
     fn sites(&self) -> BoxFuture<'_, Result<Vec<SiteView>, HouseError>>;
-    /// Every certificate, in any order.
-    fn certificates(&self) -> BoxFuture<'_, Result<Vec<CertificateView>, HouseError>>;
+    /// At most `limit` certificates behind `after`, in the order of [`Place`].
+    fn certificates(
+        &self,
+        after: Option<Place>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Certificates, HouseError>>;
     /// One certificate; [`super::find`] chooses it.
     fn certificate<'a>(
         &'a self,

@@ -10,9 +10,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::body::to_bytes;
 use axum::extract::Path;
+use axum::extract::Query;
 use axum::extract::Request;
 use axum::extract::State;
 use axum::extract::rejection::PathRejection;
+use axum::extract::rejection::QueryRejection;
 use axum::middleware::Next;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
@@ -21,6 +23,7 @@ use axum::routing::get;
 use axum::routing::post;
 use http::StatusCode;
 use http::header;
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -28,11 +31,14 @@ use super::access::Peer;
 use super::events;
 use super::house::House;
 use super::house::HouseError;
+use super::page::Place;
 use super::rotate;
 use super::select::Selector;
 use super::transfer;
 use super::wire::CertificateView;
 use super::wire::Certificates;
+use super::wire::LIST_DEFAULT;
+use super::wire::LIST_MOST;
 use super::wire::PROBLEM_JSON;
 use super::wire::Problem;
 use super::wire::Reloaded;
@@ -137,13 +143,32 @@ async fn sites(State(desk): State<Desk>) -> Result<Json<Sites>, Problem> {
     Ok(Json(Sites { sites: desk.house.sites().await? }))
 }
 
-async fn certificates(State(desk): State<Desk>) -> Result<Json<Certificates>, Problem> {
-    let mut certificates = desk.house.certificates().await?;
-    certificates.sort_by(|a, b| {
-        let key = |c: &CertificateView| (std::cmp::Reverse(c.state), c.role != "primary");
-        key(a).cmp(&key(b)).then_with(|| a.names.cmp(&b.names)).then_with(|| a.id.cmp(&b.id))
-    });
-    Ok(Json(Certificates { certificates }))
+/// Which part of the list is wanted.
+#[derive(Debug, Deserialize)]
+struct Page {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn certificates(
+    State(desk): State<Desk>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Certificates>, Problem> {
+    let Query(page) = page.map_err(|rejection| bad_question(&rejection.body_text()))?;
+    let after = page.after.as_deref().map(Place::parse).transpose();
+    let after = after.map_err(|error| bad_question(&error.to_string()))?;
+    let limit = page.limit.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MOST).contains(&limit) {
+        return Err(bad_question(&format!(
+            "limit={limit} is not between 1 and {LIST_MOST}: ask for more in pages, each behind \
+             the \"next\" of the one before"
+        )));
+    }
+    Ok(Json(desk.house.certificates(after, limit).await?))
+}
+
+pub(super) fn bad_question(why: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-question", "the question cannot be read").detail(why)
 }
 
 pub(super) fn select(segment: Result<Path<String>, PathRejection>) -> Result<Selector, Problem> {
@@ -297,7 +322,11 @@ mod tests {
         fn sites(&self) -> BoxFuture<'_, Result<Vec<SiteView>, HouseError>> {
             Box::pin(pending())
         }
-        fn certificates(&self) -> BoxFuture<'_, Result<Vec<CertificateView>, HouseError>> {
+        fn certificates(
+            &self,
+            _: Option<Place>,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Certificates, HouseError>> {
             Box::pin(pending())
         }
         fn certificate<'a>(

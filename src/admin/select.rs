@@ -5,6 +5,7 @@ use super::house::HouseError;
 use crate::cert::identifier::Identifier;
 use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
+use crate::cert::spec::CertificateId;
 use crate::cert::spec::Role;
 
 /// The longest selector: the longest name with room for a wildcard and a dot.
@@ -46,6 +47,16 @@ impl Selector {
             Ok(name) => Ok(Self::Name(name)),
             Err(error) => refused(&error.to_string()),
         }
+    }
+}
+
+impl Selector {
+    /// The first and the last id that begin as this one does; `None` for a name.
+    pub fn ids(&self) -> Option<(CertificateId, CertificateId)> {
+        let Self::Id(beginning) = self else { return None };
+        let first = CertificateId::from_hex(&format!("{beginning:0<16}"))?;
+        let last = CertificateId::from_hex(&format!("{beginning:f<16}"))?;
+        Some((first, last))
     }
 }
 
@@ -150,6 +161,13 @@ mod tests {
             certificate(&["two.example"], Role::Primary),
         ];
         let id = all[1].id().to_string();
+        let within = |text: &str| {
+            let (first, last) = Selector::parse(text).unwrap().ids().unwrap();
+            (first..=last).contains(&all[1].id())
+        };
+        assert!((4..=16).all(|digits| within(&id[..digits])));
+        assert!(!within(&format!("{}{}", &id[..4], if id[4..].starts_with('0') { 1 } else { 0 })));
+        assert_eq!(Selector::parse("one.example").unwrap().ids(), None);
         assert_eq!(chosen(&all, &id), Ok(1));
         assert_eq!(chosen(&all, &id.to_uppercase()[..5]), Ok(1));
         let twice = vec![all[0].clone(), all[0].clone()];

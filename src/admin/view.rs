@@ -206,16 +206,26 @@ fn brought(record: &Certificate, now: Timestamp) -> bool {
     valid && record.spec.role == Role::Imported
 }
 
-/// The certificates by state.
-pub fn counts<'a, I>(certificates: I, now: Timestamp) -> Counts
+/// The certificates by state: those that the configuration asks for as they are at `now`, and of
+/// the imported ones how many are in which phase. Of the latter none is looked at, so one that is
+/// held counts as served, which it is unless it was brought before its time.
+pub fn counts<'a, I>(certificates: I, imported: &BTreeMap<String, u64>, now: Timestamp) -> Counts
 where
     I: IntoIterator<Item = &'a Certificate>,
 {
     let mut counts = Counts::default();
-    let mut phases: BTreeMap<String, u64> = BTreeMap::new();
+    let mut phases: BTreeMap<String, u64> = imported.clone();
+    for (phase, count) in imported {
+        counts.total += count;
+        counts.imported += count;
+        match phase.as_str() {
+            "halted" => counts.needs_you += count,
+            "holding" | "retiring" => counts.served += count,
+            _ => counts.working += count,
+        }
+    }
     for record in certificates {
         counts.total += 1;
-        counts.imported += u64::from(record.spec.role == Role::Imported);
         match standing(record, now) {
             Standing::Served => counts.served += 1,
             Standing::Working => counts.working += 1,
@@ -434,9 +444,11 @@ mod tests {
             record(halted(), false, Role::Primary),
             record(waiting(1), false, Role::Primary),
         ];
-        let counts = counts(&all, day(1).plus(Duration::from_secs(1)));
-        assert_eq!((counts.total, counts.served), (3, 1));
-        assert_eq!((counts.working, counts.needs_you), (1, 1));
-        assert_eq!(counts.phases.values().sum::<u64>(), 3);
+        let imported = [("holding".to_owned(), 40), ("halted".to_owned(), 2)].into();
+        let counts = counts(&all, &imported, day(1).plus(Duration::from_secs(1)));
+        assert_eq!((counts.total, counts.imported, counts.served), (45, 42, 41));
+        assert_eq!((counts.working, counts.needs_you), (1, 3));
+        assert_eq!(counts.phases.values().sum::<u64>(), 45);
+        assert_eq!(counts.phases.get("holding"), Some(&41));
     }
 }

@@ -25,6 +25,12 @@ pub const EVENTS_DEFAULT: usize = 100;
 /// The longest list of entries in one answer.
 pub const EVENTS_MOST: usize = 1000;
 
+/// Certificates in an answer to `GET /v1/certificates` unless the client says otherwise.
+pub const LIST_DEFAULT: usize = 100;
+
+/// The longest list of certificates in one answer.
+pub const LIST_MOST: usize = 1000;
+
 /// Counters by name; the names are those of the room that counts.
 pub type Figures = BTreeMap<String, u64>;
 
@@ -357,11 +363,14 @@ pub struct Sites {
     pub sites: Vec<SiteView>,
 }
 
-/// `GET /v1/certificates`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+/// `GET /v1/certificates`, a page of them: at most `limit`, behind `after`
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Certificates {
-    /// Those that need somebody first, then by name.
+    /// Those that the configuration asks for, then the imported ones, each by id.
     pub certificates: Vec<CertificateView>,
+    /// Where the next page begins, to be given as `after`; none behind the last one.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// `POST /v1/certificates/{selector}/renew`

@@ -127,6 +127,10 @@ pub const CATALOG_PATIENCE: Duration = Duration::from_millis(500);
 /// A wall clock this much behind the newest moment in the store is not believed.
 pub const CLOCK_BEHIND: Duration = Duration::from_secs(300);
 
+/// Imported certificates whose owners are told in one transaction that their moment has come: some
+/// milliseconds of the store's thread.
+pub const WOKEN_AT_ONCE: usize = 256;
+
 /// Questions for renewal information that run at the same time.
 pub const CHECKS_AT_ONCE: usize = 8;
 

@@ -123,6 +123,26 @@ impl Specification {
     }
 }
 
+impl CertificateId {
+    /// Reads sixteen lower-case hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digit = |octet: u8| match octet {
+            b'0'..=b'9' => Some(octet - b'0'),
+            b'a'..=b'f' => Some(octet - b'a' + 10),
+            _ => None,
+        };
+        let mut id = [0; 8];
+        if text.len() != 2 * id.len() {
+            return None;
+        }
+        for (to, pair) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let [high, low] = *pair else { return None };
+            *to = digit(high)? << 4 | digit(low)?;
+        }
+        Some(Self(id))
+    }
+}
+
 impl fmt::Display for CertificateId {
     /// Sixteen hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -61,6 +61,24 @@ pub(super) enum Color {
     Never,
 }
 
+/// How much of the list.
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// At most so many
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "all")]
+    pub(super) limit: Option<usize>,
+    /// All of them, however many; without this, at most a thousand
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number above 0 is expected".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the daemon
@@ -84,7 +102,7 @@ pub(super) enum Command {
         verbose: bool,
     },
     /// List the certificates, those that need you first
-    List,
+    List(List),
     /// List the sites
     Sites,
     /// Show everything about one certificate

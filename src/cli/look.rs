@@ -1,4 +1,6 @@
-//! The commands that only look: `list`, `sites`, `show`; `status` has a file of its own.
+//! The commands that only look: `sites`, `show`; `list` and `status` have files of their own.
+
+use comfy_table::Cell;
 
 use super::connect::Client;
 use super::connect::segment;
@@ -8,47 +10,21 @@ use super::render::Fields;
 use super::report::DONE;
 use super::report::Report;
 use crate::admin::wire::CertificateView;
-use crate::admin::wire::Certificates;
 use crate::admin::wire::Sites;
-use crate::admin::wire::Standing;
 use crate::base::Timestamp;
 
-/// `keyward list`
-pub(super) fn list(client: &Client, out: &mut Out) -> Result<u8, Report> {
-    let answer = client.get("/certificates")?;
-    if out.json {
-        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
-    }
-    let certificates = answer.decode::<Certificates>()?.certificates;
-    if certificates.is_empty() {
-        out.line("no certificates: no site is configured")?;
-        return Ok(DONE);
-    }
-    let now = out.now();
-    let mut table = render::table(out, &["NAME", "STATE", "EXPIRES", "NEXT", "ISSUER", "ID"]);
-    for certificate in &certificates {
-        let expires = certificate
-            .installed
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), |installed| render::relative(installed.not_after, now));
-        table.add_row([
-            render::cell(&short_name(certificate)),
-            render::standing(certificate.state),
-            render::cell(&expires),
-            render::cell(&next(certificate, now)),
-            render::cell(short_issuer(&certificate.issuer)),
-            render::cell(certificate.id.get(..8).unwrap_or(&certificate.id)),
-        ]);
-    }
-    render::print(&table, out)?;
-    for certificate in certificates.iter().filter(|c| c.state == Standing::NeedsYou) {
-        let Some(failure) = &certificate.failure else { continue };
-        let name = certificate.names.first().map_or("", String::as_str);
-        let detail = super::report::plain(&failure.detail);
-        out.line(format_args!("\n{name} needs you: {detail}"))?;
-        out.line(format_args!("  try: {}", super::report::plain(&failure.hint)))?;
-    }
-    Ok(DONE)
+/// One line of the list of certificates.
+pub(super) fn row(certificate: &CertificateView, now: Timestamp) -> [Cell; 6] {
+    let installed = certificate.installed.as_ref();
+    let expires = installed.map(|installed| render::relative(installed.not_after, now));
+    [
+        render::cell(&short_name(certificate)),
+        render::standing(certificate.state),
+        render::cell(expires.as_deref().unwrap_or("-")),
+        render::cell(&next(certificate, now)),
+        render::cell(short_issuer(&certificate.issuer)),
+        render::cell(certificate.id.get(..8).unwrap_or(&certificate.id)),
+    ]
 }
 
 fn short_name(certificate: &CertificateView) -> String {

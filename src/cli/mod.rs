@@ -13,6 +13,7 @@ mod events;
 mod export;
 mod greet;
 mod import;
+mod list;
 mod look;
 mod out;
 mod passphrase;
@@ -71,7 +72,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Demo(demo) => run::demo(daemon, demo, out),
         Command::Check { file } => Ok(run::check(file, args.json)),
         Command::Status { verbose } => status::status(&client()?, *verbose, out),
-        Command::List => look::list(&client()?, out),
+        Command::List(what) => list::list(&client()?, what, out),
         Command::Sites => look::sites(&client()?, out),
         Command::Show { name } => look::show(&client()?, name, out),
         Command::Renew { name, wait } => act::renew(&client()?, name, *wait, out),

@@ -20,8 +20,8 @@ use super::wire::Orders;
 use crate::admin::House;
 use crate::admin::HouseError;
 use crate::admin::Peer;
+use crate::admin::Place;
 use crate::admin::Selector;
-use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
 use crate::admin::wire::rotate::MasterView;
@@ -36,7 +36,6 @@ use crate::admin::wire::transfer::Imported;
 use crate::base::Clock;
 use crate::base::Timestamp;
 use crate::cert::challenge::BoxFuture;
-use crate::cert::record::Certificate;
 use crate::config::Config;
 use crate::config::Require;
 use crate::edge::Edge;
@@ -92,13 +91,6 @@ impl Residence {
         })
     }
 
-    /// Every record as the scheduler has it: the same as in the store, and there even while the
-    /// disk is not.
-    pub(super) fn records(&self) -> Result<Vec<Arc<Certificate>>, HouseError> {
-        self.store()?;
-        Ok(self.orders()?.scheduler.certificates())
-    }
-
     fn notices(&self) -> Vec<String> {
         let flood = self.flood.load_full().map(|text| (*text).clone());
         let making = self.catalog.filled().map(notices::making);
@@ -109,18 +101,19 @@ impl Residence {
     async fn describe(&self) -> Result<wire::Status, HouseError> {
         let now = self.clock.now();
         let config = Arc::clone(&self.config.borrow());
-        let (records, degraded) = match &self.memory {
-            Memory::Whole(_) => (self.records()?, None),
+        let ((certificates, next_wake), degraded) = match &self.memory {
+            Memory::Whole(_) => (self.counted().await?, None),
             Memory::Copy { reason, catalog } => {
                 let count = catalog.count().map_err(|error| unavailable(&error))?;
                 let text = format!("serving {count} certificates from the second copy: {reason}");
-                (Vec::new(), Some(text))
+                ((wire::Counts::default(), None), Some(text))
             }
         };
         let vault = self.vault.clone();
         let vault = tokio::task::spawn_blocking(move || vault.status())
             .await
             .map_err(|error| unavailable(&error))?;
+        let (alarms, busiest) = (self.lookout.alarms(now).await, self.lookout.busiest(now).await);
         let behind = self.orders.as_ref().and_then(|orders| orders.scheduler.clock_behind());
         let unwritable = self.store().ok().and_then(Store::trouble);
         let damage = self.store().ok().and_then(Store::damage);
@@ -141,7 +134,7 @@ impl Residence {
             notices: self.notices(),
             walls: self.grounds.walls(),
             sites: u64::try_from(config.sites.len()).unwrap_or(u64::MAX),
-            certificates: view::counts(records.iter().map(Arc::as_ref), now),
+            certificates,
             vault: wire::VaultView {
                 pid: vault.figures.is_some().then_some(vault.pid),
                 restarts: vault.restarts,
@@ -151,14 +144,14 @@ impl Residence {
                 master: self.master(),
                 channel: Some(if vault.gates { "shared memory" } else { "sockets" }.to_owned()),
                 figures: vault.figures.map(vault_figures).unwrap_or_default(),
-                alarms: self.lookout.alarms(now),
-                busiest: self.lookout.busiest(now),
+                alarms,
+                busiest,
             },
             tickets: self.tickets.view.borrow().clone(),
             edge: figures(&self.edge.stats()),
             listeners: self.listeners.borrow().clone(),
             kernel: self.grounds.kernel(),
-            next_wake: records.iter().filter_map(|r| r.phase.wake_at(now)).min().map(Into::into),
+            next_wake,
         })
     }
 }
@@ -169,18 +162,19 @@ impl House for Residence {
     }
 
     fn sites(&self) -> BoxFuture<'_, Result<Vec<wire::SiteView>, HouseError>> {
-        Box::pin(async {
-            let (records, now) = (self.records()?, self.clock.now());
-            let config = Arc::clone(&self.config.borrow());
-            let view = |site| view::site(site, records.iter().map(Arc::as_ref), now);
-            Ok(config.sites.iter().map(view).collect())
-        })
+        Box::pin(self.views_of_sites())
     }
 
-    fn certificates(&self) -> BoxFuture<'_, Result<Vec<wire::CertificateView>, HouseError>> {
-        Box::pin(async {
-            let (records, now) = (self.records()?, self.clock.now());
-            Ok(records.iter().map(|record| view::certificate(record, now)).collect())
+    fn certificates(
+        &self,
+        after: Option<Place>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<wire::Certificates, HouseError>> {
+        Box::pin(async move {
+            let (page, next) = self.page(after, limit).await?;
+            let now = self.clock.now();
+            let certificates = page.iter().map(|record| view::certificate(record, now)).collect();
+            Ok(wire::Certificates { certificates, next: next.map(|next| next.to_string()) })
         })
     }
 
@@ -189,11 +183,10 @@ impl House for Residence {
         selector: &'a Selector,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
         Box::pin(async {
-            let records = self.records()?;
-            let (found, now) = (find(records.iter().map(Arc::as_ref), selector)?, self.clock.now());
+            let (found, now) = (self.chosen(selector).await?, self.clock.now());
             let key = found.installed.as_ref().map(|installed| installed.key);
             let signing = key.and_then(|key| self.lookout.of(&key, now));
-            Ok(wire::CertificateView { signing, ..view::certificate(found, now) })
+            Ok(wire::CertificateView { signing, ..view::certificate(&found, now) })
         })
     }
 
@@ -202,13 +195,14 @@ impl House for Residence {
         selector: &'a Selector,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
         Box::pin(async {
-            let records = self.records()?;
-            let id = find(records.iter().map(Arc::as_ref), selector)?.id();
+            let id = self.chosen(selector).await?.id();
             let scheduler = &self.orders()?.scheduler;
             let refused = |reason: String| HouseError::Refused { reason };
             scheduler.renew(id).await.map_err(|error| refused(error.to_string()))?;
             let record = scheduler
                 .certificate(id)
+                .await
+                .map_err(|error| unavailable(&error))?
                 .ok_or_else(|| refused(format!("certificate {id} was just deleted")))?;
             Ok(view::certificate(&record, self.clock.now()))
         })

@@ -4,8 +4,6 @@
 //! What is too much is the business of `vault::ledger`; here it gets a name, a line in the log and an
 //! entry in the journal. A vault that does not answer is no news here: the supervisor tells that.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,7 +11,6 @@ use std::sync::PoisonError;
 
 use tokio_util::sync::CancellationToken;
 
-use super::wire::Orders;
 use crate::admin::wire::signing::SigningView;
 use crate::base::Timestamp;
 use crate::base::bounds;
@@ -38,7 +35,6 @@ const BUSIEST: usize = 3;
 pub(super) struct Lookout {
     clock: SharedClock,
     vault: Vault,
-    orders: Option<Orders>,
     store: Option<Store>,
     ledger: Mutex<Ledger>,
 }
@@ -48,14 +44,13 @@ impl Lookout {
     pub(super) fn begin(
         clock: &SharedClock,
         vault: &Vault,
-        (orders, store): (Option<&Orders>, Option<&Store>),
+        store: Option<&Store>,
         tasks: &TaskSet,
         stop: &CancellationToken,
     ) -> Arc<Self> {
         let lookout = Arc::new(Self {
             clock: Arc::clone(clock),
             vault: vault.clone(),
-            orders: orders.cloned(),
             store: store.cloned(),
             ledger: Mutex::default(),
         });
@@ -75,14 +70,14 @@ impl Lookout {
         };
         let now = self.clock.now();
         let alarms = self.ledger().enter(&look, now);
-        let owners = self.owners(alarms.iter().map(|alarm| alarm.key));
         for alarm in alarms {
-            self.raise(&alarm, owners.get(&alarm.key)).await;
+            let owner = self.owner(alarm.key).await;
+            self.raise(&alarm, owner.as_ref()).await;
         }
     }
 
-    async fn raise(&self, alarm: &Alarm, record: Option<&Arc<Certificate>>) {
-        let name = record.and_then(|record| first_name(record));
+    async fn raise(&self, alarm: &Alarm, record: Option<&Certificate>) {
+        let name = record.and_then(first_name);
         tracing::error!(
             key = short(alarm.key),
             signatures = alarm.signatures,
@@ -95,7 +90,7 @@ impl Lookout {
             at: alarm.at,
             kind: EntryKind::KeyAlarm,
             level: Level::Error,
-            certificate: record.map(|record| record.id()),
+            certificate: record.map(Certificate::id),
             message: in_words(alarm, name.as_deref()),
             name,
         };
@@ -105,11 +100,14 @@ impl Lookout {
     }
 
     /// The alarms that stand, in words.
-    pub(super) fn alarms(&self, now: Timestamp) -> Vec<String> {
+    pub(super) async fn alarms(&self, now: Timestamp) -> Vec<String> {
         let alarms = self.ledger().alarms(now);
-        let owners = self.owners(alarms.iter().map(|alarm| alarm.key));
-        let name = |key| owners.get(key).and_then(|record| first_name(record));
-        alarms.iter().map(|alarm| in_words(alarm, name(&alarm.key).as_deref())).collect()
+        let mut told = Vec::with_capacity(alarms.len());
+        for alarm in alarms {
+            let owner = self.owner(alarm.key).await;
+            told.push(in_words(&alarm, owner.as_ref().and_then(first_name).as_deref()));
+        }
+        told
     }
 
     /// What the key called `key` did.
@@ -120,27 +118,26 @@ impl Lookout {
     }
 
     /// What the busiest keys do.
-    pub(super) fn busiest(&self, now: Timestamp) -> Vec<SigningView> {
+    pub(super) async fn busiest(&self, now: Timestamp) -> Vec<SigningView> {
         let (busiest, since) = {
             let ledger = self.ledger();
             (ledger.busiest(BUSIEST, now), ledger.since())
         };
-        let owners = self.owners(busiest.iter().map(|(key, _)| *key));
-        let name = |key| owners.get(key).and_then(|record| first_name(record));
-        busiest.iter().map(|(key, account)| view(*key, *account, since, name(key))).collect()
+        let mut views = Vec::with_capacity(busiest.len());
+        for (key, account) in busiest {
+            let owner = self.owner(key).await;
+            views.push(view(key, account, since, owner.as_ref().and_then(first_name)));
+        }
+        views
     }
 
-    /// The certificates that the keys are for. Goes through all of them, so only if need be.
-    fn owners(&self, keys: impl Iterator<Item = u64>) -> HashMap<u64, Arc<Certificate>> {
-        let keys: HashSet<u64> = keys.collect();
-        let Some(orders) = self.orders.as_ref().filter(|_| !keys.is_empty()) else {
-            return HashMap::new();
-        };
-        let owned = |record: Arc<Certificate>| {
-            let key = tally::short(&record.installed.as_ref()?.key);
-            keys.contains(&key).then_some((key, record))
-        };
-        orders.scheduler.certificates().into_iter().filter_map(owned).collect()
+    /// A certificate that the key is for.
+    async fn owner(&self, key: u64) -> Option<Certificate> {
+        let found = self.store.as_ref()?.user_of(key.to_le_bytes()).await;
+        found.unwrap_or_else(|error| {
+            tracing::debug!(%error, "whose key it is cannot be read");
+            None
+        })
     }
 
     /// Whole at every moment, so a panic elsewhere spoils nothing.

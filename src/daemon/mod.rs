@@ -11,6 +11,7 @@ mod epochs;
 mod floods;
 mod house;
 mod lookout;
+mod lookup;
 mod notices;
 mod open;
 mod reload;

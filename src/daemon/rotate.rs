@@ -1,7 +1,6 @@
 //! Orders for new keys, handed on to the scheduler, and for a new master key, to the vault.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::house::Residence;
 use super::house::unavailable;
@@ -10,7 +9,6 @@ use super::transfer::who;
 use crate::admin::HouseError;
 use crate::admin::Peer;
 use crate::admin::Selector;
-use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
@@ -34,14 +32,14 @@ impl Residence {
         order: RotateKeys,
         peer: Peer,
     ) -> Result<RotatedKeys, HouseError> {
-        let records = self.records()?;
-        let all = || records.iter().map(Arc::as_ref);
         let ids: Vec<CertificateId> = if order.all {
-            all().filter(|record| is_renewed_here(record)).map(Certificate::id).collect()
+            let driven = self.orders()?.scheduler.driven();
+            let ours = driven.iter().filter(|record| is_renewed_here(record));
+            ours.map(|record| record.id()).collect()
         } else {
             let mut chosen = BTreeSet::new();
             for name in &order.certificates {
-                chosen.insert(find(all(), &Selector::parse(name)?)?.id());
+                chosen.insert(self.chosen(&Selector::parse(name)?).await?.id());
             }
             chosen.into_iter().collect()
         };
@@ -52,16 +50,19 @@ impl Residence {
             other => refused(other.to_string()),
         })?;
         let now = self.clock.now();
-        let told = ids.iter().zip(turns).filter_map(|(id, turn)| {
-            let certificate = view::certificate(&*scheduler.certificate(*id)?, now);
+        let mut certificates = Vec::with_capacity(ids.len());
+        for (id, turn) in ids.iter().zip(turns) {
+            let record = scheduler.certificate(*id).await.map_err(|error| unavailable(&error))?;
+            let Some(record) = record else { continue };
+            let certificate = view::certificate(&record, now);
             let when = match turn {
                 Turn::NextRenewal => "next-renewal",
                 Turn::Now => "now",
                 Turn::AtWork => "at-work",
             };
-            Some(RotatedKey { certificate, when: when.to_owned() })
-        });
-        Ok(RotatedKeys { certificates: told.collect() })
+            certificates.push(RotatedKey { certificate, when: when.to_owned() });
+        }
+        Ok(RotatedKeys { certificates })
     }
 }
 

@@ -86,6 +86,8 @@ impl Residence {
         }
         let record = scheduler
             .certificate(id)
+            .await
+            .map_err(|error| unavailable(&error))?
             .ok_or_else(|| refused(format!("certificate {id} was just taken away")))?;
         let certificate = view::certificate(&record, now);
         Ok(Imported { certificate, replaced: former.map(|former| former.serial), notes })
@@ -108,8 +110,8 @@ impl Residence {
         selector: &Selector,
         peer: Peer,
     ) -> Result<wire::CertificateView, HouseError> {
-        let records = self.records()?;
-        let all = records.iter().map(Arc::as_ref);
+        let candidates = self.candidates(selector).await?;
+        let all = candidates.iter().map(Arc::as_ref);
         // A name means the one that was imported, whatever else there is for it.
         let imported = |record: &&Certificate| record.spec.role == Role::Imported;
         let id = match find(all.clone().filter(imported), selector) {
@@ -137,8 +139,8 @@ impl Residence {
         target: OwnedFd,
         peer: Peer,
     ) -> Result<Exported, HouseError> {
-        let records = self.records()?;
-        let record = shown(&records, selector, self.clock.now())?;
+        let candidates = self.candidates(selector).await?;
+        let record = shown(&candidates, selector, self.clock.now())?;
         let name = record.spec.names().first().map(ToString::to_string);
         let shown = name.clone().unwrap_or_default();
         let installed = record
@@ -203,7 +205,7 @@ impl Residence {
         tracing::info!(peer.uid, "a backup is taken");
         let octets = store.copy_into(File::from(target)).await;
         let octets = octets.map_err(|error| refused(with_causes(&error)))?;
-        let certificates = u64::try_from(self.records()?.len()).unwrap_or(u64::MAX);
+        let certificates = store.count().await.map_err(|error| unavailable(&error))?;
         Ok(BackedUp { octets, certificates })
     }
 

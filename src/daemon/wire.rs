@@ -130,7 +130,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         orders = Some(begun);
     }
 
-    let lookout = Lookout::begin(&clock, &vault, (orders.as_ref(), store.as_ref()), &tasks, &stop);
+    let lookout = Lookout::begin(&clock, &vault, store.as_ref(), &tasks, &stop);
     let refused = Arc::new(ArcSwapOption::empty());
     let floods = Floods::default();
     let (applied_sender, applied) = watch::channel(clock.now());

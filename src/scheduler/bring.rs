@@ -53,7 +53,7 @@ impl SchedulerHandle {
         let (mut former, mut revision) = (None, 0);
         for _ in 0..TRIES {
             let now = shop.now();
-            if shop.records.get(id).is_none() {
+            if shop.records.find(id).await?.is_none() {
                 let record = Certificate::wanted(spec.clone());
                 let change = transition::brought(&record, &spec, installed.clone(), who, draw, now);
                 match shop.records.add_with_key(change, &key).await {
@@ -97,7 +97,7 @@ impl SchedulerHandle {
     /// [`ForgetError`].
     pub async fn forget(&self, id: CertificateId, who: &str) -> Result<Certificate, ForgetError> {
         let shop = &self.shop;
-        let record = shop.records.get(id).ok_or(ForgetError::NotFound(id))?;
+        let record = shop.records.find(id).await?.ok_or(ForgetError::NotFound(id))?;
         if record.spec.role != Role::Imported {
             return Err(ForgetError::NotImported(id));
         }

@@ -28,6 +28,7 @@ use super::publish::Publisher;
 use super::records::Records;
 use super::supersede;
 use super::transition;
+use super::woken::Alarm;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
@@ -47,7 +48,7 @@ pub(super) async fn start(
     let publisher = Publisher::start(catalog, audience, store.clone(), &tasks);
     let records = Records::load(store.clone()).await?;
     let journal = whole_journal(&store).await?;
-    let all = records.all();
+    let all = records.driven();
     let known: Vec<_> = all.iter().map(|record| record.as_ref().clone()).collect();
     let budget = Mutex::new(Budget::rebuild(&known, &journal));
     let newest = journal
@@ -94,6 +95,7 @@ pub(super) async fn start(
         crew: Arc::new(Crew::default()),
         newest,
         behind: false,
+        alarm: Alarm::default(),
     };
     tasks.service("scheduler", async move {
         driver.run().await;
@@ -191,6 +193,7 @@ struct Driver {
     newest: Option<Timestamp>,
     /// Whether the clock was found behind, and that was said.
     behind: bool,
+    alarm: Alarm,
 }
 
 impl Driver {
@@ -219,8 +222,9 @@ impl Driver {
             self.applied = Arc::clone(&config);
         }
         let holding = self.look_at_clock(now);
-        let records = self.shop.records.all();
-        let desired = plan::desired(&config, &records, now);
+        let records = self.shop.records.driven();
+        let brought = |name: &_| self.shop.publisher.brought(name);
+        let desired = plan::desired(&config, &records, brought, now);
         let steps = plan::plan(&desired, &records, &self.crew.busy(), holding, now);
         let mut again = false;
         let steps = match self.add(steps, now).await {
@@ -242,13 +246,17 @@ impl Driver {
             }
         }
         // Looked at anew: a certificate that has just returned is no retired one.
-        let records = self.shop.records.all();
+        let records = self.shop.records.driven();
         for id in supersede::superseded(&config, &records, now) {
             if self.shop.publisher.shows(id)
                 && let Some(record) = self.shop.records.get(id)
             {
                 self.shop.publisher.withdraw(&record.spec, record.revision);
             }
+        }
+        match self.alarm.ring(&self.shop, now).await {
+            Ok(more) => again |= more,
+            Err(error) => self.refused(&error),
         }
         again
     }
@@ -321,9 +329,8 @@ impl Driver {
             Step::Lapse(id) => {
                 records.change(id, None, |r| Some(transition::tick(r, now))).await?;
             }
-            Step::Remind(id) => {
-                records.change(id, None, |r| transition::remind(r, now)).await?;
-            }
+            // Only what was imported is reminded of, and nothing of that is on the board.
+            Step::Remind(_) => {}
             Step::Order(id) => self.begin(id, false, config),
             Step::Check(id) => self.begin(id, true, config),
         }
@@ -383,7 +390,7 @@ impl Driver {
                 touched.insert(plan::primary(config, site).id());
             }
         }
-        for record in self.shop.records.all() {
+        for record in self.shop.records.driven() {
             let by_acme = acme && matches!(record.spec.issuer, IssuerName::Acme(_));
             if !by_acme && !touched.contains(&record.id()) {
                 continue;
@@ -428,7 +435,8 @@ impl Driver {
     /// Sleeps until time, a request, a job's end or a new configuration can bring a step.
     async fn rest(&mut self) {
         let now = self.shop.now();
-        let next = plan::next_wake(&self.shop.records.all(), now);
+        let next = plan::next_wake(&self.shop.records.driven(), now);
+        let next = next.into_iter().chain(self.alarm.next).min();
         let pause = next.map_or(bounds::SLEEP_STRETCH, |at| at.since(now));
         // Whole seconds: a sleep of less than one would look at the same second again.
         let pause = pause.clamp(Duration::from_secs(1), bounds::SLEEP_STRETCH);

@@ -17,6 +17,7 @@ use crate::base::Jitter;
 use crate::base::Timestamp;
 use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
+use crate::cert::identifier::Identifier;
 use crate::cert::lifecycle::Phase;
 use crate::cert::ports::CertificateAuthority;
 use crate::cert::ports::KeySource;
@@ -104,14 +105,43 @@ impl SchedulerHandle {
         self.shop.publisher.watch()
     }
 
-    /// Every record as it stands, by name.
-    pub fn certificates(&self) -> Vec<Arc<Certificate>> {
-        self.shop.records.all()
+    /// Every record but the imported ones as it stands, by name.
+    pub fn driven(&self) -> Vec<Arc<Certificate>> {
+        self.shop.records.driven()
     }
 
     /// One record as it stands.
-    pub fn certificate(&self, id: CertificateId) -> Option<Arc<Certificate>> {
-        self.shop.records.get(id)
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn certificate(
+        &self,
+        id: CertificateId,
+    ) -> Result<Option<Arc<Certificate>>, StoreError> {
+        self.shop.records.find(id).await
+    }
+
+    /// Every record that covers `name`, installed or not.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn covering(&self, name: &Identifier) -> Result<Vec<Arc<Certificate>>, StoreError> {
+        let mut found = self.driven();
+        found.retain(|record| record.spec.covers(name));
+        found.extend(self.brought(name).await?);
+        Ok(found)
+    }
+
+    /// Every imported record that covers `name`.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn brought(&self, name: &Identifier) -> Result<Vec<Arc<Certificate>>, StoreError> {
+        let mut found = Vec::new();
+        for served in self.shop.publisher.brought(name) {
+            found.extend(self.certificate(served.id).await?);
+        }
+        Ok(found)
     }
 
     /// Asks for a renewal now; it has begun or is queued when this returns, and its end stands
@@ -120,7 +150,8 @@ impl SchedulerHandle {
     /// # Errors
     /// [`RenewError`].
     pub async fn renew(&self, id: CertificateId) -> Result<(), RenewError> {
-        if self.certificate(id).is_some_and(|record| record.spec.role == Role::Imported) {
+        let known = self.certificate(id).await?;
+        if known.is_some_and(|record| record.spec.role == Role::Imported) {
             return Err(RenewError::Imported(id));
         }
         let mut retiring = false;

@@ -159,7 +159,7 @@ async fn attempt(
 
 /// The orders that records other than `id` have in flight.
 fn others_orders(shop: &Workshop, id: CertificateId) -> Vec<String> {
-    let records = shop.records.all();
+    let records = shop.records.driven();
     let others = records.iter().filter(|record| record.id() != id);
     others.filter_map(|record| record.phase.in_flight()?.order.clone()).collect()
 }

@@ -19,6 +19,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod transition;
+mod woken;
 
 pub use bring::ForgetError;
 pub use handle::Authorities;

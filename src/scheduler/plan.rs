@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use crate::base::Timestamp;
 use crate::base::bounds;
+use crate::cert::identifier::Identifier;
 use crate::cert::lifecycle::Effect;
 use crate::cert::lifecycle::Event;
 use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
+use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
@@ -72,10 +74,12 @@ pub fn site_of<'a>(config: &'a Config, spec: &Specification) -> Option<&'a Site>
 }
 
 /// Every certificate that should exist: one for each site, and a bridge for each site that has
-/// to wait for a public CA and has nothing valid to show meanwhile.
+/// to wait for a public CA and has nothing valid to show meanwhile. `brought` finds what was
+/// imported for a name; it is asked only where nothing of `records` will do.
 pub fn desired(
     config: &Config,
     records: &[Arc<Certificate>],
+    brought: impl Fn(&Identifier) -> Vec<Arc<Served>>,
     now: Timestamp,
 ) -> Vec<Specification> {
     // Looked up by name, because every site against every record is a square of ten thousand.
@@ -96,9 +100,13 @@ pub fn desired(
             let star = name.wildcard().and_then(|star| valid.get(&star));
             exact.into_iter().chain(star).flatten()
         });
-        let mut candidates = candidates.filter(|found| site.names.iter().all(|n| found.covers(n)));
-        let covered = candidates.next().is_some();
-        if matches!(spec.issuer, IssuerName::Acme(_)) && !covered {
+        let covers = |found: &&Specification| site.names.iter().all(|name| found.covers(name));
+        let is_good =
+            |found: &Arc<Served>| found.installed.validity.contains(now) && covers(&&found.spec);
+        let waits = matches!(spec.issuer, IssuerName::Acme(_))
+            && !candidates.into_iter().any(covers)
+            && !spec.names().first().is_some_and(|name| brought(name).iter().any(is_good));
+        if waits {
             let (names, issuer) = (site.names.clone(), IssuerName::Internal);
             wanted.push(Specification::new(names, issuer, site.key, None, Role::Bridge));
         }
@@ -107,7 +115,8 @@ pub fn desired(
     wanted
 }
 
-/// The steps to be taken at `now`, in their order: records first, then orders at the internal
+/// The steps to be taken at `now` for `records`, which are those that the configuration asks for or
+/// did, in their order: records first, then orders at the internal
 /// CA, then the other orders with the most pressing first, then questions.
 ///
 /// While `holding` is set no attempt begins and nobody is asked.
@@ -133,25 +142,13 @@ pub fn plan(
         let retiring = matches!(record.phase, Phase::Retiring { .. });
         match (wanted.contains(&id), retiring) {
             (true, true) => steps.push(Step::Return(id)),
-            // The file says nothing about what was brought from elsewhere.
-            (false, false) if record.spec.role != Role::Imported => {
-                steps.push(Step::Remove(id, now.plus(keep(record))))
-            }
+            (false, false) => steps.push(Step::Remove(id, now.plus(keep(record)))),
             _ if busy.contains_key(&id) => {}
-            _ if record.phase.wake_at(now).is_some_and(|wake| wake <= now) => {
-                let (phase, effects) = record.phase.clone().step(Event::Tick, now);
-                match effects.first() {
-                    Some(Effect::Delete) => steps.push(Step::Delete(id)),
-                    Some(Effect::Order) if record.spec.role == Role::Imported => {
-                        steps.push(Step::Remind(id));
-                    }
-                    Some(Effect::Order) => orders.push(record),
-                    Some(Effect::CheckWindow) => checks.push(id),
-                    None if phase != record.phase => steps.push(Step::Lapse(id)),
-                    None => {}
-                }
-            }
-            _ => {}
+            _ => match woken(record, now) {
+                Some(Step::Order(_)) => orders.push(record),
+                Some(Step::Check(_)) => checks.push(id),
+                other => steps.extend(other),
+            },
         }
     }
     if !holding {
@@ -161,6 +158,20 @@ pub fn plan(
         steps.extend(checks.into_iter().take(room).map(Step::Check));
     }
     steps
+}
+
+/// What time alone brings for one record at `now`, if its moment has come.
+pub fn woken(record: &Certificate, now: Timestamp) -> Option<Step> {
+    record.phase.wake_at(now).filter(|wake| *wake <= now)?;
+    let id = record.id();
+    let (phase, effects) = record.phase.clone().step(Event::Tick, now);
+    match effects.first() {
+        Some(Effect::Delete) => Some(Step::Delete(id)),
+        Some(Effect::Order) if record.spec.role == Role::Imported => Some(Step::Remind(id)),
+        Some(Effect::Order) => Some(Step::Order(id)),
+        Some(Effect::CheckWindow) => Some(Step::Check(id)),
+        None => (phase != record.phase).then_some(Step::Lapse(id)),
+    }
 }
 
 /// The next moment after `now` at which time alone brings a step.

@@ -37,7 +37,8 @@ fn acme() -> IssuerName {
 fn a_site_of_a_public_ca_has_a_bridge_until_something_valid_covers_all_its_names() {
     let config = config(vec![site(&["a.shop.example", "b.shop.example"], acme())]);
     let roles = |records: &[Arc<Certificate>], now| {
-        let mut roles: Vec<_> = desired(&config, records, now).iter().map(|s| s.role).collect();
+        let mut roles: Vec<_> =
+            desired(&config, records, |_| Vec::new(), now).iter().map(|s| s.role).collect();
         roles.sort();
         roles
     };
@@ -62,7 +63,7 @@ fn a_site_of_a_public_ca_has_a_bridge_until_something_valid_covers_all_its_names
 #[test]
 fn a_site_of_the_internal_ca_needs_no_bridge() {
     let config = config(vec![site(&["nas.internal"], IssuerName::Internal)]);
-    let wanted = desired(&config, &[], NOW);
+    let wanted = desired(&config, &[], |_| Vec::new(), NOW);
     assert_eq!(wanted, [spec("nas.internal", IssuerName::Internal)]);
 }
 

@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 use crate::cert::identifier::Identifier;
+use crate::cert::ports::Catalog as _;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
+use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
 use crate::store::Catalog;
 use crate::store::Store;
@@ -89,6 +91,15 @@ impl Publisher {
             tracing::error!(cert = %id, %error, "a certificate of the second copy is damaged");
             None
         })
+    }
+
+    /// What is published of imported certificates that cover `name`.
+    pub(super) fn brought(&self, name: &Identifier) -> Vec<Arc<Served>> {
+        let found = self.catalog.candidates(name).unwrap_or_else(|error| {
+            tracing::error!(%name, error, "the second copy cannot be read");
+            Vec::new()
+        });
+        found.into_iter().filter(|served| served.spec.role == Role::Imported).collect()
     }
 
     /// Deletes the copy before the present one.

@@ -1,4 +1,8 @@
-//! The records in memory, and the one way in which they change: the store first, then here.
+//! The records that are driven, in memory, and the one way in which records change: the store
+//! first, then here.
+//!
+//! Imported ones stay in the store, however many there are, and are read when somebody asks for
+//! one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +17,7 @@ use crate::cert::journal::Entry;
 use crate::cert::key::KeyHandle;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
+use crate::cert::spec::Role;
 use crate::store::Store;
 use crate::store::StoreError;
 
@@ -20,7 +25,8 @@ use crate::store::StoreError;
 /// person's request are the only writers, so the second try is the rule and the eighth unheard of.
 const TRIES: usize = 8;
 
-/// Every record, as the store has it.
+/// Every record, as the store has it: on the board those that the configuration asks for, each of
+/// which is looked at again and again.
 #[derive(Debug)]
 pub(super) struct Records {
     store: Store,
@@ -29,9 +35,9 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Reads every record.
+    /// Reads every record that is driven.
     pub(super) async fn load(store: Store) -> Result<Self, StoreError> {
-        let records = store.certificates().await?;
+        let records = store.driven().await?;
         let board = records.into_iter().map(|record| (record.id(), Arc::new(record))).collect();
         Ok(Self { store, board: Mutex::new(board), trouble: AtomicBool::new(false) })
     }
@@ -41,14 +47,25 @@ impl Records {
         &self.store
     }
 
-    /// Every record, by name.
-    pub(super) fn all(&self) -> Vec<Arc<Certificate>> {
+    /// Every record but the imported ones, by name.
+    pub(super) fn driven(&self) -> Vec<Arc<Certificate>> {
         self.board().values().map(Arc::clone).collect()
     }
 
-    /// One record.
+    /// One record that is driven.
     pub(super) fn get(&self, id: CertificateId) -> Option<Arc<Certificate>> {
         self.board().get(&id).map(Arc::clone)
+    }
+
+    /// One record.
+    pub(super) async fn find(
+        &self,
+        id: CertificateId,
+    ) -> Result<Option<Arc<Certificate>>, StoreError> {
+        match self.get(id) {
+            Some(record) => Ok(Some(record)),
+            None => Ok(self.store.certificate(id).await?.map(Arc::new)),
+        }
     }
 
     /// Whether the disk failed since this was last asked.
@@ -72,8 +89,25 @@ impl Records {
         }
         let added = self.store.add_all(records.clone(), Vec::new(), entries).await;
         added.inspect_err(|error| self.note(error))?;
-        let records = records.into_iter().map(|record| (record.id(), Arc::new(record)));
-        self.board().extend(records);
+        for record in records {
+            self.put(record);
+        }
+        Ok(())
+    }
+
+    /// Changes many records in one transaction, each as it was read.
+    pub(super) async fn change_all(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (mut records, mut entries) = (Vec::new(), Vec::new());
+        for change in changes {
+            records.push(change.record);
+            entries.extend(change.entries);
+        }
+        let changed = self.store.update_all(records.clone(), entries).await;
+        changed.inspect_err(|error| self.note(error))?;
+        for mut record in records {
+            record.revision = record.revision.saturating_add(1);
+            self.put(record);
+        }
         Ok(())
     }
 
@@ -104,7 +138,7 @@ impl Records {
     where
         F: FnMut(&Certificate) -> Option<Change> + Send,
     {
-        let mut current = self.get(id).ok_or(StoreError::NotFound { id })?;
+        let mut current = self.find(id).await?.ok_or(StoreError::NotFound { id })?;
         for _ in 0..TRIES {
             let Some(Change { record, entries }) = change(&current) else { return Ok(None) };
             if record == *current && entries.is_empty() && key.is_none() {
@@ -141,6 +175,9 @@ impl Records {
     /// Two answers of the store may arrive in either order: the higher revision stays.
     fn put(&self, record: Certificate) -> Arc<Certificate> {
         let record = Arc::new(record);
+        if record.spec.role == Role::Imported {
+            return record;
+        }
         let mut board = self.board();
         let slot = board.entry(record.id()).or_insert_with(|| Arc::clone(&record));
         if slot.revision <= record.revision {

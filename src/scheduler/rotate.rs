@@ -102,7 +102,7 @@ impl SchedulerHandle {
         let shop = &self.shop;
         let (mut keys, mut entries) = (Vec::new(), Vec::new());
         for id in ids {
-            let record = shop.records.get(*id).ok_or(RenewError::NotFound(*id))?;
+            let record = shop.records.find(*id).await?.ok_or(RenewError::NotFound(*id))?;
             if record.spec.role == Role::Imported {
                 return Err(RenewError::Imported(*id));
             }
@@ -122,7 +122,7 @@ impl SchedulerHandle {
         let mut turns = Vec::with_capacity(ids.len());
         for id in ids {
             // Looked at after the note is there: what begins from now on heeds it.
-            let record = shop.records.get(*id).ok_or(RenewError::NotFound(*id))?;
+            let record = shop.records.find(*id).await?.ok_or(RenewError::NotFound(*id))?;
             turns.push(match record.phase {
                 _ if !now => Turn::NextRenewal,
                 Phase::Ordering { .. } => Turn::AtWork,

@@ -42,6 +42,7 @@ mod bring;
 mod clock;
 mod disk;
 mod faults;
+mod herd;
 mod rotate;
 
 const CA: &str = "https://ca.example/dir";
@@ -163,7 +164,7 @@ impl House {
     }
 
     fn primary(&self) -> Option<Arc<Certificate>> {
-        let all = self.handle.certificates();
+        let all = self.handle.driven();
         all.into_iter().find(|record| record.spec.role == Role::Primary)
     }
 
@@ -366,7 +367,7 @@ async fn a_key_without_an_order_goes_to_the_ca_with_the_orders_of_others() {
     };
     // However long a busy disk takes for the failure, and then for the next attempt.
     for _ in 0..2_000 {
-        let all = house.handle.certificates();
+        let all = house.handle.driven();
         if all.iter().any(|record| record.phase.word() == "waiting") {
             break;
         }
@@ -487,7 +488,7 @@ async fn what_is_unknown_or_retiring_cannot_be_renewed() {
     // A week later the material is gone.
     house.pass(DAY * 8).await;
     for _ in 0..500 {
-        if house.handle.certificates().is_empty() {
+        if house.handle.driven().is_empty() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

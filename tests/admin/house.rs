@@ -7,13 +7,17 @@ use std::process::Command;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keyward::admin::House;
 use keyward::admin::HouseError;
 use keyward::admin::Peer;
+use keyward::admin::Place;
 use keyward::admin::Selector;
 use keyward::admin::wire::CertificateView;
+use keyward::admin::wire::Certificates;
 use keyward::admin::wire::ConfigView;
 use keyward::admin::wire::Counts;
 use keyward::admin::wire::EntryView;
@@ -42,6 +46,7 @@ use keyward::base::SystemClock;
 use keyward::base::Timestamp;
 use keyward::base::tasks::TaskSet;
 use keyward::cert::challenge::BoxFuture;
+use keyward::cert::spec::CertificateId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +59,10 @@ pub(crate) struct Fake {
     pub(crate) head: watch::Sender<u64>,
     pub(crate) reload: Mutex<Result<Reloaded, HouseError>>,
     pub(crate) slow: std::sync::atomic::AtomicBool,
+    /// How many imported certificates there are beside the others.
+    pub(crate) imported: AtomicUsize,
+    /// How often a page of the list was asked for.
+    pub(crate) pages: AtomicUsize,
     pub(crate) root: String,
     pub(crate) import_key: String,
     pub(crate) master: Mutex<Succession>,
@@ -106,9 +115,26 @@ impl Fake {
             head: watch::Sender::new(0),
             reload: Mutex::new(Ok(Reloaded::default())),
             slow: std::sync::atomic::AtomicBool::new(false),
+            imported: AtomicUsize::new(0),
+            pages: AtomicUsize::new(0),
             root: root.self_signed(&key).unwrap().pem(),
             master: Mutex::default(),
             import_key: "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=".to_owned(),
+        })
+    }
+
+    /// Imported certificates, as many as the test wants, one in a hundred of which needs somebody.
+    fn brought(&self) -> impl Iterator<Item = CertificateView> {
+        let shop = self.all().swap_remove(0);
+        let halted = self.all().swap_remove(1);
+        (0..self.imported.load(Ordering::Relaxed)).map(move |number| {
+            let like = if number % 100 == 7 { &halted } else { &shop };
+            CertificateView {
+                id: format!("{number:016x}"),
+                names: vec![format!("brought-{number}.example")],
+                role: "imported".to_owned(),
+                ..like.clone()
+            }
         })
     }
 
@@ -212,7 +238,7 @@ impl Fake {
 impl House for Fake {
     fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>> {
         Box::pin(async {
-            if self.slow.load(std::sync::atomic::Ordering::SeqCst) {
+            if self.slow.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
             Ok(Status {
@@ -272,8 +298,29 @@ impl House for Fake {
         })
     }
 
-    fn certificates(&self) -> BoxFuture<'_, Result<Vec<CertificateView>, HouseError>> {
-        Box::pin(async { Ok(self.all()) })
+    fn certificates(
+        &self,
+        after: Option<Place>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Certificates, HouseError>> {
+        Box::pin(async move {
+            self.pages.fetch_add(1, Ordering::Relaxed);
+            let place = |view: &CertificateView| Place {
+                imported: view.role == "imported",
+                id: CertificateId::from_hex(&view.id).unwrap(),
+            };
+            let behind = |view: &CertificateView| {
+                let at = place(view);
+                after.is_none_or(|after| (at.imported, at.id) > (after.imported, after.id))
+            };
+            let all = self.all().into_iter().chain(self.brought());
+            let mut certificates: Vec<_> = all.filter(behind).take(limit + 1).collect();
+            let more = certificates.len() > limit;
+            certificates.truncate(limit);
+            let last = certificates.last().filter(|_| more);
+            let next = last.map(|last| place(last).to_string());
+            Ok(Certificates { certificates, next })
+        })
     }
 
     fn certificate<'a>(

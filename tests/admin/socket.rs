@@ -30,12 +30,12 @@ fn talk(running: &Running, bytes: &[u8], until: Option<&str>) -> String {
     String::from_utf8_lossy(&heard).into_owned()
 }
 
-fn ask(running: &Running, method: &str, path: &str, headers: &str) -> String {
+pub(crate) fn ask(running: &Running, method: &str, path: &str, headers: &str) -> String {
     let text = format!("{method} {path} HTTP/1.1\r\nhost: k\r\nconnection: close\r\n{headers}\r\n");
     talk(running, text.as_bytes(), None)
 }
 
-fn problem(answer: &str) -> Problem {
+pub(crate) fn problem(answer: &str) -> Problem {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("content-type: application/problem+json"), "{head}");
     let problem: Problem = serde_json::from_str(body).unwrap();

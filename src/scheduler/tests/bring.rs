@@ -63,7 +63,7 @@ async fn what_is_brought_is_stored_and_shown_and_its_successor_takes_its_place()
     let house = house.restart(Act::Issue).await;
     house.pass(DAY * 8).await;
     assert_eq!(house.shown(id), Some(second));
-    assert_eq!(house.handle.certificate(id).unwrap().phase.word(), "holding");
+    assert_eq!(house.handle.certificate(id).await.unwrap().unwrap().phase.word(), "holding");
     assert!(house.ca.asked.lock().unwrap().is_empty(), "nobody is asked for it");
 }
 
@@ -72,7 +72,7 @@ async fn when_its_time_comes_the_owner_is_told_once_and_it_stays_shown() {
     let house = House::new(config(Vec::new()), Act::Issue).await;
     let (id, key) = house.bring(&["a.example"], 90).await;
     house.pass(DAY * 66).await;
-    let record = house.handle.certificate(id).unwrap();
+    let record = house.handle.certificate(id).await.unwrap().unwrap();
     let Phase::Halted { failure, .. } = &record.phase else { panic!("{:?}", record.phase) };
     assert_eq!(failure.kind, FailureKind::Imported);
     assert!(failure.kind.hint().contains("keyward import"));
@@ -84,7 +84,7 @@ async fn when_its_time_comes_the_owner_is_told_once_and_it_stays_shown() {
     assert!(matches!(refused, RenewError::Imported(_)), "{refused}");
     // The successor is held anew, and nobody is needed any more.
     let (_, second) = house.bring(&["a.example"], 90).await;
-    assert_eq!(house.handle.certificate(id).unwrap().phase.word(), "holding");
+    assert_eq!(house.handle.certificate(id).await.unwrap().unwrap().phase.word(), "holding");
     assert_eq!(house.shown(id), Some(second));
 }
 
@@ -113,6 +113,6 @@ async fn a_site_that_waits_for_its_ca_needs_no_bridge_beside_what_was_brought() 
     house.bring(&["a.example"], 90).await;
     house.config.send_replace(Arc::new(one_site()));
     house.settled("ordering").await;
-    let roles: Vec<_> = house.handle.certificates().iter().map(|r| r.spec.role).collect();
-    assert!(roles.contains(&Role::Imported) && !roles.contains(&Role::Bridge), "{roles:?}");
+    let roles: Vec<_> = house.handle.driven().iter().map(|r| r.spec.role).collect();
+    assert_eq!(roles, [Role::Primary]);
 }

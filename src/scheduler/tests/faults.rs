@@ -88,15 +88,14 @@ async fn settle(house: &House) {
     let (mut before, mut still) = (Vec::new(), 0);
     for _ in 0..2_000 {
         tokio::time::sleep(Duration::from_millis(8)).await;
-        let now: Vec<_> =
-            house.handle.certificates().iter().map(|r| (r.id(), r.revision)).collect();
+        let now: Vec<_> = house.handle.driven().iter().map(|r| (r.id(), r.revision)).collect();
         still = if now == before { still + 1 } else { 0 };
         before = now;
         if still == 5 {
             return;
         }
     }
-    panic!("the house never comes to rest: {:?}", house.handle.certificates());
+    panic!("the house never comes to rest: {:?}", house.handle.driven());
 }
 
 /// Asks for a renewal.

@@ -1,0 +1,117 @@
+//! Certificates as the socket asks for them: one by what a person calls it, or some at a time.
+//!
+//! Those that the configuration asks for lie in the scheduler's memory; imported ones are read from
+//! the store, as many as are asked for and no more, however many there are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::house::Residence;
+use super::house::unavailable;
+use crate::admin::HouseError;
+use crate::admin::Place;
+use crate::admin::Selector;
+use crate::admin::find;
+use crate::admin::view;
+use crate::admin::wire;
+use crate::cert::record::Certificate;
+use crate::cert::spec::Role;
+
+/// Certificates whose ids begin alike that are looked at: enough to say which ones they are.
+const ALIKE: usize = 16;
+
+impl Residence {
+    /// Every certificate that `selector` may mean.
+    pub(super) async fn candidates(
+        &self,
+        selector: &Selector,
+    ) -> Result<Vec<Arc<Certificate>>, HouseError> {
+        let store = self.store()?;
+        let scheduler = &self.orders()?.scheduler;
+        let found = match selector {
+            Selector::Name(name) => scheduler.covering(name).await,
+            Selector::Id(_) => match selector.ids() {
+                None => Ok(Vec::new()),
+                Some((first, last)) => {
+                    let found = store.between(first, last, ALIKE).await;
+                    found.map(|found| found.into_iter().map(Arc::new).collect())
+                }
+            },
+        };
+        found.map_err(|error| unavailable(&error))
+    }
+
+    /// The one certificate that `selector` means.
+    pub(super) async fn chosen(&self, selector: &Selector) -> Result<Certificate, HouseError> {
+        let candidates = self.candidates(selector).await?;
+        find(candidates.iter().map(Arc::as_ref), selector).cloned()
+    }
+
+    /// At most `limit` certificates behind `after`, and where to go on; no certificate that is
+    /// there all the while is left out or comes twice.
+    pub(super) async fn page(
+        &self,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<(Vec<Arc<Certificate>>, Option<Place>), HouseError> {
+        let store = self.store()?;
+        let mut page = Vec::new();
+        if after.is_none_or(|place| !place.imported) {
+            let behind = |record: &Arc<Certificate>| after.is_none_or(|at| record.id() > at.id);
+            page = self.orders()?.scheduler.driven();
+            page.retain(behind);
+        }
+        // One more than wanted says whether there is more.
+        let wanted = limit.saturating_add(1);
+        let mut from = after.filter(|place| place.imported).map(|place| place.id);
+        while page.len() < wanted {
+            let more = store.page(from, wanted).await.map_err(|error| unavailable(&error))?;
+            let Some(last) = more.last() else { break };
+            from = Some(last.id());
+            let imported = more.into_iter().filter(|one| one.spec.role == Role::Imported);
+            page.extend(imported.map(Arc::new));
+        }
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let last = page.last().filter(|_| more);
+        let next =
+            last.map(|last| Place { imported: last.spec.role == Role::Imported, id: last.id() });
+        Ok((page, next))
+    }
+
+    /// How the certificates are, and when something is to be done next.
+    pub(super) async fn counted(&self) -> Result<(wire::Counts, Option<wire::Moment>), HouseError> {
+        let (store, now) = (self.store()?, self.clock.now());
+        let driven = self.orders()?.scheduler.driven();
+        let imported = store.imported().await.map_err(|error| unavailable(&error))?;
+        let (_, due) = store.due(now, 0).await.map_err(|error| unavailable(&error))?;
+        let counts = view::counts(driven.iter().map(Arc::as_ref), &imported, now);
+        let wakes = driven.iter().filter_map(|record| record.phase.wake_at(now));
+        Ok((counts, wakes.chain(due).min().map(Into::into)))
+    }
+
+    /// The configured sites with what there is for each.
+    pub(super) async fn views_of_sites(&self) -> Result<Vec<wire::SiteView>, HouseError> {
+        self.store()?;
+        let (scheduler, now) = (&self.orders()?.scheduler, self.clock.now());
+        let config = Arc::clone(&self.config.borrow());
+        let driven = scheduler.driven();
+        let mut by_name: HashMap<_, Vec<&Certificate>> = HashMap::new();
+        for record in &driven {
+            for name in record.spec.names() {
+                by_name.entry(name).or_default().push(record);
+            }
+        }
+        let mut views = Vec::with_capacity(config.sites.len());
+        for site in &config.sites {
+            let name = site.name();
+            let brought = scheduler.brought(name).await.map_err(|error| unavailable(&error))?;
+            let star = name.wildcard();
+            let own = by_name.get(name).into_iter();
+            let own = own.chain(star.as_ref().and_then(|star| by_name.get(star))).flatten();
+            let all = own.copied().chain(brought.iter().map(Arc::as_ref));
+            views.push(view::site(site, all, now));
+        }
+        Ok(views)
+    }
+}
