@@ -105,13 +105,13 @@ pub fn read<'s>(
     mut open: impl FnMut(&str, u64) -> io::Result<Option<Box<dyn Write + 's>>>,
 ) -> Result<(), ArchiveError> {
     let mut found = String::new();
-    for _ in 0..=bounds::ARCHIVE_FILES {
+    for _ in 0..=bounds::backup::ARCHIVE_FILES {
         let mut block = [0; BLOCK];
         input.read_exact(&mut block).map_err(ended)?;
         let (name, size) = parse(&block)?;
         if name == SUMS {
             let mut sums = Vec::new();
-            if size > bounds::ARCHIVE_SUMS {
+            if size > bounds::backup::ARCHIVE_SUMS {
                 return Err(ArchiveError::Format("its list of digests is too long"));
             }
             input.take(size).read_to_end(&mut sums)?;

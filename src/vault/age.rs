@@ -61,15 +61,15 @@ pub enum AgeError {
     #[error(
         "trying a passphrase would take 2^{0} KiB of memory, and 2^{most} are the most that is \
          spent here (what age and keyward write takes 2^{ours})",
-        most = bounds::AGE_WORK_MOST,
-        ours = bounds::AGE_WORK
+        most = bounds::backup::AGE_WORK_MOST,
+        ours = bounds::backup::AGE_WORK
     )]
     Costly(u8),
     /// The right identity, and yet.
     #[error("it was changed since it was encrypted")]
     Damaged,
     /// Not something that was put in here.
-    #[error("it holds more than {most} octets", most = bounds::AGE_PAYLOAD)]
+    #[error("it holds more than {most} octets", most = bounds::backup::AGE_PAYLOAD)]
     Long,
     /// The library refused; above all a recipient that is no point of the curve.
     #[error("the cryptographic library refused")]
@@ -109,14 +109,14 @@ impl std::fmt::Debug for Passphrase<'_> {
 /// # Errors
 /// [`AgeError::Long`] for more than a payload holds, [`AgeError::Refused`].
 pub fn encrypt(lock: Lock<'_>, plain: &[u8]) -> Result<Vec<u8>, AgeError> {
-    let encrypted = encrypt_with(lock, plain, bounds::AGE_WORK);
+    let encrypted = encrypt_with(lock, plain, bounds::backup::AGE_WORK);
     scrub_stack();
     encrypted
 }
 
 #[inline(never)]
 fn encrypt_with(lock: Lock<'_>, plain: &[u8], work: u8) -> Result<Vec<u8>, AgeError> {
-    if plain.len() > bounds::AGE_PAYLOAD {
+    if plain.len() > bounds::backup::AGE_PAYLOAD {
         return Err(AgeError::Long);
     }
     let random = SystemRandom::new();
@@ -167,7 +167,7 @@ fn decrypt_by(opener: Opener<'_>, file: &[u8]) -> Result<Zeroizing<Vec<u8>>, Age
     hmac::verify(&key, header.signed, &header.mac).map_err(|_| AgeError::Damaged)?;
     let (nonce, chunk) =
         header.payload.split_first_chunk().ok_or(AgeError::Format("it has no payload"))?;
-    if chunk.len() > bounds::AGE_PAYLOAD + aead::CHACHA20_POLY1305.tag_len() {
+    if chunk.len() > bounds::backup::AGE_PAYLOAD + aead::CHACHA20_POLY1305.tag_len() {
         return Err(AgeError::Long);
     }
     let key = payload_key(&file_key, nonce)?;
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(refused(&[]), AgeError::OtherRecipient);
         let again = to(&identity(1), b"a master key").unwrap();
         assert_ne!(again, file);
-        let long = vec![0; bounds::AGE_PAYLOAD + 1];
+        let long = vec![0; bounds::backup::AGE_PAYLOAD + 1];
         let refused = to(&identity(1), &long);
         assert_eq!(refused.unwrap_err(), AgeError::Long);
     }

@@ -71,7 +71,7 @@ impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut kept = self.0.borrow_mut();
         let kept = kept.get_or_insert_default();
-        let room = usize::try_from(bounds::BACKUP_SMALL).unwrap_or(usize::MAX);
+        let room = usize::try_from(bounds::backup::BACKUP_SMALL).unwrap_or(usize::MAX);
         if kept.len().saturating_add(bytes.len()) > room {
             return Err(io::Error::other("one of its small files is too large"));
         }

@@ -98,7 +98,7 @@ impl<'f> Header<'f> {
 
 /// The first line of `rest`, which begins at `at` of the file, and what follows it.
 fn line(rest: &[u8], at: usize) -> Result<(&str, &[u8]), AgeError> {
-    let room = bounds::AGE_HEADER.saturating_sub(at);
+    let room = bounds::backup::AGE_HEADER.saturating_sub(at);
     let within = rest.get(..room).unwrap_or(rest);
     let end = memchr::memchr(b'\n', within).ok_or(AgeError::Format("its header has no end"))?;
     let (line, after) = rest.split_at(end);

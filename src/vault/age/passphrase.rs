@@ -69,7 +69,7 @@ pub(super) fn unwrapped(
     let [salt, work] = stanza.arguments.as_slice() else { return Err(broken) };
     let salt = header::octets(salt).and_then(|salt| <[u8; SALT]>::try_from(salt).ok());
     let (Some(salt), Some(work)) = (salt, number(work)) else { return Err(broken) };
-    if work > bounds::AGE_WORK_MOST {
+    if work > bounds::backup::AGE_WORK_MOST {
         return Err(AgeError::Costly(work));
     }
     let wrap = cipher(&*derived(passphrase, &salt, work)?)?;
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_file_that_would_keep_the_machine_busy_is_refused_before_any_work() {
-        for work in [bounds::AGE_WORK_MOST + 1, 30, 63, 64, 255] {
+        for work in [bounds::backup::AGE_WORK_MOST + 1, 30, 63, 64, 255] {
             let error = opened(&edited(" 1\n", &format!(" {work}\n"))).unwrap_err();
             assert_eq!(error, AgeError::Costly(work));
         }
