@@ -276,7 +276,12 @@ impl Keyring {
             Some(Guard(guard)) => guard.insert(Arc::clone(&key)).is_ok(),
             None => {
                 self.cache.insert(key.id, Arc::clone(&key));
-                true
+                // Nor is one that was: whoever forgets changes the number first.
+                let stands = self.forgotten.load(Ordering::Acquire) == last.forgotten;
+                if !stands {
+                    self.cache.remove(&key.id);
+                }
+                stands
             }
         };
         if kept {
@@ -294,6 +299,8 @@ impl Keyring {
 
     /// Drops a key.
     pub fn forget(&self, id: &KeyId) {
+        // Before, for whoever opens it just now; after, for whoever has found it just now.
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
         let removed = self.cache.remove(id);
         self.forgotten.fetch_add(1, Ordering::AcqRel);
         if let Some((_, key)) = removed {

@@ -117,6 +117,25 @@ fn a_key_that_is_open_for_another_calling_is_opened_for_this_one() {
 }
 
 #[test]
+fn a_key_that_is_forgotten_while_one_thread_opens_it_alone_is_not_kept_either() {
+    let keyring = Keyring::new(0);
+    let (held, mut last) = (key(), Last::default());
+    let id = held.id;
+    keyring.insert(held, &mut last);
+    // Open for another calling, so nobody else waits for whoever opens it for this one.
+    let Asked::Alone = keyring.ask(&id, KeyUsage::ExportableTls, &mut last) else {
+        panic!("somebody waits")
+    };
+    keyring.forget(&id);
+    let mut again = Arc::into_inner(key()).unwrap();
+    again.id = id;
+    keyring.put(again, None, &mut last);
+    assert!(keyring.find(&id, &mut last).is_none());
+    assert!(keyring.find(&id, &mut Last::default()).is_none());
+    assert_eq!(keyring.figures().open, 0);
+}
+
+#[test]
 fn a_hit_does_not_wait_for_whoever_changes_the_cache() {
     let keyring = Keyring::new(0);
     let keys: Vec<_> = (0..50).map(|_| key()).collect();
