@@ -1,5 +1,6 @@
-//! What one signature costs through the gate, against the same one in the caller's process; and
-//! what a question costs that takes no time to answer (a session ticket opened in the vault).
+//! What one signature costs through the gate, against the same one in the caller's process; what a
+//! question costs that takes no time to answer (a session ticket opened in the vault); and what a
+//! whole TLS 1.3 handshake costs when so many are ready at the same time, which then ask together.
 //!
 //! CPU of the calling threads and of the vault's, from the kernel's accounting, and how often their
 //! threads were switched. With several workers each has a core of its own, and its gate there.
@@ -12,9 +13,13 @@
     clippy::expect_used,
     reason = "a benchmark ends at its first surprise"
 )]
+#![allow(clippy::indexing_slicing, reason = "so does the kit")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![allow(clippy::cast_precision_loss, reason = "a figure of three digits")]
+
+#[path = "../tests/kit/shaking.rs"]
+mod shaking;
 
 use std::path::Path;
 use std::sync::Barrier;
@@ -36,6 +41,8 @@ use keyward::vault::wire_tickets::Step;
 use ring::rand::SystemRandom;
 use ring::signature::ECDSA_P256_SHA256_ASN1_SIGNING;
 use ring::signature::EcdsaKeyPair;
+use shaking::Handshake;
+use shaking::Site;
 
 /// As long as rustls's own for a name of twenty octets.
 const SESSION: [u8; 110] = [0x5a; 110];
@@ -145,6 +152,76 @@ fn main() {
             median(|s| s.taken),
         );
     }
+    handshakes(&options, &vault, cores.first().copied().flatten());
+}
+
+/// Whole handshakes, `AT_ONCE` of them ready at the same time: the server's CPU and the vault's.
+fn handshakes(options: &Options, vault: &Vault, core: Option<usize>) {
+    const AT_ONCE: [usize; 4] = [1, 2, 4, 16];
+    vault.bind_worker(0, core);
+    let (own, kept) = (Site::in_process(vault), Site::new(vault, KeyAlgorithm::P256));
+    let designs = [
+        ("key in process", &own, false),
+        ("vault", &kept, false),
+        ("vault, together", &kept, true),
+    ];
+    let pid = vault.status().pid;
+    println!();
+    println!("| handshakes ready at once | key in process: CPU us | vault | vault, together |");
+    println!("|---|---|---|---|");
+    for at_once in AT_ONCE {
+        let mut samples = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..options.rounds {
+            for ((_, site, may_stop), samples) in designs.iter().zip(&mut samples) {
+                samples.push(shake(site, *may_stop, at_once, options.batch, pid));
+            }
+        }
+        let medians = samples.map(|mut all| {
+            all.sort_by(f64::total_cmp);
+            all.get(all.len() / 2).copied().unwrap()
+        });
+        let [own, alone, together] = medians;
+        let against = |one: f64| (one / own - 1.0) * 100.0;
+        println!(
+            "| {at_once} | {own:.1} | {alone:.1} ({:+.1} %) | {together:.1} ({:+.1} %) |",
+            against(alone),
+            against(together)
+        );
+    }
+}
+
+/// CPU in microseconds for each of about `batch / 8` handshakes. What the clients do is left out.
+fn shake(site: &Site, may_stop: bool, at_once: usize, batch: u32, vault: u32) -> f64 {
+    let groups = usize::try_from(batch).unwrap() / 8 / at_once;
+    let mut groups: Vec<Vec<Handshake>> = (0..groups)
+        .map(|_| (0..at_once).map(|_| Handshake::begin(site, may_stop)).collect())
+        .collect();
+    let mut ns = 0.0;
+    // The first words and the last ones.
+    for _ in 0..2 {
+        let begun = cpu(vault);
+        for group in &mut groups {
+            // Those that stop are gone on with the second time.
+            group.iter_mut().for_each(Handshake::poll);
+            group.iter_mut().for_each(Handshake::poll);
+        }
+        ns += cpu(vault) - begun;
+        groups.iter_mut().flatten().for_each(Handshake::talk);
+    }
+    assert!(groups.iter().flatten().all(|handshake| matches!(handshake.done, Some(Ok(())))));
+    ns / 1000.0 / (groups.len() * at_once) as f64
+}
+
+/// CPU of this thread and of the vault, in nanoseconds.
+fn cpu(vault: u32) -> f64 {
+    std::thread::yield_now();
+    let ran = |thread: &Path| -> f64 {
+        let text = std::fs::read_to_string(thread.join("schedstat")).unwrap();
+        text.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let threads = std::fs::read_dir(format!("/proc/{vault}/task")).unwrap();
+    let vault: f64 = threads.map(|thread| ran(&thread.unwrap().path())).sum();
+    vault + ran(Path::new("/proc/thread-self"))
 }
 
 fn round(options: &Options, vault: &Vault, cores: &[Option<usize>], work: Work<'_>) -> Sample {

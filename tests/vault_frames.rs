@@ -42,7 +42,7 @@ fn hello_with_gates(channels: usize) -> Request<'static> {
     Request::Hello { version: VERSION, cache_bytes: 1 << 20, cores, gates: true }
 }
 
-const GATE: usize = bounds::VAULT_GATE_REQUEST + bounds::VAULT_GATE_ANSWER;
+const GATE: usize = bounds::gate::VAULT_GATE_REQUEST + bounds::gate::VAULT_GATE_ANSWER;
 
 /// The channels of a vault that was greeted: control, worker, work.
 struct Greeted {
@@ -114,7 +114,7 @@ impl Gate {
 
     /// Waits for the answer.
     fn answer(&self) -> Vec<u8> {
-        let (_, answer) = self.memory.cells().split_at(bounds::VAULT_GATE_REQUEST / 4);
+        let (_, answer) = self.memory.cells().split_at(bounds::gate::VAULT_GATE_REQUEST / 4);
         let [word, told, _waiting, slot @ ..] = answer else { panic!("no gate") };
         vault_common::wait_until(Duration::from_secs(5), || {
             word.load(Ordering::Acquire) == self.asked
@@ -274,7 +274,7 @@ fn a_frame_outside_the_vocabulary_ends_the_vault_at_a_gate_as_well() {
     unknown[0] = 99;
     let mut lying_length = sign(1);
     lying_length[44] = 0xff;
-    let slot = u32::try_from(bounds::VAULT_GATE_REQUEST - 12).unwrap();
+    let slot = u32::try_from(bounds::gate::VAULT_GATE_REQUEST - 12).unwrap();
     for (name, bytes, len) in [
         ("unknown tag", unknown, None),
         ("a length beyond the frame", lying_length, None),
@@ -299,7 +299,7 @@ fn a_gate_answers_what_is_asked_and_numbers_must_grow() {
         let (mut gate, held) = Gate::greet(control);
         for id in [5, 6] {
             // The longest request that fits: refused, but heard.
-            let longest = load(id, &vec![1; bounds::VAULT_GATE_REQUEST - 12 - 11]);
+            let longest = load(id, &vec![1; bounds::gate::VAULT_GATE_REQUEST - 12 - 11]);
             gate.ask(&longest, u32::try_from(longest.len()).unwrap());
             let answer = gate.answer();
             let (answered, reply) = Reply::decode(&answer).unwrap();

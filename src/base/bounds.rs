@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub mod backup;
+pub mod gate;
 pub mod master;
 pub mod visitors;
 
@@ -373,27 +374,6 @@ pub const IMPORT_CHAIN: usize = 16;
 
 /// Largest file with a chain or a key that is brought.
 pub const IMPORT_FILE: u64 = 256 * 1024;
-
-/// Octets of the request slot of a gate, its three numbers included: a sealed RSA-4096 key fits
-/// twice. Whole pages.
-pub const VAULT_GATE_REQUEST: usize = 8 * 1024;
-
-/// The same of the answer slot: a signature or a refusal. Whole pages.
-pub const VAULT_GATE_ANSWER: usize = 4 * 1024;
-
-/// A vault that died wakes nobody: who waits at a gate looks after this time whether it lives.
-/// A hundred signatures, so that it costs nothing while it does.
-pub const VAULT_GATE_GLANCE: Duration = Duration::from_millis(4);
-
-/// So many of those make up [`VAULT_SIGN_DEADLINE`].
-pub const VAULT_GATE_GLANCES: u32 = 500;
-
-/// The policy of the key cache hears of every so many signatures with one key: it remembers a few
-/// uses of a key only, and of a key that is used more often it knows enough.
-pub const VAULT_TELLS_EVERY: u64 = 16;
-
-/// Sets of counters that the vault's threads share: threads beyond them count on one together.
-pub const VAULT_STRIPES: usize = 32;
 
 /// How long a thread of the vault waits for another that opens the key it wants: many times what
 /// an RSA-4096 key takes, and less than [`VAULT_SIGN_DEADLINE`] leaves.

@@ -20,6 +20,7 @@ use super::crowd::Class;
 use super::early::EarlyStream;
 use super::network::Network;
 use super::worker::Worker;
+use crate::vault::together::together;
 
 /// A handshake that was let in, until it is over. Dropped before, it counts as not finished.
 pub(super) struct Admitted<'a> {
@@ -66,7 +67,7 @@ impl<'a> Admitted<'a> {
         start: StartHandshake<TcpStream>,
         config: Arc<ServerConfig>,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let stream = self.timed(start.into_stream(config)).await?;
+        let stream = self.timed(together(start.into_stream(config))).await?;
         self.resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(stream)
     }
@@ -77,7 +78,7 @@ impl<'a> Admitted<'a> {
         start: StartHandshake<TcpStream>,
         config: Arc<ServerConfig>,
     ) -> io::Result<EarlyStream> {
-        let stream = self.timed(EarlyStream::begin(start, config)).await?;
+        let stream = self.timed(together(EarlyStream::begin(start, config))).await?;
         self.resumed = stream.session().handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(stream)
     }

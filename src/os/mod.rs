@@ -1,8 +1,9 @@
 //! What only the operating system can tell or do: inherited descriptors, the service manager, the
-//! journal, processor affinity, the sandbox, options of sockets. The only room with `unsafe`.
+//! journal, processor affinity, the sandbox, options of sockets, stacks. The only room with `unsafe`.
 
 pub mod affinity;
 pub mod descriptors;
+pub mod fibre;
 pub mod inherit;
 mod journal;
 pub mod limits;

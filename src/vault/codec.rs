@@ -135,6 +135,11 @@ impl<'a> Reader<'a> {
         Ok(numbers)
     }
 
+    /// Everything that is left.
+    pub(super) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
     pub(super) const fn finish(self) -> Result<(), WireError> {
         if self.rest.is_empty() { Ok(()) } else { Err(WireError::Long) }
     }

@@ -13,6 +13,7 @@ use super::ledger::Look;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
 use super::tally::Counted;
+use super::together;
 use super::wire::Reply;
 use super::wire::Request;
 use crate::cert::key::KeyHandle;
@@ -31,7 +32,8 @@ impl Vault {
     ) -> Result<Vec<u8>, VaultError> {
         // Before the question: at no moment are there more signatures than handshakes.
         self.count_handshake(&key.id);
-        self.sign(key, purpose, scheme, message)
+        together::sign(self, key, purpose, scheme, message)
+            .unwrap_or_else(|| self.sign(key, purpose, scheme, message))
     }
 
     /// What the present vault signed by key, and the handshakes for it. `None` when another vault

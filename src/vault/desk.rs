@@ -31,6 +31,10 @@ use super::wire::Refusal;
 use super::wire::Reply;
 use super::wire::Request;
 use super::wire::WireError;
+use super::wire_several::Answers;
+use super::wire_several::Question;
+use super::wire_several::Questions;
+use super::wire_several::write_answer;
 use super::wire_tickets::TicketRequest;
 use crate::base::bounds;
 use crate::cert::key::KeyAlgorithm;
@@ -70,7 +74,9 @@ impl Role {
                 Self::Worker => purpose.is_handshake(),
                 Self::Work => true,
             },
-            Request::Load { .. }
+            // Of handshakes, as it was read.
+            Request::Several(_)
+            | Request::Load { .. }
             | Request::Tickets(TicketRequest::Seal { .. } | TicketRequest::Open { .. }) => {
                 !matches!(self, Self::Control)
             }
@@ -147,6 +153,7 @@ pub(super) struct Desk<'r> {
     last: Last,
     random: SystemRandom,
     signature: Vec<u8>,
+    several: Vec<u8>,
     out: Vec<u8>,
     /// With this status the vault ends as soon as it has answered.
     ending: Option<u8>,
@@ -162,6 +169,9 @@ impl<'r> Desk<'r> {
             last: Last::default(),
             random: SystemRandom::new(),
             signature: Vec::with_capacity(512),
+            several: Vec::with_capacity(
+                bounds::gate::VAULT_TOGETHER * (bounds::gate::VAULT_SIGNATURE + 2),
+            ),
             out: Vec::with_capacity(bounds::VAULT_FRAME),
             ending: None,
         }
@@ -296,20 +306,14 @@ impl<'r> Desk<'r> {
                 self.reply(id, &Reply::Busiest(busiest))
             }
             Request::Sign { key, purpose, scheme, message } => {
-                let found = room.keyring.find(key, &mut self.last);
-                let Some(open) = found.as_ref().and_then(Found::key) else {
+                let Some(found) = room.keyring.find(key, &mut self.last) else {
                     return self.reply(id, &Reply::NeedBlob);
                 };
-                purpose
-                    .check(key, open.usage, *scheme, message)
-                    .map_err(|error| (Refusal::Purpose, error.to_string()))?;
-                open.sign(*scheme, &self.random, message, &mut self.signature).map_err(crypto)?;
-                room.keyring.count(open, &self.last);
-                if let (Some(tally), true) = (self.tally, purpose.is_handshake()) {
-                    tally.count(key, 0);
-                }
+                let question = Question { key: *key, purpose: *purpose, scheme: *scheme, message };
+                self.sign(&found, &question)?;
                 Reply::Signature(&self.signature).encode(id, &mut self.out).map_err(too_long)
             }
+            Request::Several(questions) => self.sign_several(id, *questions),
             Request::Forget { key } => {
                 room.keyring.forget(key);
                 self.reply(id, &Reply::Done)
@@ -335,6 +339,36 @@ impl<'r> Desk<'r> {
                 self.reply(id, &Reply::Figures(figures::numbers(&room.keyring.figures(), refusals)))
             }
         }
+    }
+
+    /// Makes one signature, into [`Self::signature`].
+    fn sign(&mut self, found: &Found, question: &Question<'_>) -> Result<(), (Refusal, String)> {
+        let Question { key, purpose, scheme, message } = question;
+        let Some(open) = found.key() else { return Err(crypto(keys::CryptoRefused)) };
+        purpose
+            .check(key, open.usage, *scheme, message)
+            .map_err(|error| (Refusal::Purpose, error.to_string()))?;
+        open.sign(*scheme, &self.random, message, &mut self.signature).map_err(crypto)?;
+        self.room.keyring.count(open, &self.last);
+        if let (Some(tally), true) = (self.tally, purpose.is_handshake()) {
+            tally.count(key, 0);
+        }
+        Ok(())
+    }
+
+    /// Makes those of several signatures that can be made; the others are asked for again.
+    fn sign_several(&mut self, id: u64, questions: Questions<'_>) -> Result<(), (Refusal, String)> {
+        self.several.clear();
+        let mut count = 0;
+        for question in questions.each() {
+            let found = self.room.keyring.find_open(&question.key, &mut self.last);
+            let signed = found.is_some_and(|found| self.sign(&found, &question).is_ok());
+            let signature = if signed { self.signature.as_slice() } else { &[] };
+            write_answer(signature, &mut self.several);
+            count += 1;
+        }
+        let answers = Answers::of(count, &self.several);
+        Reply::Several(answers).encode(id, &mut self.out).map_err(too_long)
     }
 
     /// Opens a key ahead of time; `false` when there is no room.

@@ -113,7 +113,7 @@ pub(super) fn greet(control: OwnedFd, terms: &Terms) -> Result<Greeting, VaultEr
         let transport: Box<dyn Transport> = match &gates {
             Some(gates) if index < terms.cores.len() => {
                 let shared = gate::map(gates, index).map_err(VaultError::Start)?;
-                Box::new(Caller::new(Mapped::new(shared, socket), bounds::VAULT_GATE_GLANCES))
+                Box::new(Caller::new(Mapped::new(shared, socket), bounds::gate::VAULT_GATE_GLANCES))
             }
             _ => {
                 let deadline = bounds::VAULT_SIGN_DEADLINE;

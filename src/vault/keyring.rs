@@ -9,7 +9,7 @@
 //! W-TinyLFU. It takes neither a thread of its own nor a lock of all.
 //!
 //! A key that was found once lies at hand (`shelf`), where a hit takes no lock. The policy hears of
-//! every [`bounds::VAULT_TELLS_EVERY`]th signature with it, and of none when that would have to wait.
+//! every [`bounds::gate::VAULT_TELLS_EVERY`]th signature with it, and of none when that would have to wait.
 //! To forget a key changes the number under which keys are looked for there, so what lay at hand
 //! before is looked for in the cache again, by every thread.
 //!
@@ -95,7 +95,7 @@ pub struct Keyring {
     ranking: Mutex<Vec<(KeyId, u64)>>,
     /// Counts the keys that were forgotten: the number under which the shelf is read.
     forgotten: AtomicU64,
-    stripes: [Stripe; bounds::VAULT_STRIPES],
+    stripes: [Stripe; bounds::gate::VAULT_STRIPES],
     opened: AtomicU64,
     pinned: AtomicU64,
     warmed: AtomicU64,
@@ -211,13 +211,22 @@ impl Keyring {
 
     /// The key called `id`, if it is open.
     pub fn find(&self, id: &KeyId, last: &mut Last) -> Option<Found> {
+        let found = self.find_open(id, last);
+        if found.is_none() {
+            self.stripe(last).misses.fetch_add(1, Ordering::Relaxed);
+        }
+        found
+    }
+
+    /// The same, and no miss is counted: for who will ask again.
+    pub(super) fn find_open(&self, id: &KeyId, last: &mut Last) -> Option<Found> {
         // Before the key is looked for: one that is forgotten meanwhile is laid out in vain.
         let forgotten = self.forgotten.load(Ordering::Acquire);
         let stripe = self.stripe(last);
         if let Some(held) = self.life.shelf.find(id, forgotten) {
             stripe.hits.fetch_add(1, Ordering::Relaxed);
             let made = held.as_ref().map_or(0, |key| key.signatures.load(Ordering::Relaxed));
-            if made.is_multiple_of(bounds::VAULT_TELLS_EVERY) {
+            if made.is_multiple_of(bounds::gate::VAULT_TELLS_EVERY) {
                 // Tells the policy, unless that would have to wait.
                 let _unheard = self.cache.try_get(id);
             }
@@ -230,8 +239,9 @@ impl Keyring {
             self.lay_out(&key, forgotten);
             Some(key)
         });
-        let counter = if found.is_some() { &stripe.hits } else { &stripe.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if found.is_some() {
+            stripe.hits.fetch_add(1, Ordering::Relaxed);
+        }
         last.hold(found.clone(), forgotten);
         found.map(Found::Fetched)
     }
@@ -247,7 +257,7 @@ impl Keyring {
 
     #[expect(clippy::indexing_slicing, reason = "a remainder of the length is within it")]
     const fn stripe(&self, last: &Last) -> &Stripe {
-        &self.stripes[last.stripe % bounds::VAULT_STRIPES]
+        &self.stripes[last.stripe % bounds::gate::VAULT_STRIPES]
     }
 
     /// Asks for a key that was not open. Waits while another thread opens it, up to

@@ -151,7 +151,7 @@ fn a_hit_does_not_wait_for_whoever_changes_the_cache() {
             locked.wait();
             // All of them, those of the part that is locked among them, and every count that
             // the policy is told of.
-            for _ in 0..2 * bounds::VAULT_TELLS_EVERY {
+            for _ in 0..2 * bounds::gate::VAULT_TELLS_EVERY {
                 for key in &keys {
                     let found = keyring.find(&key.id, &mut last).unwrap();
                     assert!(matches!(found, Found::AtHand(_)));

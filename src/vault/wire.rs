@@ -16,10 +16,14 @@ use super::octets::algorithm_of;
 use super::octets::usage_octet;
 use super::octets::usage_of;
 use super::purpose::Purpose;
+use super::refusal::REFUSALS;
+pub use super::refusal::Refusal;
 use super::scheme::Scheme;
 use super::seal::Mark;
 use super::succession::Step;
 use super::tally::Counted;
+use super::wire_several::Answers;
+use super::wire_several::Questions;
 use super::wire_tickets::TicketReply;
 use super::wire_tickets::TicketRequest;
 use crate::cert::key::KeyAlgorithm;
@@ -83,6 +87,8 @@ pub enum Request<'a> {
         /// What; not hashed.
         message: &'a [u8],
     },
+    /// Sign for several handshakes.
+    Several(Questions<'a>),
     /// Drop an opened key.
     Forget {
         /// Which key.
@@ -172,6 +178,8 @@ pub enum Reply<'a> {
     Done,
     /// A signature.
     Signature(&'a [u8]),
+    /// To `Several`.
+    Several(Answers<'a>),
     /// The key is not open: send `Load` and ask again.
     NeedBlob,
     /// A record that was sealed anew, or a public key.
@@ -200,23 +208,6 @@ pub enum Reply<'a> {
     Tickets(TicketReply<'a>),
 }
 
-/// Kinds of refusals.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Refusal {
-    /// The master key cannot be used.
-    MasterKey,
-    /// Not sealed under this master key, or damaged.
-    Seal,
-    /// Not what this key may sign, or not what it was said to be.
-    Purpose,
-    /// The cryptographic library refused.
-    Crypto,
-    /// A wall that must stand does not.
-    Wall,
-}
-
-const REFUSALS: [Refusal; 5] =
-    [Refusal::MasterKey, Refusal::Seal, Refusal::Purpose, Refusal::Crypto, Refusal::Wall];
 impl<'a> Request<'a> {
     /// Writes the frame into `frame`, which is cleared first.
     ///
@@ -248,6 +239,10 @@ impl<'a> Request<'a> {
                 out.u8(purpose.octet());
                 out.u16(scheme.code());
                 out.bytes(message);
+            }
+            Self::Several(questions) => {
+                out.head(70, id);
+                questions.encode(&mut out);
             }
             Self::Forget { key } => {
                 out.head(5, id);
@@ -327,6 +322,7 @@ impl<'a> Request<'a> {
                 scheme: Scheme::of(input.u16()?).ok_or(WireError::BadField("scheme"))?,
                 message: input.bytes()?,
             },
+            70 => Self::Several(Questions::decode(&mut input)?),
             5 => Self::Forget { key: KeyId(input.array()?) },
             80 => Self::TakeOver { label: input.bytes()?, sealed: input.bytes()? },
             8 => Self::Ping,
@@ -388,6 +384,10 @@ impl<'a> Reply<'a> {
             Self::Signature(signature) => {
                 out.head(132, id);
                 out.bytes(signature);
+            }
+            Self::Several(answers) => {
+                out.head(198, id);
+                answers.encode(&mut out);
             }
             Self::NeedBlob => out.head(133, id),
             Self::Bytes(bytes) => {
@@ -453,6 +453,7 @@ impl<'a> Reply<'a> {
             130 => Self::Generated { spki: input.bytes()?, sealed: input.bytes()? },
             131 => Self::Done,
             132 => Self::Signature(input.bytes()?),
+            198 => Self::Several(Answers::decode(&mut input)?),
             133 => Self::NeedBlob,
             134 => Self::Bytes(input.bytes()?),
             135 => Self::Figures(input.numbers()?),

@@ -3,10 +3,26 @@
 #[cfg(test)]
 use proptest::prelude::*;
 
+use std::sync::LazyLock;
+
 use super::*;
 #[cfg(test)]
 use crate::base::bounds::VAULT_FRAME;
+#[cfg(test)]
+use crate::base::bounds::gate::VAULT_TOGETHER;
+use crate::vault::wire_several::Question;
 use crate::vault::wire_tickets::Step;
+
+/// Two questions for signatures.
+static SEVERAL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut fields = Vec::new();
+    for (octet, purpose) in [(7, Purpose::Tls13), (8, Purpose::Tls12)] {
+        let scheme = Scheme::EcdsaP256Sha256;
+        let message = [octet; 9];
+        Question { key: KeyId([octet; 32]), purpose, scheme, message: &message }.write(&mut fields);
+    }
+    fields
+});
 
 /// One of each.
 pub(in super::super) fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>> {
@@ -17,6 +33,7 @@ pub(in super::super) fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>
         Request::Generate { algorithm: KeyAlgorithm::P384, usage: KeyUsage::InternalCa },
         Request::Load { sealed: bytes },
         Request::Sign { key, purpose, scheme, message: bytes },
+        Request::Several(Questions::of(2, &SEVERAL)),
         Request::Forget { key },
         Request::TakeOver { label: bytes, sealed: b"sealed" },
         Request::Ping,
@@ -63,6 +80,7 @@ pub(in super::super) fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
         Reply::Generated { spki: b"spki", sealed: bytes },
         Reply::Done,
         Reply::Signature(bytes),
+        Reply::Several(Answers::of(3, b"\x02\0ab\0\0\x01\0c")),
         Reply::NeedBlob,
         Reply::Bytes(bytes),
         Reply::Figures([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, u64::MAX]),
@@ -139,6 +157,31 @@ fn a_frame_larger_than_allowed_is_neither_written_nor_read() {
     let refused = Request::Load { sealed: &over }.encode(1, &mut frame);
     assert_eq!(refused, Err(WireError::Long));
     assert_eq!(Request::decode(&frame), Err(WireError::Long));
+}
+
+#[test]
+fn questions_are_read_as_they_were_put_down_and_no_other_number_of_them() {
+    let questions = Questions::of(2, &SEVERAL);
+    let read: Vec<_> = questions.each().map(|asked| (asked.key.0[0], asked.purpose)).collect();
+    assert_eq!(read, [(7, Purpose::Tls13), (8, Purpose::Tls12)]);
+    let answers = Answers::of(3, b"\x02\0ab\0\0\x01\0c");
+    assert_eq!(answers.each().collect::<Vec<_>>(), [&b"ab"[..], b"", b"c"]);
+    let mut frame = Vec::new();
+    for count in [0, 1, 3, 255] {
+        let wrong = Questions::of(count, &SEVERAL);
+        Request::Several(wrong).encode(1, &mut frame).unwrap();
+        assert!(Request::decode(&frame).is_err(), "{count}");
+    }
+    // As many as go together, and one more.
+    for (count, fits) in [(VAULT_TOGETHER, true), (VAULT_TOGETHER + 1, false)] {
+        let fields = SEVERAL[..SEVERAL.len() / 2].repeat(count);
+        let several = Questions::of(count, &fields);
+        Request::Several(several).encode(1, &mut frame).unwrap();
+        assert_eq!(Request::decode(&frame).is_ok(), fits, "{count}");
+        // The purpose of the first: one that no handshake has.
+        frame[9 + 1 + 32] = Purpose::Csr.octet();
+        assert!(Request::decode(&frame).is_err());
+    }
 }
 
 #[test]

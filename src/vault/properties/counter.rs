@@ -95,6 +95,7 @@ fn step(desk: &mut Desk<'_>, role: Role, frame: &[u8], with_descriptor: bool) ->
     let (asked, request) = Request::decode(frame).expect("what is not read is not answered");
     let fits = match &request {
         Request::Sign { purpose: Purpose::Tls13 | Purpose::Tls12, .. }
+        | Request::Several(_)
         | Request::Load { .. }
         | Request::Tickets(TicketRequest::Seal { .. } | TicketRequest::Open { .. }) => {
             role != Role::Control
@@ -242,7 +243,7 @@ fn gates() -> (Callee<Mapped>, Caller<Mapped>, Shared) {
 /// what a vault has.
 pub(super) fn gate(bytes: &[u8]) {
     let (mut callee, mut caller, memory) = gates();
-    let (request, answer) = memory.cells().split_at(bounds::VAULT_GATE_REQUEST / 4);
+    let (request, answer) = memory.cells().split_at(bounds::gate::VAULT_GATE_REQUEST / 4);
     shared::copy_in(request, bytes);
     // A word that says that nothing was asked is waited at.
     let asked = request[0].load(Ordering::Relaxed).max(1);
@@ -250,7 +251,7 @@ pub(super) fn gate(bytes: &[u8]) {
     let mut frame = vec![0; bounds::VAULT_FRAME + 1];
     let heard = callee.receive(&mut frame).expect("a gate does not hang up");
     if let Some(heard) = frame.get(..heard) {
-        assert!(!heard.is_empty() && heard.len() <= bounds::VAULT_GATE_REQUEST - 4 * HEAD);
+        assert!(!heard.is_empty() && heard.len() <= bounds::gate::VAULT_GATE_REQUEST - 4 * HEAD);
         let room = Room::new(sealer(), 0);
         let mut desk = Desk::new(&room, Role::Worker, 0);
         if step(&mut desk, Role::Worker, heard, false).is_some() {
@@ -266,7 +267,7 @@ pub(super) fn gate(bytes: &[u8]) {
     answer[0].store(1, Ordering::Release);
     match caller.receive(&mut frame) {
         Ok(len) => {
-            assert!(len > 0 && len <= bounds::VAULT_GATE_ANSWER - 4 * HEAD, "{len}");
+            assert!(len > 0 && len <= bounds::gate::VAULT_GATE_ANSWER - 4 * HEAD, "{len}");
             drop(Reply::decode(&frame[..len]));
         }
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::InvalidData),
@@ -286,7 +287,9 @@ pub(super) fn gate_seeds() -> Vec<Vec<u8>> {
         let len = u32::try_from(frame.len()).expect("a frame is short");
         seeds.push([&1_u32.to_le_bytes()[..], &len.to_le_bytes(), &[0; 4], &frame].concat());
     }
-    for len in [0, bounds::VAULT_GATE_REQUEST - 4 * HEAD, bounds::VAULT_GATE_REQUEST, 1 << 31] {
+    for len in
+        [0, bounds::gate::VAULT_GATE_REQUEST - 4 * HEAD, bounds::gate::VAULT_GATE_REQUEST, 1 << 31]
+    {
         let len = u32::try_from(len).expect("a length");
         seeds.push([&u32::MAX.to_le_bytes()[..], &len.to_le_bytes(), &[0; 4], &[3; 40]].concat());
     }

@@ -1,0 +1,47 @@
+//! Limits of the way from a worker to its thread of the vault, and of what is signed there.
+
+use std::time::Duration;
+
+/// Octets of the request slot of a gate, its three numbers included: a sealed RSA-4096 key fits
+/// twice. Whole pages.
+pub const VAULT_GATE_REQUEST: usize = 8 * 1024;
+
+/// The same of the answer slot: a signature or a refusal. Whole pages.
+pub const VAULT_GATE_ANSWER: usize = 4 * 1024;
+
+/// A vault that died wakes nobody: who waits at a gate looks after this time whether it lives.
+/// A hundred signatures, so that it costs nothing while it does.
+pub const VAULT_GATE_GLANCE: Duration = Duration::from_millis(4);
+
+/// So many of those make up [`VAULT_SIGN_DEADLINE`](super::VAULT_SIGN_DEADLINE).
+pub const VAULT_GATE_GLANCES: u32 = 500;
+
+/// Signatures that are asked of the vault at once. With eight, the crossing is an eighth; a thread
+/// stands still for them as long as for eight handshakes one after the other.
+pub const VAULT_TOGETHER: usize = 8;
+
+/// Handshakes of a thread that stand with their questions or answers at the same time: four frames of
+/// [`VAULT_TOGETHER`]. What finds no place asks alone.
+pub const VAULT_PLACES: usize = 4 * VAULT_TOGETHER;
+
+/// Longest message that is signed together with others: what TLS 1.2 signs with a point of P-384 has
+/// 165 octets, what TLS 1.3 signs 146.
+pub const VAULT_MESSAGE: usize = 192;
+
+/// Longest signature that is made together with others: one of P-256 has up to 72 octets.
+pub const VAULT_SIGNATURE: usize = 80;
+
+/// Octets of the stack of a handshake that may stop in the middle: four times what rustls and ring
+/// were seen to do with. Memory is taken for those only that are touched.
+pub const FIBRE_STACK: usize = 256 * 1024;
+
+/// Stacks that a thread keeps for the next handshakes: those of the ones that stop at the same time,
+/// and of the one that is running.
+pub const FIBRES_KEPT: usize = VAULT_PLACES + 1;
+
+/// The policy of the key cache hears of every so many signatures with one key: it remembers a few
+/// uses of a key only, and of a key that is used more often it knows enough.
+pub const VAULT_TELLS_EVERY: u64 = 16;
+
+/// Sets of counters that the vault's threads share: threads beyond them count on one together.
+pub const VAULT_STRIPES: usize = 32;

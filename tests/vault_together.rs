@@ -1,0 +1,156 @@
+//! Handshakes that are ready at the same time ask the vault together, and none of them is the worse
+//! for it: with keys that are not open, with a vault that dies or hangs, and with one that is dropped
+//! while it waits.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at its first surprise")]
+
+#[path = "kit/shaking.rs"]
+mod shaking;
+mod vault_common;
+
+use std::time::Duration;
+
+use keyward::base::bounds;
+use keyward::cert::key::KeyAlgorithm;
+use keyward::cert::ports::Signers;
+use keyward::vault::Vault;
+use keyward::vault::together;
+use keyward::vault::together::Asked;
+use shaking::Handshake;
+use shaking::Site;
+use vault_common::House;
+
+fn begin(site: &Site) -> Handshake {
+    Handshake::begin(site, true)
+}
+
+/// One poll after the other, as the runtime does, until all are done.
+fn finish(handshakes: &mut [Handshake]) {
+    for _ in 0..20 {
+        handshakes.iter_mut().for_each(Handshake::poll);
+        handshakes.iter_mut().for_each(Handshake::talk);
+    }
+    for handshake in handshakes {
+        handshake.done.take().expect("it comes to an end").unwrap();
+        assert!(!handshake.client.is_handshaking());
+    }
+}
+
+fn since(before: Asked) -> (u64, u64) {
+    let now = together::asked();
+    (now.times - before.times, now.signatures - before.signatures)
+}
+
+/// How often the vault's thread of the first worker has gone to sleep.
+fn slept(vault: &Vault) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", vault.status().pid)).unwrap();
+    let mut status = tasks
+        .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
+        .find(|status| status.starts_with("Name:\tvault-0\n"))
+        .unwrap();
+    let at = status.find("\nvoluntary_ctxt_switches:").unwrap();
+    status.drain(..at + "\nvoluntary_ctxt_switches:".len());
+    status.lines().next().unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn handshakes_that_are_ready_at_the_same_time_ask_once_for_all() {
+    const AT_ONCE: usize = bounds::gate::VAULT_TOGETHER;
+    const ROUNDS: u64 = 10;
+    let house = House::new();
+    let vault = house.vault(1);
+    vault.bind_worker(0, None);
+    // Two keys, so that the answers are seen to come to their questions.
+    let sites = [0, 1].map(|_| Site::new(&vault, KeyAlgorithm::P256));
+    let (before, asleep) = (together::asked(), slept(&vault));
+    for _ in 0..ROUNDS {
+        let mut handshakes: Vec<_> = (0..AT_ONCE).map(|turn| begin(&sites[turn % 2])).collect();
+        finish(&mut handshakes);
+    }
+    let signatures = ROUNDS * u64::try_from(AT_ONCE).unwrap();
+    assert_eq!(since(before), (ROUNDS, signatures));
+    // Waked once for each round.
+    let slept = slept(&vault) - asleep;
+    assert!(slept <= 2 * ROUNDS, "{slept} times for {signatures} signatures");
+    let look = vault.look().unwrap().unwrap();
+    let counted: u64 = look.counts.iter().map(|(signed, _)| signed.most).sum();
+    assert_eq!(counted, signatures);
+}
+
+#[test]
+fn one_alone_asks_alone_and_more_than_fit_ask_in_turns() {
+    let house = House::new();
+    let vault = house.vault(1);
+    vault.bind_worker(0, None);
+    let site = Site::new(&vault, KeyAlgorithm::P256);
+    let before = together::asked();
+    finish(&mut [begin(&site)]);
+    assert_eq!(since(before), (0, 0));
+    let fit = u64::try_from(bounds::gate::VAULT_TOGETHER).unwrap();
+    let mut many: Vec<_> = (0..3 * fit - 2).map(|_| begin(&site)).collect();
+    finish(&mut many);
+    assert_eq!(since(before), (3, 3 * fit - 2));
+    // What takes the vault long is not waited for together.
+    for algorithm in [KeyAlgorithm::Rsa2048, KeyAlgorithm::P384] {
+        let site = Site::new(&vault, algorithm);
+        let mut several: Vec<_> = (0..3).map(|_| begin(&site)).collect();
+        finish(&mut several);
+    }
+    assert_eq!(since(before), (3, 3 * fit - 2));
+}
+
+#[test]
+fn a_vault_that_dies_while_they_wait_costs_no_handshake() {
+    let house = House::new();
+    let vault = house.vault(1);
+    vault.bind_worker(0, None);
+    let sites = [0, 1].map(|_| Site::new(&vault, KeyAlgorithm::P256));
+    let mut handshakes: Vec<_> = (0..6).map(|turn| begin(&sites[turn % 2])).collect();
+    handshakes.iter_mut().for_each(Handshake::poll);
+    assert!(handshakes.iter().all(|handshake| handshake.done.is_none()));
+    vault_common::kill(vault.status().pid);
+    // The next vault has no key open: each is sent along.
+    finish(&mut handshakes);
+    assert_eq!(vault.status().restarts, 1);
+}
+
+#[test]
+fn a_vault_that_hangs_costs_all_that_wait_one_deadline() {
+    let house = House::new();
+    let vault = house.vault(1);
+    vault.bind_worker(0, None);
+    let site = Site::new(&vault, KeyAlgorithm::P256);
+    let mut handshakes: Vec<_> = (0..6).map(|_| begin(&site)).collect();
+    handshakes.iter_mut().for_each(Handshake::poll);
+    let pid = nix::unistd::Pid::from_raw(vault.status().pid.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let begun = vault_common::now();
+    handshakes.iter_mut().for_each(Handshake::poll);
+    let waited = begun.elapsed();
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    assert!(handshakes.iter().all(|handshake| matches!(handshake.done, Some(Err(_)))));
+    assert!(waited < bounds::VAULT_SIGN_DEADLINE + Duration::from_secs(2), "{waited:?}");
+    // The late answer is nobody's.
+    let mut again: Vec<_> = (0..6).map(|_| begin(&site)).collect();
+    finish(&mut again);
+}
+
+#[test]
+fn a_handshake_that_is_dropped_while_it_waits_leaves_its_place() {
+    let house = House::new();
+    let vault = house.vault(1);
+    vault.bind_worker(0, None);
+    let site = Site::new(&vault, KeyAlgorithm::P256);
+    let before = together::asked();
+    for _ in 0..3 * bounds::gate::VAULT_PLACES / bounds::gate::VAULT_TOGETHER {
+        let mut gone: Vec<_> = (1..bounds::gate::VAULT_TOGETHER).map(|_| begin(&site)).collect();
+        gone.iter_mut().for_each(Handshake::poll);
+        drop(gone);
+    }
+    // Nobody asked for them.
+    assert_eq!(since(before), (0, 0));
+    let fit = u64::try_from(bounds::gate::VAULT_TOGETHER).unwrap();
+    let mut handshakes: Vec<_> = (0..fit).map(|_| begin(&site)).collect();
+    finish(&mut handshakes);
+    assert_eq!(since(before), (1, fit));
+}
