@@ -314,7 +314,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             eab: None,
             renewal_info: true,
         },
-        listen: config::Listen { https: Vec::new(), http: Vec::new() },
+        listen: config::Listen { https: Vec::new(), http: Vec::new(), proxy_from: Vec::new() },
         state: config::State { dir: "/nonexistent".into() },
         admin: config::Admin { socket: "/nonexistent".into(), group: None },
         vault: config::Vault {

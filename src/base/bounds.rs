@@ -8,6 +8,7 @@ use std::time::Duration;
 pub mod backup;
 pub mod gate;
 pub mod master;
+pub mod proxied;
 pub mod visitors;
 
 /// Requests waiting for the store's thread. Each is one transaction of about a millisecond, so a

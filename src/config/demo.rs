@@ -21,6 +21,7 @@ pub fn embedded(
         listen: RawListen {
             https: https.iter().map(SocketAddr::to_string).collect(),
             http: http.iter().map(SocketAddr::to_string).collect(),
+            proxy_from: Vec::new(),
         },
         state: RawState { dir: state_dir.to_string_lossy().into_owned() },
         admin: RawAdmin {

@@ -3,6 +3,7 @@
 //! Nothing here knows of text, defaults or files; `raw` does. A value of [`Config`] needs no
 //! further checks by whoever holds it.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +78,41 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// Addresses for plain HTTP: redirects and HTTP-01.
     pub http: Vec<SocketAddr>,
+    /// Balancers, whose connections begin with a header of the PROXY protocol.
+    pub proxy_from: Vec<IpNetwork>,
+}
+
+/// Addresses that begin alike.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct IpNetwork {
+    /// The first of them.
+    pub address: IpAddr,
+    /// How many bits are alike; at most as many as an address has.
+    pub prefix: u8,
+}
+
+impl IpNetwork {
+    /// Whether `address` is one of them; an IPv4 address may be written as one of IPv6.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4()
+            && Self { address, prefix: self.prefix }.first() == self.first()
+    }
+
+    /// The first address.
+    pub fn first(&self) -> IpAddr {
+        let lost = |bits: u32| bits.saturating_sub(u32::from(self.prefix));
+        match self.address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(lost(32)).unwrap_or(0);
+                IpAddr::V4((u32::from(address) & mask).into())
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(lost(128)).unwrap_or(0);
+                IpAddr::V6((u128::from(address) & mask).into())
+            }
+        }
+    }
 }
 
 /// `[state]`

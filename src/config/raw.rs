@@ -51,6 +51,7 @@ pub(super) struct RawEab {
 pub(super) struct RawListen {
     pub(super) https: Vec<String>,
     pub(super) http: Vec<String>,
+    pub(super) proxy_from: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -186,7 +187,11 @@ impl Default for RawAcme {
 
 impl Default for RawListen {
     fn default() -> Self {
-        Self { https: vec!["[::]:443".to_owned()], http: vec!["[::]:80".to_owned()] }
+        Self {
+            https: vec!["[::]:443".to_owned()],
+            http: vec!["[::]:80".to_owned()],
+            proxy_from: Vec::new(),
+        }
     }
 }
 

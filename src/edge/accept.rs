@@ -30,6 +30,8 @@ use super::hello;
 use super::hello::Greeted;
 use super::listen;
 use super::network::Network;
+use super::proxied;
+use super::proxied::Ends;
 use super::route::Identity;
 use super::serving::ServedSite;
 use super::serving::normal;
@@ -41,6 +43,7 @@ use super::tls::Mould;
 use super::visitors::Shown;
 use super::visitors::Visitors;
 use super::worker::Kind;
+use super::worker::Place;
 use super::worker::Worker;
 use crate::base::bounds::ACCEPT_BATCH;
 use crate::base::bounds::ACCEPT_PAUSE;
@@ -145,12 +148,57 @@ impl Door {
         let worker = Rc::clone(worker);
         let (kind, port) = (self.kind, self.port);
         drop(tokio::task::spawn_local(async move {
+            let mut stream = stream;
+            let begun = (peer, port, place);
+            let Some((ends, port, place)) = announced(&worker, &mut stream, begun).await else {
+                return;
+            };
             match kind {
-                Kind::Https => https(&worker, stream, peer, port).await,
-                Kind::Http => connection::plain(&worker, stream, peer, port).await,
+                Kind::Https => https(&worker, stream, ends, port).await,
+                Kind::Http => connection::plain(&worker, stream, ends.client, port).await,
             }
             drop(place);
         }));
+    }
+}
+
+/// Who is at the other end, with the port they came to and their place: whoever is connected, or whom
+/// that one speaks for. `None` when the connection is over.
+async fn announced(
+    worker: &Rc<Worker>,
+    stream: &mut TcpStream,
+    (peer, port, place): (SocketAddr, u16, Place),
+) -> Option<(Ends, u16, Place)> {
+    let own = Ends { client: peer, server: stream.local_addr().ok()? };
+    let (balancer, limit) = {
+        let set = worker.set();
+        (set.is_balancer(peer.ip()), set.limits.handshake_timeout)
+    };
+    if !balancer {
+        return Some((own, port, place));
+    }
+    match timeout(limit, proxied::read(stream)).await {
+        Ok(Ok(None)) => Some((own, port, place)),
+        Ok(Ok(Some(ends))) => {
+            let Some(place) = worker.change(place, ends.client.ip()) else {
+                close_hard(stream);
+                return None;
+            };
+            Some((ends, ends.server.port(), place))
+        }
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            worker.counters.protocol.up();
+            tracing::debug!(%peer, reason = %error, "a listed network sends no PROXY header");
+            None
+        }
+        Ok(Err(_)) => {
+            worker.counters.closed.up();
+            None
+        }
+        Err(_) => {
+            worker.counters.timeout.up();
+            None
+        }
     }
 }
 
@@ -162,11 +210,12 @@ async fn refused(error: &io::Error) {
     }
 }
 
-async fn https(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
+async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
+    let peer = ends.client;
     let limit = worker.set().limits.handshake_timeout;
     let limit = worker.crowd.borrow().patience(limit);
     let counters = &worker.counters;
-    let shaken = timeout(limit, handshake(worker, stream, Network::of(peer.ip()))).await;
+    let shaken = timeout(limit, handshake(worker, stream, ends)).await;
     tickets::settle(counters);
     let Ok(shaken) = shaken else {
         counters.timeout.up();
@@ -238,7 +287,8 @@ const UNRECOGNIZED_NAME: u8 = 112;
 /// RFC 8446, section 6.2.
 const INTERNAL_ERROR: u8 = 80;
 
-async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Result<Shaken, Failed> {
+async fn handshake(worker: &Worker, stream: TcpStream, ends: Ends) -> Result<Shaken, Failed> {
+    let network = Network::of(ends.client.ip());
     let Greeted { start, ticket } =
         hello::read(stream, |ticket| worker.shared.certificates.mould.knows(ticket)).await?;
     if let Some(chosen) = challenge(worker, &start.client_hello()) {
@@ -253,7 +303,7 @@ async fn handshake(worker: &Worker, stream: TcpStream, network: Network) -> Resu
     }
     let identity = match start.client_hello().server_name() {
         Some(name) => Identity::Name(normal(name).into()),
-        None => Identity::Address(start.io.local_addr()?.ip()),
+        None => Identity::Address(ends.server.ip()),
     };
     let set = worker.set().clone();
     let known = identity.known(&set);

@@ -27,6 +27,7 @@ mod network;
 mod origin;
 mod plain;
 mod preset;
+mod proxied;
 mod relay;
 mod route;
 mod serving;

@@ -30,6 +30,7 @@ pub(super) struct ServingSet {
     addresses: HashMap<IpAddr, Arc<ServedSite>>,
     fallback: Option<Arc<ServedSite>>,
     unknown_names: config::UnknownNames,
+    balancers: Vec<config::IpNetwork>,
     /// Files for client certificates, as they were when they were read.
     files: Vec<(PathBuf, Stamp)>,
     /// Deadlines and limits.
@@ -69,6 +70,7 @@ impl ServingSet {
             addresses: HashMap::new(),
             fallback: None,
             unknown_names: config.tls.unknown_names,
+            balancers: config.listen.proxy_from.clone(),
             files: config.sites.iter().flat_map(|site| stamps(site.clients.as_ref())).collect(),
             limits,
             generation,
@@ -88,6 +90,11 @@ impl ServingSet {
             }
         }
         set
+    }
+
+    /// Whether connections from `peer` begin with a header of the PROXY protocol.
+    pub(super) fn is_balancer(&self, peer: IpAddr) -> bool {
+        self.balancers.iter().any(|network| network.contains(peer))
     }
 
     /// Whether files have changed since this set was made of them.

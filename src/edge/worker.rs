@@ -161,6 +161,17 @@ impl Worker {
     /// Counts a new connection, if its network may have one more.
     pub(super) fn enter(self: &Rc<Self>, client: IpAddr) -> Option<Place> {
         self.counters.accepted.up();
+        self.place(client)
+    }
+
+    /// The place of a client that a balancer speaks for, who had one so far. `None` when the client
+    /// is turned away.
+    pub(super) fn change(self: &Rc<Self>, balancers: Place, client: IpAddr) -> Option<Place> {
+        drop(balancers);
+        self.place(client)
+    }
+
+    fn place(self: &Rc<Self>, client: IpAddr) -> Option<Place> {
         let network = Network::of(client);
         if self.crowd.borrow().has_place(network, &self.set().limits) {
             return Some(self.stay(client));

@@ -84,7 +84,7 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
             eab: None,
             renewal_info: true,
         },
-        listen: config::Listen { https: Vec::new(), http: Vec::new() },
+        listen: config::Listen { https: Vec::new(), http: Vec::new(), proxy_from: Vec::new() },
         state: config::State { dir: "/nonexistent".into() },
         admin: config::Admin { socket: "/nonexistent".into(), group: None },
         vault: config::Vault {

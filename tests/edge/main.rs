@@ -35,6 +35,7 @@ mod handshakes;
 mod house;
 mod origins;
 mod presets;
+mod proxied;
 mod proxying;
 mod scripted;
 mod sockets;

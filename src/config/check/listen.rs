@@ -6,6 +6,7 @@ use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::Listen;
 use super::super::raw::RawListen;
+use super::networks;
 use super::quoted;
 
 pub(super) fn check(raw: &RawListen, findings: &mut Findings) -> Listen {
@@ -18,7 +19,8 @@ pub(super) fn check(raw: &RawListen, findings: &mut Findings) -> Listen {
             .expected("at least one address, such as \"[::]:443\"");
     }
     let http = addresses(&raw.http, &at.key("http"), "http", &mut taken, findings);
-    Listen { https, http }
+    let proxy_from = networks::check(&raw.proxy_from, &at.key("proxy_from"), findings);
+    Listen { https, http, proxy_from }
 }
 
 fn addresses(

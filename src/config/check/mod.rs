@@ -10,6 +10,7 @@ mod files;
 pub(super) mod hsts;
 mod listen;
 mod names;
+mod networks;
 mod origin;
 mod service;
 mod site;
