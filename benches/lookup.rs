@@ -300,6 +300,7 @@ fn configuration(edge: config::Edge) -> config::Config {
             require: config::Require::Available,
         },
         tls: config::Tls {
+            ktls: config::KernelTls::Auto,
             tickets: config::TicketMode::Fast,
             ticket_rotation: Duration::from_secs(3600),
             unknown_names: config::UnknownNames::DefaultSite,

@@ -326,6 +326,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             tickets: config::TicketMode::Fast,
             ticket_rotation: Duration::from_secs(3600),
             unknown_names: config::UnknownNames::DefaultSite,
+            ktls: config::KernelTls::Auto,
         },
         edge,
         log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },

@@ -347,6 +347,22 @@ pub const WORKER_ORDERS: usize = 1024;
 /// is not lost to a reset (RFC 9112, section 9.6).
 pub const LINGER_BYTES: usize = 256 * 1024;
 
+/// What a connection has to have sent before its records become the kernel's business: the change
+/// costs some system calls, and a page with its pictures is through by then.
+pub const KERNEL_TLS_AFTER: u64 = 256 * 1024;
+
+/// Records that the kernel may seal under one key of AES-GCM (RFC 8446, section 5.5, which allows
+/// half as many again): it cannot be given another on every kernel, so the connection ends. Full
+/// ones make 256 GiB.
+pub const KERNEL_TLS_RECORDS: u64 = 1 << 24;
+
+/// Records without content that a client may send in a row, which costs us as much as it.
+pub const KERNEL_TLS_EMPTY: u32 = 32;
+
+/// For how long the kernel is waited for when its TLS is tried out at the start: an octet to
+/// oneself takes no time, and where it takes any, something is broken.
+pub const KERNEL_TLS_PROBE: Duration = Duration::from_secs(1);
+
 /// How long such a client may take.
 pub const LINGER: Duration = Duration::from_secs(1);
 

@@ -40,7 +40,7 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
     for listener in &status.listeners {
         fields.add("listening", listening(listener));
     }
-    fields.add("kernel", walls(&status.kernel));
+    fields.add("kernel", kernel(&status.kernel, &status.edge));
     fields.add("traffic", traffic(&status.edge));
     fields.add("tickets", tickets(&status, out));
     fields.add("walls", walls(&status.walls));
@@ -93,6 +93,22 @@ fn certificates(counts: &Counts) -> String {
 fn listening(listener: &ListenerView) -> String {
     let from = if listener.inherited { " (from the service manager)" } else { "" };
     format!("{} on {}{from}", listener.purpose, listener.address)
+}
+
+/// What the kernel does for the front door, and how often TLS became its business.
+fn kernel(offers: &[String], figures: &Figures) -> String {
+    let figure = |name: &str| figures.get(name).copied().unwrap_or_default();
+    let mut text = walls(offers);
+    for (number, what) in [
+        (figure("kernel_tls.taken"), "went over to kernel TLS"),
+        (figure("kernel_tls.refused"), "refused by kernel TLS"),
+        (figure("kernel_tls.rekeyed"), "ended there as the client changed its keys"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!("; {} {what}", render::count(number, "connection")));
+        }
+    }
+    text
 }
 
 /// What passed the front door, in words; failures only when there are some.

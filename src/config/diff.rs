@@ -22,6 +22,7 @@ const RESTART: &[&str] = &[
     "admin.group",
     "vault",
     "tls.tickets",
+    "tls.ktls",
     "edge.workers",
     "log.format",
 ];
@@ -75,6 +76,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("vault.cache", old.vault.cache != new.vault.cache),
         ("vault.require", old.vault.require != new.vault.require),
         ("tls.tickets", old.tls.tickets != new.tls.tickets),
+        ("tls.ktls", old.tls.ktls != new.tls.ktls),
         ("edge.workers", old.edge.workers != new.edge.workers),
         ("log.format", old.log.format != new.log.format),
     ] {
@@ -192,6 +194,7 @@ mod tests {
             ("[edge]\nworkers = 1000", "edge", Some("edge.workers")),
             ("[tls]\ntickets = 'strict'", "tls", Some("tls.tickets")),
             ("[tls]\nticket_rotation = '2h'", "tls", None),
+            ("[tls]\nktls = 'off'", "tls", Some("tls.ktls")),
             ("[state]\ndir = '/x'", "state", Some("state.dir")),
             ("[admin]\nsocket = '/x'", "admin", Some("admin.socket")),
             ("[admin]\ngroup = 'x'", "admin", Some("admin.group")),

@@ -172,6 +172,8 @@ pub struct Tls {
     pub tickets: TicketMode,
     /// How long a ticket key is used; it is accepted for as long again.
     pub ticket_rotation: Duration,
+    /// Whether the kernel makes the records of connections that carry much.
+    pub ktls: KernelTls,
     /// What clients get that ask for a name which no site has.
     pub unknown_names: UnknownNames,
 }
@@ -219,6 +221,15 @@ impl Default for Agreement {
     fn default() -> Self {
         Self { preset: Preset::Default, min_version: TlsVersion::Tls12 }
     }
+}
+
+/// What the kernel does of TLS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KernelTls {
+    /// Whatever it can.
+    Auto,
+    /// Nothing.
+    Off,
 }
 
 /// Where the keys of session tickets are.

@@ -81,6 +81,7 @@ pub(super) struct RawVault {
 pub(super) struct RawTls {
     pub(super) tickets: String,
     pub(super) ticket_rotation: String,
+    pub(super) ktls: String,
     pub(super) preset: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) min_version: Option<String>,
@@ -222,6 +223,7 @@ impl Default for RawTls {
         Self {
             tickets: "fast".to_owned(),
             ticket_rotation: "1h".to_owned(),
+            ktls: "auto".to_owned(),
             preset: "default".to_owned(),
             min_version: None,
             unknown_names: "default-site".to_owned(),

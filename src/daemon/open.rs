@@ -17,7 +17,7 @@ use super::walls::Torn;
 use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::cli::DemoOptions;
-use crate::config::{Config, LogFormat, MasterKey, Require};
+use crate::config::{Config, KernelTls, LogFormat, MasterKey, Require};
 use crate::edge::EdgeError;
 use crate::edge::listen;
 use crate::os::affinity;
@@ -141,7 +141,7 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     limits::survive_file_size().map_err(Failed::fault)?;
     // Threads begin here, and all of them stand behind the wall.
     let vault = launched.supervise().map_err(no_vault)?;
-    let kernel = tcp::offers();
+    let kernel = tcp::offers(config.tls.ktls == KernelTls::Auto);
     let grounds = Grounds { wall, master: place, kernel, demo: manner != Manner::Service };
     walls::tell(&torn, grounds.demo);
     if vault.status().created_master && !grounds.demo {

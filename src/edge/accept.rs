@@ -23,12 +23,14 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
+use super::bulk::BulkStream;
 use super::connection;
 use super::early::EarlyStream;
 use super::early::Unproven;
 use super::hello;
 use super::hello::Greeted;
 use super::listen;
+use super::meter::Measured;
 use super::network::Network;
 use super::proxied;
 use super::proxied::Ends;
@@ -225,6 +227,8 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
         Ok(Shaken::Site(stream, identity)) => {
             let h2 = look(counters, stream.get_ref().1);
             let shown = Shown::new(stream.get_ref().1.peer_certificates());
+            let kernel = worker.shared.certificates.mould.kernel;
+            let stream = BulkStream::new(stream, kernel, Arc::clone(counters));
             let unproven = Unproven::default();
             let shaken = connection::Shaken { stream, h2, unproven, shown };
             connection::tls(worker, shaken, peer, port, identity).await;
@@ -258,7 +262,7 @@ fn look(counters: &Counters, session: &ServerConnection) -> bool {
 }
 
 enum Shaken {
-    Site(Box<TlsStream<TcpStream>>, Identity),
+    Site(Box<TlsStream<Measured>>, Identity),
     /// Where clients may speak before they have shaken hands.
     Early(Box<EarlyStream>, Identity),
     Challenge,
@@ -289,7 +293,7 @@ const INTERNAL_ERROR: u8 = 80;
 
 async fn handshake(worker: &Worker, stream: TcpStream, ends: Ends) -> Result<Shaken, Failed> {
     let network = Network::of(ends.client.ip());
-    let Greeted { start, ticket } =
+    let Greeted { start, ticket, meter } =
         hello::read(stream, |ticket| worker.shared.certificates.mould.knows(ticket)).await?;
     if let Some(chosen) = challenge(worker, &start.client_hello()) {
         let Some(config) = chosen else {
@@ -297,7 +301,7 @@ async fn handshake(worker: &Worker, stream: TcpStream, ends: Ends) -> Result<Sha
             return Err(Failed::UnknownName);
         };
         // The CA has seen what it came for; the connection carries nothing (RFC 8737, section 3).
-        let mut stream = Admitted::unasked(worker, network).shake(start, config).await?;
+        let mut stream = Admitted::unasked(worker, network).shake(start, meter, config).await?;
         let _ = stream.shutdown().await;
         return Ok(Shaken::Challenge);
     }
@@ -330,7 +334,7 @@ async fn handshake(worker: &Worker, stream: TcpStream, ends: Ends) -> Result<Sha
         let stream = admitted.shake_early(start, Mould::early(&config)).await?;
         return Ok(Shaken::Early(Box::new(stream), identity));
     }
-    let stream = admitted.shake(start, config).await?;
+    let stream = admitted.shake(start, meter, config).await?;
     Ok(Shaken::Site(Box::new(stream), identity))
 }
 

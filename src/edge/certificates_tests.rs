@@ -18,6 +18,7 @@ use crate::cert::record::Installed;
 use crate::cert::spec::{IssuerName, Role, Specification};
 use crate::config::Agreement;
 use crate::edge::tickets::Tickets;
+use crate::os::ktls::Suites;
 
 const START: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -78,7 +79,8 @@ impl World {
             certificates: {
                 let (catalog, signers) = (InWorld(world.clone()), InWorld(world.clone()));
                 let clock: Arc<dyn Clock> = clock;
-                let mould = Mould::new(Arc::clone(&clock), Tickets::default()).unwrap();
+                let mould =
+                    Mould::new(Arc::clone(&clock), Tickets::default(), Suites::default()).unwrap();
                 let (catalog, signers) = (Arc::new(catalog), Arc::new(signers));
                 Certificates::with_room(catalog, signers, clock, mould, choices, casts).into()
             },

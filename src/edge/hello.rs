@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::StartHandshake;
 
+use super::meter::Meter;
 use crate::base::bounds::HELLO_KEPT;
 
 /// A client that has said hello and waits for an answer.
@@ -20,6 +21,8 @@ pub(super) struct Greeted {
     pub(super) start: StartHandshake<TcpStream>,
     /// Whether the client brings a ticket that was found good.
     pub(super) ticket: bool,
+    /// What was read.
+    pub(super) meter: Meter,
 }
 
 /// Reads the ClientHello from `stream`; `good` is asked about the ticket in it, if there is one.
@@ -30,11 +33,11 @@ pub(super) async fn read(
     stream: TcpStream,
     good: impl Fn(&[u8]) -> bool + Unpin,
 ) -> io::Result<Greeted> {
-    let tap = Tap { stream, good, kept: Vec::new(), ticket: None };
+    let tap = Tap { stream, good, kept: Vec::new(), ticket: None, meter: Meter::default() };
     let start = LazyConfigAcceptor::new(Acceptor::default(), tap).await?;
-    let Tap { stream, ticket, .. } = start.io;
+    let Tap { stream, ticket, meter, .. } = start.io;
     let start = StartHandshake::from_parts(start.accepted, stream);
-    Ok(Greeted { start, ticket: ticket.unwrap_or(false) })
+    Ok(Greeted { start, ticket: ticket.unwrap_or(false), meter })
 }
 
 /// A connection whose first bytes are looked at.
@@ -45,6 +48,7 @@ struct Tap<F> {
     kept: Vec<u8>,
     /// `None` until it is known.
     ticket: Option<bool>,
+    meter: Meter,
 }
 
 impl<F: Fn(&[u8]) -> bool> Tap<F> {
@@ -82,7 +86,9 @@ impl<F: Fn(&[u8]) -> bool + Unpin> AsyncRead for Tap<F> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        this.look(buf.filled().get(before..).unwrap_or_default());
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        this.meter.feed(fresh);
+        this.look(fresh);
         Poll::Ready(Ok(()))
     }
 }

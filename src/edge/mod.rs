@@ -7,6 +7,7 @@
 mod accept;
 mod answer;
 mod body;
+mod bulk;
 mod cast;
 mod certificates;
 mod challenge;
@@ -21,8 +22,10 @@ mod groups;
 mod guard;
 mod headers;
 mod hello;
+mod kernel;
 mod ledger;
 pub mod listen;
+mod meter;
 mod network;
 mod origin;
 mod plain;
@@ -67,12 +70,14 @@ use crate::cert::ports::Catalog;
 use crate::cert::ports::Signers;
 use crate::config;
 use crate::config::Config;
+use crate::os::ktls;
+use crate::os::ktls::Suites;
 
 pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
 pub use self::stats::{
-    Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes, Lookups, TicketFigures,
-    TurnedAway,
+    Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes, KernelTlsFigures, Lookups,
+    TicketFigures, TurnedAway,
 };
 
 /// What an edge begins with.
@@ -145,7 +150,8 @@ impl Edge {
     /// When TLS cannot be set up, a listener is not usable, or a thread cannot be started.
     pub fn start(options: EdgeOptions, signers: Arc<dyn Signers>) -> Result<Self, EdgeError> {
         let EdgeOptions { https, http, limits, clock, config, catalog, tickets } = options;
-        let mould = tls::Mould::new(Arc::clone(&clock), tickets).map_err(EdgeError::Tls)?;
+        let kernel = kernel_suites(&config);
+        let mould = tls::Mould::new(Arc::clone(&clock), tickets, kernel).map_err(EdgeError::Tls)?;
         let bound = Arc::clone(&signers);
         let certificates = Certificates::new(catalog, signers, clock, mould);
         let count = limits.workers.max(1);
@@ -323,6 +329,14 @@ impl Edge {
         let port = https.iter().map(SocketAddr::port).find(|port| *port == 443);
         let port = port.or_else(|| https.first().map(SocketAddr::port)).unwrap_or(443);
         self.shared.set_https_port(port);
+    }
+}
+
+/// What the kernel may do of TLS.
+fn kernel_suites(config: &Config) -> Suites {
+    match config.tls.ktls {
+        config::KernelTls::Auto => ktls::probe().unwrap_or_default(),
+        config::KernelTls::Off => Suites::default(),
     }
 }
 

@@ -18,6 +18,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::crowd::Class;
 use super::early::EarlyStream;
+use super::meter::Measured;
+use super::meter::Meter;
 use super::network::Network;
 use super::worker::Worker;
 use crate::vault::together::together;
@@ -61,12 +63,14 @@ impl<'a> Admitted<'a> {
         Self { worker, network, class, spent: Duration::ZERO, resumed: false }
     }
 
-    /// Shakes hands under `config`.
+    /// Shakes hands under `config`; `meter` has seen the client's hello.
     pub(super) async fn shake(
         mut self,
         start: StartHandshake<TcpStream>,
+        meter: Meter,
         config: Arc<ServerConfig>,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<TlsStream<Measured>> {
+        let start = StartHandshake::from_parts(start.accepted, Measured::new(start.io, meter));
         let stream = self.timed(together(start.into_stream(config))).await?;
         self.resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(stream)

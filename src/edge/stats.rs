@@ -52,6 +52,9 @@ pub(super) struct Counters {
     pub(super) tickets_accepted: Counter,
     pub(super) tickets_unknown: Counter,
     pub(super) tickets_refused: Counter,
+    pub(super) kernel_tls: Counter,
+    pub(super) kernel_tls_refused: Counter,
+    pub(super) kernel_tls_rekeyed: Counter,
     pub(super) early: Counter,
     pub(super) too_early: Counter,
     pub(super) challenges: Counter,
@@ -84,6 +87,8 @@ pub struct EdgeStats {
     pub turned_away: TurnedAway,
     /// Requests that came before their handshake was complete.
     pub early: EarlyFigures,
+    /// Connections whose TLS became the kernel's business.
+    pub kernel_tls: KernelTlsFigures,
     /// Challenges answered, of either kind.
     pub challenges: u64,
     /// Requests that had a well-formed head.
@@ -156,6 +161,17 @@ pub struct EarlyFigures {
     pub refused: u64,
 }
 
+/// Connections whose TLS became the kernel's business.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct KernelTlsFigures {
+    /// The kernel has them.
+    pub taken: u64,
+    /// The kernel refused them, after it had taken others at the start.
+    pub refused: u64,
+    /// Of those that it took, ended because the client changed its keys.
+    pub rekeyed: u64,
+}
+
 /// Why handshakes did not finish.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct HandshakeFailures {
@@ -222,6 +238,11 @@ impl EdgeStats {
                 unfinished: sum(|w| &w.away_unfinished),
             },
             early: EarlyFigures { taken: sum(|w| &w.early), refused: sum(|w| &w.too_early) },
+            kernel_tls: KernelTlsFigures {
+                taken: sum(|w| &w.kernel_tls),
+                refused: sum(|w| &w.kernel_tls_refused),
+                rekeyed: sum(|w| &w.kernel_tls_rekeyed),
+            },
             challenges: sum(|w| &w.challenges),
             requests: sum(|w| &w.requests),
             refused: sum(|w| &w.refused),

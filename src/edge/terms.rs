@@ -32,17 +32,24 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// For clients that `verifier` asks for certificates, if there is one.
+    /// For clients that `verifier` asks for certificates, if there is one; `kernel` says whether
+    /// the kernel may be given the keys of connections.
     pub(super) fn new(
         row: Row,
         clock: &Arc<dyn TimeProvider>,
         verifier: Option<&Arc<dyn ClientCertVerifier>>,
+        kernel: bool,
     ) -> Result<Self, rustls::Error> {
         let provider = row.of(&crate::base::tls::provider());
-        let whole = pour(row, Arc::new(provider.clone()), clock, verifier)?;
+        let pour = |provider| {
+            let mut config = pour(row, Arc::new(provider), clock, verifier)?;
+            config.enable_secret_extraction = kernel;
+            Ok::<_, rustls::Error>(config)
+        };
+        let whole = pour(provider.clone())?;
         let alone = |group: &&'static dyn SupportedKxGroup| {
             let provider = CryptoProvider { kx_groups: vec![*group], ..provider.clone() };
-            Ok((group.name(), pour(row, Arc::new(provider), clock, verifier)?))
+            Ok((group.name(), pour(provider)?))
         };
         let narrow: Result<_, rustls::Error> = provider.kx_groups.iter().map(alone).collect();
         Ok(Self { row, whole, narrow: narrow?, checked: verifier.is_some() })

@@ -30,6 +30,7 @@ use crate::base::Clock;
 use crate::base::bounds::EARLY_DATA;
 use crate::cert::spec::CertificateId;
 use crate::config::Agreement;
+use crate::os::ktls::Suites;
 
 /// The protocol under which a CA looks for a challenge certificate (RFC 8737, section 6.2).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -41,6 +42,8 @@ pub(super) struct Mould {
     terms: Vec<Arc<Terms>>,
     tickets: Tickets,
     clock: Arc<dyn TimeProvider>,
+    /// What the kernel takes over once it is bulk.
+    pub(super) kernel: Suites,
 }
 
 impl Mould {
@@ -49,11 +52,15 @@ impl Mould {
         self.tickets.know(ticket, Instant::now())
     }
 
-    pub(super) fn new(clock: Arc<dyn Clock>, tickets: Tickets) -> Result<Self, rustls::Error> {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        tickets: Tickets,
+        kernel: Suites,
+    ) -> Result<Self, rustls::Error> {
         let clock: Arc<dyn TimeProvider> = Arc::new(RustlsClock(clock));
-        let terms = |row: &Row| Terms::new(*row, &clock, None).map(Arc::new);
+        let terms = |row: &Row| Terms::new(*row, &clock, None, kernel.any()).map(Arc::new);
         let terms: Result<_, rustls::Error> = TABLE.iter().map(terms).collect();
-        Ok(Self { terms: terms?, tickets, clock })
+        Ok(Self { terms: terms?, tickets, clock, kernel })
     }
 
     /// The terms of a site; those of the default for an agreement that there is none for.
@@ -71,7 +78,7 @@ impl Mould {
         verifier: &Arc<dyn ClientCertVerifier>,
     ) -> Result<Arc<Terms>, rustls::Error> {
         let row = self.terms(agreement).row;
-        Terms::new(row, &self.clock, Some(verifier)).map(Arc::new)
+        Terms::new(row, &self.clock, Some(verifier), self.kernel.any()).map(Arc::new)
     }
 
     /// What time it is.
@@ -250,7 +257,9 @@ mod tests {
             .into_iter()
             .map(|one| &*Box::leak(Box::new(Counted(one, AtomicUsize::new(0)))))
             .collect();
-        let mut mould = Mould::new(Arc::new(crate::base::SystemClock), Tickets::default()).unwrap();
+        let mut mould =
+            Mould::new(Arc::new(crate::base::SystemClock), Tickets::default(), Suites::default())
+                .unwrap();
         let default = Arc::get_mut(&mut mould.terms[0]).unwrap();
         default.bare_mut().cert_compressors =
             compressors.iter().map(|one| *one as &'static dyn CertCompressor).collect();

@@ -6,6 +6,7 @@ pub mod descriptors;
 pub mod fibre;
 pub mod inherit;
 mod journal;
+pub mod ktls;
 pub mod limits;
 pub mod logs;
 pub mod notify;

@@ -12,12 +12,12 @@ use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 
-use nix::sys::socket::SetSockOpt;
-use nix::sys::socket::sockopt::TcpUlp;
 use socket2::SockAddr;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::ktls;
+use super::ktls::Suites;
 use super::sandbox::Standing;
 
 /// Takes the next connection: it does not block, closes on exec, and that costs one call.
@@ -115,10 +115,10 @@ pub struct Offer {
     pub detail: String,
 }
 
-/// What this kernel does for a server, tried out.
-pub fn offers() -> Vec<Offer> {
+/// What this kernel does for a server, tried out, and of TLS only what is wanted.
+pub fn offers(kernel_tls: bool) -> Vec<Offer> {
     let switch = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen");
-    vec![fast_open_offer(switch), kernel_tls_offer(probe_kernel_tls())]
+    vec![fast_open_offer(switch), kernel_tls_offer(kernel_tls.then(ktls::probe))]
 }
 
 fn fast_open_offer(switch: io::Result<String>) -> Offer {
@@ -135,30 +135,20 @@ fn fast_open_offer(switch: io::Result<String>) -> Offer {
     Offer { name: "fast open", standing, detail }
 }
 
-/// Asks for TLS in the kernel on a connection of this process with itself.
-///
-/// It is told, and not used. rustls 0.23 gives up a connection's secrets only with the whole
-/// connection, so whoever takes them has to answer the client's KeyUpdate (RFC 8446, section
-/// 4.6.3) without it. The crate ktls, 6.0.2 of April 2025, passes KeyUpdate over, after which
-/// nothing of that client can be read, and panics at a record of the kind ChangeCipherSpec
-/// (`ktls_stream.rs` in both cases), which a client can send.
-/// What there would be to gain is a copy where bodies go from socket to socket: not in HTTP/2,
-/// whose frames are made here.
-fn probe_kernel_tls() -> io::Result<()> {
-    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
-    // The kernel answers for the listener; nobody needs to accept.
-    let stream = TcpStream::connect(listener.local_addr()?)?;
-    TcpUlp::default().set(&stream, b"tls")?;
-    Ok(())
-}
-
-fn kernel_tls_offer(probed: io::Result<()>) -> Offer {
+fn kernel_tls_offer(probed: Option<io::Result<Suites>>) -> Offer {
     let (standing, detail) = match probed {
-        Ok(()) => (Standing::Partial, "the kernel has it, keyward does not use it".to_owned()),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-            (Standing::Absent, "this kernel has no module tls".to_owned())
+        None => (Standing::Absent, "[tls] ktls is off".to_owned()),
+        Some(Ok(suites)) if suites.all() => (Standing::Full, String::new()),
+        Some(Ok(suites)) if suites.any() => {
+            (Standing::Partial, "not for every cipher: modprobe gcm, chacha20poly1305".to_owned())
         }
-        Err(error) => (Standing::Absent, format!("the kernel refuses it: {error}")),
+        Some(Ok(_)) => {
+            (Standing::Absent, "the kernel has it, for no cipher that is used".to_owned())
+        }
+        Some(Err(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
+            (Standing::Absent, "no module tls is loaded: modprobe tls".to_owned())
+        }
+        Some(Err(error)) => (Standing::Absent, format!("the kernel refuses it: {error}")),
     };
     Offer { name: "kernel TLS", standing, detail }
 }
@@ -231,11 +221,14 @@ mod tests {
     /// What was found by trying is what the kernel lists, wherever this runs.
     #[test]
     fn kernel_tls_is_offered_where_the_kernel_lists_it() {
-        let offer = kernel_tls_offer(probe_kernel_tls());
+        let offer = kernel_tls_offer(Some(ktls::probe()));
         let listed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp").unwrap();
         let listed = listed.split_whitespace().any(|name| name == "tls");
         assert_eq!(offer.standing != Standing::Absent, listed, "{offer:?}");
-        let missing = kernel_tls_offer(Err(io::Error::from_raw_os_error(libc::ENOENT)));
-        assert_eq!(missing.detail, "this kernel has no module tls");
+        let missing = kernel_tls_offer(Some(Err(io::Error::from_raw_os_error(libc::ENOENT))));
+        assert_eq!(missing.detail, "no module tls is loaded: modprobe tls");
+        let none = kernel_tls_offer(Some(Ok(Suites::default())));
+        assert_eq!(none.standing, Standing::Absent);
+        assert_eq!(kernel_tls_offer(None).detail, "[tls] ktls is off");
     }
 }

@@ -93,6 +93,7 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
             require: config::Require::Available,
         },
         tls: config::Tls {
+            ktls: config::KernelTls::Auto,
             tickets: config::TicketMode::Fast,
             ticket_rotation: Duration::from_secs(3600),
             unknown_names: config::UnknownNames::DefaultSite,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::model::{Agreement, Preset, TicketMode, Tls, TlsVersion, UnknownNames};
+use super::super::model::{
+    Agreement, KernelTls, Preset, TicketMode, Tls, TlsVersion, UnknownNames,
+};
 use super::super::quantity;
 use super::super::raw::{RawSiteTls, RawTls};
 use super::super::suggest;
@@ -17,6 +19,8 @@ const ROTATION: std::ops::RangeInclusive<Duration> =
 
 const MODES: [(&str, TicketMode); 3] =
     [("fast", TicketMode::Fast), ("strict", TicketMode::Strict), ("off", TicketMode::Off)];
+
+const KERNEL: [(&str, KernelTls); 2] = [("auto", KernelTls::Auto), ("off", KernelTls::Off)];
 
 const PRESETS: [(&str, Preset); 3] =
     [("default", Preset::Default), ("modern", Preset::Modern), ("compatible", Preset::Compatible)];
@@ -58,6 +62,7 @@ pub(super) fn check(raw: &RawTls, findings: &mut Findings) -> (Tls, General) {
     let key = word("unknown_names");
     let unknown_names =
         choice(&raw.unknown_names, &UNKNOWN, "answer to unknown names", &key, findings);
+    let ktls = choice(&raw.ktls, &KERNEL, "use of kernel TLS", &word("ktls"), findings);
     let preset = choice(&raw.preset, &PRESETS, "preset", &word("preset"), findings);
     let preset = preset.unwrap_or(Preset::Modern);
     let min_version = version(raw.min_version.as_deref(), preset, &word("min_version"), findings);
@@ -65,6 +70,7 @@ pub(super) fn check(raw: &RawTls, findings: &mut Findings) -> (Tls, General) {
         tickets: tickets.unwrap_or(TicketMode::Off),
         ticket_rotation,
         unknown_names: unknown_names.unwrap_or(UnknownNames::Refuse),
+        ktls: ktls.unwrap_or(KernelTls::Off),
     };
     (tls, General { preset, min_version })
 }

@@ -1,0 +1,140 @@
+//! The records of a client, measured on their way to rustls: is one of them under way?
+//!
+//! rustls does not say whether it holds the beginning of a record, and nobody else opens them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Where a stream of TLS records stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Meter {
+    /// How much of the next record's header was there already, and its length as far as it came.
+    header: u8,
+    length: u16,
+    /// What is to come of the record's body.
+    left: usize,
+}
+
+impl Meter {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        loop {
+            let body = self.left.min(bytes.len());
+            self.left -= body;
+            bytes = bytes.get(body..).unwrap_or_default();
+            let Some((octet, rest)) = bytes.split_first() else { return };
+            bytes = rest;
+            // Kind and version, then two octets of length (RFC 8446, section 5.1).
+            self.length = self.length << 8 | u16::from(*octet);
+            self.header += 1;
+            if self.header == 5 {
+                (self.left, self.header) = (usize::from(self.length), 0);
+            }
+        }
+    }
+
+    /// Whether everything so far were whole records.
+    pub(super) const fn between_records(self) -> bool {
+        self.header == 0 && self.left == 0
+    }
+}
+
+/// A connection that is measured while it is read.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) socket: TcpStream,
+    pub(super) meter: Meter,
+}
+
+impl Measured {
+    /// `meter` has seen what was read of `socket` before.
+    pub(super) const fn new(socket: TcpStream, meter: Meter) -> Self {
+        Self { socket, meter }
+    }
+}
+
+impl AsyncRead for Measured {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+        this.meter.feed(buf.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Measured {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stream(bodies: &[usize]) -> Vec<u8> {
+        let record = |len: &usize| {
+            let [high, low] = u16::try_from(*len).unwrap().to_be_bytes();
+            // Bodies that look like headers.
+            [vec![23, 3, 3, high, low], vec![23; *len]].concat()
+        };
+        bodies.iter().flat_map(record).collect()
+    }
+
+    proptest! {
+        /// However the octets come, it is between records exactly where one ends.
+        #[test]
+        fn between_records_is_where_one_ends(
+            bodies in prop::collection::vec(0_usize..700, 1..6),
+            cuts in prop::collection::vec(1_usize..50, 1..8),
+        ) {
+            let bytes = stream(&bodies);
+            let mut ends = vec![0];
+            bodies.iter().for_each(|len| ends.push(ends[ends.len() - 1] + 5 + len));
+            let (mut meter, mut at) = (Meter::default(), 0);
+            for cut in cuts.iter().cycle() {
+                prop_assert_eq!(meter.between_records(), ends.contains(&at), "{}", at);
+                if at == bytes.len() {
+                    break;
+                }
+                let next = (at + cut).min(bytes.len());
+                meter.feed(&bytes[at..next]);
+                at = next;
+            }
+        }
+    }
+}
