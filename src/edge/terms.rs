@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::CipherSuite;
 use rustls::NamedGroup;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -72,7 +73,8 @@ impl Terms {
 
     /// The configuration for this client under the certificate of `cast`: `cast` itself if it is
     /// made of these terms, as `native` says, and nothing has to be steered. That is, with the one
-    /// group that this client is to use although it named another one first.
+    /// group that this client is to use although it named another one first, and with its own
+    /// order of suites if it is slow at AES.
     pub(super) fn dress(
         &self,
         hello: &ClientHello<'_>,
@@ -81,11 +83,13 @@ impl Terms {
     ) -> Arc<ServerConfig> {
         let group = groups::steer(hello, self.provider(), self.row.steer);
         let narrow = self.narrow.iter().find(|(name, _)| Some(*name) == group);
+        let slow = slow_at_aes(hello.cipher_suites(), self.provider());
         let mut config = match narrow {
             Some((_, narrow)) => narrow.clone(),
-            None if native => return cast,
+            None if native && !slow => return cast,
             None => self.whole.clone(),
         };
+        config.ignore_client_order = !slow;
         config.cert_resolver = Arc::clone(&cast.cert_resolver);
         config.cert_compression_cache = Arc::clone(&cast.cert_compression_cache);
         if !self.checked {
@@ -95,6 +99,20 @@ impl Terms {
         }
         Arc::new(config)
     }
+}
+
+/// Whether a client that offers these puts ChaCha20 before everything else that is known here, as
+/// those do that have no instructions for AES.
+fn slow_at_aes(offered: &[CipherSuite], provider: &CryptoProvider) -> bool {
+    let known = |suite: &&CipherSuite| provider.cipher_suites.iter().any(|s| s.suite() == **suite);
+    matches!(
+        offered.iter().find(known),
+        Some(
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        )
+    )
 }
 
 fn pour(
@@ -110,6 +128,8 @@ fn pour(
         )
         .with_cert_resolver(Arc::new(Nothing));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // See the head of `preset` for the order, and `slow_at_aes` for who has another.
+    config.ignore_client_order = true;
     config.cert_compressors = compress::compressors();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // One suffices: a client that used it up gets a new one with its next connection.

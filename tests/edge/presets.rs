@@ -95,6 +95,41 @@ fn each_site_speaks_the_versions_and_suites_of_its_own_preset() {
     }
 }
 
+#[test]
+fn the_lighter_aes_comes_first_except_for_those_who_put_chacha_before_it() {
+    let origin = Origin::start();
+    let house = open(&origin);
+    let [light, heavy, chacha] =
+        ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
+    for (offered, taken) in [
+        (&[heavy, light][..], light),
+        (&[heavy, chacha, light], light),
+        (&[heavy, chacha], heavy),
+        (&[chacha, heavy, light], chacha),
+        (&[light, chacha], light),
+    ] {
+        let options = ["-tls1_3", "-ciphersuites", &offered.join(":")];
+        for (name, _, _) in AGREEMENTS {
+            assert_eq!(agreed(&house, name, &options), taken, "{name} {offered:?}");
+        }
+    }
+    let [light, heavy, chacha] = [
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+    ];
+    // Also with a group that is steered, as in TLS 1.2 it is.
+    for groups in ["X25519:P-256", "P-384:P-256:X25519"] {
+        for (offered, taken) in [([heavy, chacha, light], light), ([chacha, heavy, light], chacha)]
+        {
+            let options = ["-tls1_2", "-cipher", &offered.join(":"), "-groups", groups];
+            for name in ["default.example", "compatible.example"] {
+                assert_eq!(agreed(&house, name, &options), taken, "{name} {offered:?} {groups}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn compatible_asks_nobody_for_a_second_hello() {
     let origin = Origin::start();
