@@ -4,11 +4,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keyward::base::Secret;
+use keyward::cert::key::KeyAlgorithm;
+use keyward::cert::key::KeyHandle;
+use keyward::cert::key::KeyId;
+use keyward::cert::key::KeyUsage;
+use keyward::cert::key::SealedKey;
+use keyward::cert::ports::Book as _;
 use keyward::cert::ports::Shelf;
 use keyward::issuer::custody;
 use keyward::store::Catalog;
 use keyward::store::Store;
+use keyward::vault::seal::Content;
 use keyward::vault::seal::Mark;
+use keyward::vault::seal::Sealer;
 
 use crate::daemon::Keyward;
 use crate::daemon::eventually;
@@ -90,6 +99,36 @@ fn a_wrong_or_missing_master_key_is_named_with_the_one_that_is_needed_and_nothin
     let after = keyward.certificate("k.internal").unwrap();
     assert_eq!(after["installed"], before["installed"]);
     assert_eq!(after["phase"], "holding");
+}
+
+#[test]
+fn an_account_alone_needs_its_master_key_too() {
+    let origin = Origin::start();
+    let site =
+        format!("[[site]]\nnames = [\"k.internal\"]\norigin = \"http://{}\"\n", origin.address);
+    let mut keyward = Keyward::new("", &site);
+    // A state that knows an account, and no certificate yet.
+    let sealer = Sealer::new(Secret::new([1; 32])).unwrap();
+    let needed = sealer.marks()[0];
+    let (algorithm, usage, id) = (KeyAlgorithm::P256, KeyUsage::Account, KeyId([7; 32]));
+    let sealed = sealer.seal(Content::Key { usage, algorithm, id }, b"a key").unwrap();
+    let sealed = SealedKey(sealed.into());
+    let key = KeyHandle { id, algorithm, usage, spki: vec![0; 91].into(), sealed };
+    let url = "https://ca.example/acct/1";
+    let account = postcard::to_extend(&(url, Vec::<String>::new(), key), vec![2]).unwrap();
+    let store = Store::open(&keyward.state().join("store")).unwrap();
+    let put = store.put(Shelf::Accounts, "https://ca.example/dir", account);
+    runtime().block_on(put).unwrap();
+    drop(store);
+    let path = keyward.state().join("vault/master.key");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    lay(&path, &[9; 32]);
+    keyward.spawn();
+    assert_eq!(keyward.wait_end(SOON).code(), Some(78), "{}", keyward.log());
+    assert!(keyward.log().contains(&format!("needed: that of {needed}\n")), "{}", keyward.log());
+    lay(&path, &[1; 32]);
+    keyward.start();
+    keyward.wait_issued("k.internal");
 }
 
 #[test]
