@@ -61,7 +61,9 @@ fn master(client: &Client, wait: bool, out: &mut Out) -> Result<u8, Report> {
         let status: Status = client.get("/status")?.decode()?;
         // While a vault takes the place of another, none says anything.
         let Some(master) = status.vault.master else { continue };
-        if told.as_ref() != Some(&master) && !out.json {
+        // That the former key is gone is told below, and not by the same number again.
+        let news = (master.resealed, master.trouble.clone());
+        if told.as_ref() != Some(&news) && !out.json {
             out.note(format_args!("  {} records are sealed anew", master.resealed));
             if let Some(trouble) = &master.trouble {
                 out.note(format_args!("  it does not go on: {}", plain(trouble)));
@@ -79,7 +81,7 @@ fn master(client: &Client, wait: bool, out: &mut Out) -> Result<u8, Report> {
             }
             return Ok(DONE);
         }
-        told = Some(master);
+        told = Some(news);
     }
 }
 

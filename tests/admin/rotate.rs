@@ -40,6 +40,7 @@ fn a_new_master_key_is_ordered_waited_for_and_refused_in_clear_words() {
     let (status, out, err) = running.keyward(&["rotate", "master", "--wait"]);
     assert_eq!(status, 0, "{err}");
     assert!(out.starts_with("7 records are sealed under the master key of epoch 2"), "{out}");
+    assert_eq!(err.matches("7 records are sealed anew").count(), 1, "{err}");
     let (status, out, _) = running.keyward(&["rotate", "master", "--wait", "--json"]);
     let told: MasterView = serde_json::from_str(&out).unwrap();
     assert_eq!((status, told.former, told.epoch), (0, None, 2));
