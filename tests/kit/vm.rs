@@ -118,7 +118,7 @@ fn disk_of(vm: &Path, scratch: &Path, inside: &str) -> Vec<u8> {
          /bin/busybox --install -s /bin\n\
          export PATH={path}:/bin HOME=/tmp {INSIDE}=1\n\
          mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev\n\
-         mount -t tmpfs -o mode=1777 tmp /tmp\n\
+         chmod 1777 /tmp\n\
          ip link set lo up\n\
          {loads}\
          uname -a\n\
