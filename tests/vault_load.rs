@@ -212,20 +212,12 @@ fn hangs(as_worker: Option<bool>) {
         vault.sign(&key, Purpose::Tls13, Scheme::EcdsaP256Sha256, &message)
     };
     assert!(sign(32).is_ok());
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(vault.status().pid).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
-    // The signal is on its way to each thread when the call returns.
-    vault_common::wait_until(Duration::from_secs(2), || {
-        std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|thread| {
-            let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
-            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
-        })
-    });
+    let stopped = vault_common::Stopped::new(vault.status().pid);
     let asked = vault_common::now();
     let late = sign(48);
     assert!(matches!(late, Err(VaultError::Late)), "{late:?}");
     assert!(asked.elapsed() < 2 * keyward::base::bounds::VAULT_SIGN_DEADLINE);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    drop(stopped);
     // The late signature was over another message: taken for this one it would not verify.
     let signed = sign(32).unwrap();
     let (_, spki) = {

@@ -122,12 +122,11 @@ fn a_vault_that_hangs_costs_all_that_wait_one_deadline() {
     let site = Site::new(&vault, KeyAlgorithm::P256);
     let mut handshakes: Vec<_> = (0..6).map(|_| begin(&site)).collect();
     handshakes.iter_mut().for_each(Handshake::poll);
-    let pid = nix::unistd::Pid::from_raw(vault.status().pid.cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let stopped = vault_common::Stopped::new(vault.status().pid);
     let begun = vault_common::now();
     handshakes.iter_mut().for_each(Handshake::poll);
     let waited = begun.elapsed();
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    drop(stopped);
     assert!(handshakes.iter().all(|handshake| matches!(handshake.done, Some(Err(_)))));
     assert!(waited < bounds::VAULT_SIGN_DEADLINE + Duration::from_secs(2), "{waited:?}");
     // The late answer is nobody's.

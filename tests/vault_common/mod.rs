@@ -80,6 +80,31 @@ pub(crate) fn kill(pid: u32) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 
+/// Stops all threads of the process, and lets them go on when it is dropped.
+pub(crate) struct Stopped(nix::unistd::Pid);
+
+impl Stopped {
+    /// The signal is on its way to each thread when `kill` returns: a thread that sleeps on another
+    /// core may still answer what it is asked then.
+    pub(crate) fn new(pid: u32) -> Self {
+        let stopped = Self(nix::unistd::Pid::from_raw(pid.cast_signed()));
+        nix::sys::signal::kill(stopped.0, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        wait_until(Duration::from_secs(2), || {
+            std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|thread| {
+                let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+                stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+            })
+        });
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        nix::sys::signal::kill(self.0, nix::sys::signal::Signal::SIGCONT).unwrap();
+    }
+}
+
 /// Whether the process exists and is no zombie.
 pub(crate) fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
