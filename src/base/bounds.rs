@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub mod backup;
+pub mod catalog;
 pub mod gate;
 pub mod master;
 pub mod proxied;

@@ -3,6 +3,7 @@
 //! An [`Identifier`] is parsed once and is in its normal form from then on: IDNA applied, lower
 //! case, no dot at the end (RFC 5890, RFC 8555 section 7.1.4, RFC 8738).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -222,10 +223,14 @@ impl Serialize for Identifier {
 
 impl<'de> Deserialize<'de> for Identifier {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        let text = Text::deserialize(deserializer)?;
+        Self::parse(&text.0).map_err(serde::de::Error::custom)
     }
 }
+
+/// Borrowed from what is read, where that can be.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,8 @@
 //! The checksum is ours because redb verifies its own only when it repairs a file: a flipped bit
 //! in a chain would otherwise be served. It guards against accidents, not against an attacker.
 
+use serde::Deserialize;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::error::StoreError;
 
@@ -38,10 +38,10 @@ pub(super) fn seal(body: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`StoreError::UnknownVersion`] and [`StoreError::Unreadable`], naming table and key.
-pub(super) fn decode<T: DeserializeOwned>(
+pub(super) fn decode<'a, T: Deserialize<'a>>(
     table: &'static str,
     key: impl FnOnce() -> String,
-    bytes: &[u8],
+    bytes: &'a [u8],
 ) -> Result<T, StoreError> {
     let reason = match split(bytes) {
         Some((VERSION, sum, body)) if sum == checksum(body) => {
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, StoreError> {
         decode("things", || "one".to_owned(), bytes)
     }
 
@@ -151,7 +151,7 @@ mod tests {
             let _any = read::<Certificate>(&sealed);
             let _any = read::<KeyHandle>(&sealed);
             let _any = read::<Entry>(&sealed);
-            let _any = read::<file::Entry>(&sealed);
+            let _any = read::<file::Entry<'_>>(&sealed);
         }
 
         #[test]

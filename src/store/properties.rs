@@ -43,15 +43,14 @@ fn second_copy(body: &[u8]) {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Entry, StoreError> {
+fn read(bytes: &[u8]) -> Result<Entry<'_>, StoreError> {
     codec::decode("entries", String::new, bytes)
 }
 
 fn seeds() -> Vec<Vec<u8>> {
     let packed = ["a.example", "b.example"].map(|name| {
         let served = served(name);
-        let leaf = served.installed.chain.certificates().first().cloned().unwrap_or_default();
-        codec::encode(&Entry::new(&served, leaf, vec![[3; 32]]))
+        codec::encode(&Entry::new(&served, vec![[3; 32]]))
     });
     let body = |packed: &Vec<u8>| packed.get(9..).unwrap_or_default().to_vec();
     let mut seeds: Vec<_> = packed.iter().map(body).collect();

@@ -1,17 +1,14 @@
-//! The tables of the second copy, and its transactions.
+//! The tables of the second copy, and how they are written.
 //!
 //! A certificate lies there without its intermediates, which are kept once for all that share
 //! them. Every record carries a checksum, so that damage costs the names it lies under and no
 //! others. Names need no checksum: what they lead to says itself which names it is for.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::Arc;
 
 use redb::Database;
 use redb::ReadTransaction;
 use redb::ReadableTable;
-use redb::ReadableTableMetadata as _;
 use redb::Table;
 use redb::TableDefinition;
 use redb::TableError;
@@ -21,15 +18,10 @@ use serde::Serialize;
 
 use super::Staged;
 use crate::base::Timestamp;
-use crate::base::bounds;
-use crate::cert::chain::Chain;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
-use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
-use crate::cert::key::SealedKey;
-use crate::cert::record::Installed;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::Specification;
@@ -47,33 +39,34 @@ const META_SCHEMA: &str = "schema";
 const META_LINEAGE: &str = "lineage";
 
 /// A name as text, to the certificates that have it: eight octets each.
-const NAMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("names");
+pub(super) const NAMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("names");
 
 /// `CertificateId` to [`Entry`].
-const ENTRIES: TableDefinition<'_, &[u8; 8], &[u8]> = TableDefinition::new("entries");
+pub(super) const ENTRIES: TableDefinition<'_, &[u8; 8], &[u8]> = TableDefinition::new("entries");
 
 /// SHA-256 of an intermediate to the intermediate (DER).
-const ISSUERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("issuers");
+pub(super) const ISSUERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("issuers");
 
 /// SHA-256 of an intermediate to the number of entries that are signed by it.
 const ISSUER_USES: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("issuer_uses");
 
-/// One certificate as it lies there.
+/// One certificate as it lies there. What is long is borrowed from the record: it is copied once,
+/// to where it is needed.
 #[derive(Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub(in crate::store) struct Entry {
-    spec: Specification,
-    leaf: Vec<u8>,
+pub(in crate::store) struct Entry<'a> {
+    pub(super) spec: Specification,
+    pub(super) leaf: &'a [u8],
     /// What follows the leaf.
-    issuers: Vec<[u8; 32]>,
-    validity: Validity,
-    serial: String,
-    ari_id: Option<String>,
-    at: Timestamp,
-    key: KeyId,
-    algorithm: KeyAlgorithm,
-    usage: KeyUsage,
-    spki: Arc<[u8]>,
-    sealed: SealedKey,
+    pub(super) issuers: Vec<[u8; 32]>,
+    pub(super) validity: Validity,
+    pub(super) serial: String,
+    pub(super) ari_id: Option<String>,
+    pub(super) at: Timestamp,
+    pub(super) key: KeyId,
+    pub(super) algorithm: KeyAlgorithm,
+    pub(super) usage: KeyUsage,
+    pub(super) spki: &'a [u8],
+    pub(super) sealed: &'a [u8],
 }
 
 /// Makes the tables in an empty file.
@@ -103,109 +96,6 @@ pub(super) fn lineage(txn: &ReadTransaction) -> Result<Option<u64>, StoreError> 
         return Ok(None);
     }
     Ok(meta.get(META_LINEAGE)?.map(|lineage| lineage.value()))
-}
-
-/// How many certificates there are.
-pub(super) fn count(txn: &ReadTransaction) -> Result<u64, StoreError> {
-    Ok(txn.open_table(ENTRIES)?.len()?)
-}
-
-/// Reads everything, where that is short.
-///
-/// # Errors
-/// Names the first record that is not as it was written.
-pub(super) fn look(txn: &ReadTransaction) -> Result<(), StoreError> {
-    if count(txn)? > bounds::STORE_INSPECTED {
-        return Ok(());
-    }
-    for row in txn.open_table(ENTRIES)?.iter()? {
-        let (id, value) = row?;
-        consider(txn, CertificateId(*id.value()), value.value())?;
-    }
-    Ok(())
-}
-
-/// Looks at some `limit` certificates behind `after`, and gives the last of them; `None` when
-/// there was none. One that is not as it was written is told to `damaged`.
-///
-/// # Errors
-/// When the file itself cannot be read.
-pub(super) fn step(
-    txn: &ReadTransaction,
-    after: Option<CertificateId>,
-    limit: usize,
-    mut damaged: impl FnMut(CertificateId, StoreError),
-) -> Result<Option<CertificateId>, StoreError> {
-    let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0));
-    let mut last = None;
-    for row in txn.open_table(ENTRIES)?.range::<&[u8; 8]>((from, Bound::Unbounded))?.take(limit) {
-        let (id, value) = row?;
-        let id = CertificateId(*id.value());
-        last = Some(id);
-        match consider(txn, id, value.value()) {
-            Err(error) if error.is_disk() => return Err(error),
-            Err(error) => damaged(id, error),
-            Ok(()) => {}
-        }
-    }
-    Ok(last)
-}
-
-/// Whether one can be read, and is found by its names.
-fn consider(txn: &ReadTransaction, id: CertificateId, bytes: &[u8]) -> Result<(), StoreError> {
-    let served = served(txn, id, bytes)?;
-    for name in served.spec.names() {
-        if !named(txn, name)?.contains(&id) {
-            return Err(unreadable(id, "it is not found by its name"));
-        }
-    }
-    Ok(())
-}
-
-/// The certificates that have this very name.
-pub(super) fn named(
-    txn: &ReadTransaction,
-    name: &Identifier,
-) -> Result<Vec<CertificateId>, StoreError> {
-    let found = txn.open_table(NAMES)?.get(name.to_string().as_str())?;
-    Ok(found.map(|ids| ids_of(ids.value())).unwrap_or_default())
-}
-
-/// The certificates that have this very name, or the wildcard one label up.
-pub(super) fn covering(
-    txn: &ReadTransaction,
-    host: &Identifier,
-) -> Result<Vec<CertificateId>, StoreError> {
-    let mut ids = named(txn, host)?;
-    if let Some(star) = host.wildcard() {
-        ids.extend(named(txn, &star)?);
-    }
-    Ok(ids)
-}
-
-/// One certificate with its intermediates.
-pub(super) fn get(txn: &ReadTransaction, id: CertificateId) -> Result<Option<Served>, StoreError> {
-    let found = txn.open_table(ENTRIES)?.get(&id.0)?;
-    found.map(|value| served(txn, id, value.value())).transpose()
-}
-
-/// Whether there is one.
-pub(super) fn has(txn: &ReadTransaction, id: CertificateId) -> Result<bool, StoreError> {
-    Ok(txn.open_table(ENTRIES)?.get(&id.0)?.is_some())
-}
-
-/// The names of at most `limit` certificates behind `after`, readable or not.
-pub(super) fn ids(
-    txn: &ReadTransaction,
-    after: Option<CertificateId>,
-    limit: usize,
-) -> Result<Vec<CertificateId>, StoreError> {
-    let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0));
-    let mut ids = Vec::new();
-    for row in txn.open_table(ENTRIES)?.range::<&[u8; 8]>((from, Bound::Unbounded))?.take(limit) {
-        ids.push(CertificateId(*row?.0.value()));
-    }
-    Ok(ids)
 }
 
 /// Puts certificates in the place of their former selves, and takes others away, in one
@@ -244,30 +134,30 @@ fn write<'a>(
     let mut issuers = txn.open_table(ISSUERS)?;
     let mut uses = txn.open_table(ISSUER_USES)?;
     for (id, served) in changes {
-        let old = entries.get(&id.0)?.map(|value| entry(id, value.value()));
         // One that cannot be read is in the way of nothing: its names are those of its
         // successor, because they are a part of its identity.
-        let old = old.and_then(Result::ok);
-        let former: Vec<[u8; 32]> = old.iter().flat_map(|old| old.issuers.clone()).collect();
+        let old = entries.get(&id.0)?.and_then(|value| {
+            let old = entry(id, value.value()).ok()?;
+            Some((old.issuers, old.spec))
+        });
+        let former = old.iter().flat_map(|(issuers, _)| issuers.clone()).collect::<Vec<_>>();
         let mut present = Vec::new();
         if let Some(served) = served {
-            let mut certificates = served.installed.chain.certificates().iter();
-            let leaf = certificates.next().cloned().unwrap_or_default();
-            for issuer in certificates {
+            for issuer in served.installed.chain.certificates().iter().skip(1) {
                 let digest = digest(issuer);
                 if issuers.get(&digest)?.is_none() {
                     issuers.insert(&digest, issuer.as_slice())?;
                 }
                 present.push(digest);
             }
-            let packed = codec::encode(&Entry::new(served, leaf, present.clone()));
+            let packed = codec::encode(&Entry::new(served, present.clone()));
             entries.insert(&id.0, packed.as_slice())?;
             for name in served.spec.names() {
                 enter(&mut names, name, id)?;
             }
         } else {
             entries.remove(&id.0)?;
-            for name in old.iter().flat_map(|old| old.spec.names()) {
+            for name in old.iter().flat_map(|(_, spec)| spec.names()) {
                 strike(&mut names, name, id)?;
             }
         }
@@ -320,7 +210,7 @@ fn strike(
     Ok(())
 }
 
-fn ids_of(bytes: &[u8]) -> Vec<CertificateId> {
+pub(super) fn ids_of(bytes: &[u8]) -> Vec<CertificateId> {
     bytes.as_chunks::<8>().0.iter().map(|id| CertificateId(*id)).collect()
 }
 
@@ -328,28 +218,29 @@ fn bytes_of(ids: &[CertificateId]) -> Vec<u8> {
     ids.iter().flat_map(|id| id.0).collect()
 }
 
-impl Entry {
-    pub(in crate::store) fn new(served: &Served, leaf: Vec<u8>, issuers: Vec<[u8; 32]>) -> Self {
-        let Served { spec, installed, key, .. } = served.clone();
+impl<'a> Entry<'a> {
+    pub(in crate::store) fn new(served: &'a Served, issuers: Vec<[u8; 32]>) -> Self {
+        let Served { spec, installed, key, .. } = served;
         Self {
-            spec,
-            leaf,
+            spec: spec.clone(),
+            leaf: installed.chain.certificates().first().map_or(&[], Vec::as_slice),
             issuers,
             validity: installed.validity,
-            serial: installed.serial,
-            ari_id: installed.ari_id,
+            serial: installed.serial.clone(),
+            ari_id: installed.ari_id.clone(),
             at: installed.at,
             key: key.id,
             algorithm: key.algorithm,
             usage: key.usage,
-            spki: key.spki,
-            sealed: key.sealed,
+            spki: &key.spki,
+            sealed: &key.sealed.0,
         }
     }
 }
 
-fn entry(id: CertificateId, bytes: &[u8]) -> Result<Entry, StoreError> {
-    let entry: Entry = codec::decode("entries", || id.to_string(), bytes)?;
+/// Reads what lies under `id`.
+pub(super) fn entry(id: CertificateId, bytes: &[u8]) -> Result<Entry<'_>, StoreError> {
+    let entry: Entry<'_> = codec::decode("entries", || id.to_string(), bytes)?;
     if entry.spec.id() == id {
         Ok(entry)
     } else {
@@ -357,43 +248,11 @@ fn entry(id: CertificateId, bytes: &[u8]) -> Result<Entry, StoreError> {
     }
 }
 
-fn served(txn: &ReadTransaction, id: CertificateId, bytes: &[u8]) -> Result<Served, StoreError> {
-    let entry = entry(id, bytes)?;
-    let mut chain = vec![entry.leaf];
-    if !entry.issuers.is_empty() {
-        let issuers = txn.open_table(ISSUERS)?;
-        for wanted in &entry.issuers {
-            let found = issuers.get(wanted)?;
-            let found = found.ok_or_else(|| unreadable(id, "its issuer is missing"))?;
-            if digest(found.value()) != *wanted {
-                return Err(unreadable(id, "its issuer is not as it was written"));
-            }
-            chain.push(found.value().to_vec());
-        }
-    }
-    let installed = Installed {
-        chain: Chain::restored(chain),
-        key: entry.key,
-        validity: entry.validity,
-        serial: entry.serial,
-        ari_id: entry.ari_id,
-        at: entry.at,
-    };
-    let key = KeyHandle {
-        id: entry.key,
-        algorithm: entry.algorithm,
-        usage: entry.usage,
-        spki: entry.spki,
-        sealed: entry.sealed,
-    };
-    Ok(Served { id, spec: entry.spec, installed, key })
-}
-
-fn unreadable(id: CertificateId, reason: &'static str) -> StoreError {
+pub(super) fn unreadable(id: CertificateId, reason: &'static str) -> StoreError {
     StoreError::Unreadable { table: "entries", key: id.to_string(), reason }
 }
 
-fn digest(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     let mut octets = [0; 32];
     octets.copy_from_slice(digest.as_ref());

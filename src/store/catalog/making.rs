@@ -17,8 +17,6 @@ use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-use redb::ReadTransaction;
-use redb::ReadableDatabase as _;
 use redb::backends::InMemoryBackend;
 
 use super::ASIDE;
@@ -29,6 +27,8 @@ use super::NAME;
 use super::builder;
 use super::file;
 use super::remove;
+use super::source::Source;
+use super::view::View;
 use crate::base::disk;
 use crate::cert::identifier::Identifier;
 use crate::cert::served::Served;
@@ -69,7 +69,7 @@ impl Catalog {
     /// from the store of this `lineage`.
     pub(in crate::store) fn remains(dir: &Path, lineage: u64) -> Option<Self> {
         let still = Self::still(&dir.join(NAME), false).ok().flatten()?;
-        matches!(still.with(file::lineage), Ok(Some(found)) if found == lineage).then_some(still)
+        matches!(still.lineage(), Ok(Some(found)) if found == lineage).then_some(still)
     }
 
     /// Makes one that is whole and damaged anew: from now on it is the former one, and nothing is in
@@ -117,7 +117,7 @@ impl Catalog {
             file::make_tables(&db, lineage)?;
             Ok(db)
         })?;
-        self.hold(Held::Open(db));
+        self.hold(Held::Open(Source::new(db)));
         Ok(())
     }
 
@@ -133,7 +133,7 @@ impl Catalog {
             file::make_tables(&db, lineage)?;
             Ok(db)
         })?;
-        self.hold(Held::Memory(db));
+        self.hold(Held::Memory(Source::new(db)));
         Ok(())
     }
 
@@ -157,7 +157,9 @@ impl Catalog {
         }
         let newer = |id| self.making().as_ref().is_some_and(|m| m.changed.contains(&id));
         let filled = guarded(|| match &*self.held() {
-            Held::Open(db) | Held::Memory(db) => file::fill(db, portion, newer),
+            Held::Open(source) | Held::Memory(source) => {
+                source.change(|db| file::fill(db, portion, newer))
+            }
             Held::Still(_) | Held::Unmade | Held::Lost => Err(StoreError::Closed),
         });
         if let Err(error) = filled {
@@ -224,20 +226,20 @@ impl Catalog {
         staged: impl Fn(&CertificateId) -> bool,
     ) -> Vec<Arc<Served>> {
         let former = self.former.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(Held::Open(db) | Held::Memory(db) | Held::Still(db)) = &*former else {
+        let Some(Held::Open(source) | Held::Memory(source) | Held::Still(source)) = &*former else {
             return Vec::new();
         };
-        let read = |txn: &ReadTransaction| {
-            let mut ids = file::covering(txn, host)?;
+        let read = |view: &View| {
+            let mut ids = view.covering(host)?;
             ids.retain(|id| !staged(id));
             // Another certificate of the name is better than none.
-            let readable = ids.iter().filter_map(|id| file::get(txn, *id).ok().flatten());
+            let readable = ids.iter().filter_map(|id| view.get(*id).ok().flatten());
             Ok(readable.map(Arc::new).collect::<Vec<_>>())
         };
-        let mut found = guarded(|| read(&db.begin_read()?)).unwrap_or_default();
+        let mut found = guarded(|| read(&*source.view()?)).unwrap_or_default();
         let outdated = |id| self.making().as_ref().is_none_or(|m| m.outdated.contains(&id));
         found.retain(|served| !outdated(served.id));
-        found.retain(|served| !self.with(|txn| file::has(txn, served.id)).unwrap_or(false));
+        found.retain(|served| !self.with(|view| view.has(served.id)).unwrap_or(false));
         found
     }
 

@@ -7,7 +7,9 @@
 
 pub(super) mod file;
 mod making;
+mod source;
 mod still;
+mod view;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -24,11 +26,11 @@ use std::sync::RwLockReadGuard;
 
 use redb::Builder;
 use redb::Database;
-use redb::ReadTransaction;
-use redb::ReadableDatabase as _;
 
 use self::making::Making;
+use self::source::Source;
 use self::still::Still;
+use self::view::View;
 use super::disk::guarded;
 use super::error::OpenError;
 use super::error::StoreError;
@@ -76,11 +78,11 @@ struct Staged {
 
 enum Held {
     /// Open for reading and writing.
-    Open(Database),
+    Open(Source),
     /// As before, in memory: the disk had no place for a file.
-    Memory(Database),
+    Memory(Source),
     /// Open for reading: the store is damaged, or the disk is full.
-    Still(Database),
+    Still(Source),
     /// There is none yet.
     Unmade,
     /// It could be opened no more.
@@ -118,19 +120,18 @@ impl Catalog {
         }
         let open = || {
             let file = Still::open(path).map_err(StoreError::from_io)?;
-            let db = builder().create_with_backend(file)?;
-            let txn = db.begin_read().map_err(StoreError::from)?;
-            if file::lineage(&txn)?.is_none() {
+            let source = Source::new(builder().create_with_backend(file)?);
+            if source.lineage()?.is_none() {
                 let reason = "it has a version that is not known here".to_owned();
                 return Err(StoreError::Damaged { reason }.into());
             }
             if strict {
-                file::look(&txn)?;
+                source.view()?.look()?;
             }
-            Ok(db)
+            Ok(source)
         };
-        let db = open::guarded(open).map_err(|error| error.at(path))?;
-        Ok(Some(Self::of(path.to_owned(), Held::Still(db))))
+        let source = open::guarded(open).map_err(|error| error.at(path))?;
+        Ok(Some(Self::of(path.to_owned(), Held::Still(source))))
     }
 
     /// Opens the copy in `dir` for writing, if it was made from the store of this `lineage`.
@@ -140,8 +141,8 @@ impl Catalog {
     pub(super) fn open(dir: &Path, lineage: u64) -> Result<Option<Self>, OpenError> {
         let path = dir.join(NAME);
         let Some(looked) = Self::still(&path, true)? else { return Ok(None) };
-        let found = looked.with(file::lineage);
-        let count = looked.with(file::count);
+        let found = looked.lineage();
+        let count = looked.count();
         drop(looked);
         if !matches!(found, Ok(Some(found)) if found == lineage) {
             return Ok(None);
@@ -150,7 +151,7 @@ impl Catalog {
             keep_former(dir);
         }
         let held = match open::guarded(|| Ok(builder().open(&path)?)) {
-            Ok(db) => Held::Open(db),
+            Ok(db) => Held::Open(Source::new(db)),
             Err(error) => match error.at(&path) {
                 OpenError::Io { .. } => return Self::still(&path, true),
                 other => return Err(other),
@@ -193,7 +194,9 @@ impl Catalog {
             self.reopen();
         }
         let written = guarded(|| match &*self.held() {
-            Held::Open(db) | Held::Memory(db) => file::apply(db, &staged),
+            Held::Open(source) | Held::Memory(source) => {
+                source.change(|db| file::apply(db, &staged))
+            }
             Held::Still(_) | Held::Unmade | Held::Lost => Err(StoreError::Closed),
         });
         if let Err(error) = written {
@@ -235,7 +238,7 @@ impl Catalog {
     /// # Errors
     /// [`StoreError`] of reading.
     pub fn count(&self) -> Result<u64, StoreError> {
-        self.with(file::count)
+        self.with(View::count)
     }
 
     /// Whether a certificate is shown.
@@ -246,7 +249,7 @@ impl Catalog {
         if let Some(staged) = self.staged().get(&id) {
             return Ok(staged.served.is_some());
         }
-        self.with(|txn| file::has(txn, id))
+        self.with(|view| view.has(id))
     }
 
     /// One certificate that is shown.
@@ -259,7 +262,7 @@ impl Catalog {
         if let Some(staged) = staged.get(&id) {
             return Ok(staged.served.clone());
         }
-        Ok(self.with(|txn| file::get(txn, id))?.map(Arc::new))
+        Ok(self.with(|view| view.get(id))?.map(Arc::new))
     }
 
     /// The names of at most `limit` certificates behind `after` that are shown, readable or not,
@@ -276,8 +279,7 @@ impl Catalog {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         // Those that go may be as many as there are, and are no part of the page.
         let room = limit.saturating_add(staged.len());
-        let mut page: BTreeSet<_> =
-            self.with(|txn| file::ids(txn, after, room))?.into_iter().collect();
+        let mut page: BTreeSet<_> = self.with(|view| view.ids(after, room))?.into_iter().collect();
         let last = page.last().copied().filter(|_| page.len() == room);
         for (id, staged) in staged.range((from, Bound::Unbounded)) {
             if staged.served.is_none() {
@@ -296,9 +298,8 @@ impl Catalog {
     /// When the file itself cannot be read.
     pub(super) fn look(&self, after: Option<CertificateId>) -> Result<Looked, StoreError> {
         let mut damaged = Vec::new();
-        let last = self.with(|txn| {
-            file::step(txn, after, bounds::STORE_STEP, |id, error| damaged.push((id, error)))
-        })?;
+        let note = |id, error| damaged.push((id, error));
+        let last = self.reading(|source| source.fresh()?.step(after, bounds::STORE_STEP, note))?;
         Ok((last, damaged))
     }
 
@@ -318,13 +319,13 @@ impl Catalog {
         let shown = staged.values().filter_map(|staged| staged.served.as_ref());
         let mut found: Vec<_> =
             shown.filter(|served| served.spec.covers(host)).map(Arc::clone).collect();
-        let stored = self.with(|txn| {
-            let mut ids = file::covering(txn, host)?;
+        let stored = self.with(|view| {
+            let mut ids = view.covering(host)?;
             ids.retain(|id| !staged.contains_key(id));
             let mut stored = Vec::with_capacity(ids.len());
             let mut damaged = None;
             for id in ids {
-                match file::get(txn, id) {
+                match view.get(id) {
                     Ok(served) => stored.extend(served.map(Arc::new)),
                     Err(error) => damaged = Some(error),
                 }
@@ -345,17 +346,22 @@ impl Catalog {
         Ok(found)
     }
 
-    fn with<T>(
+    fn lineage(&self) -> Result<Option<u64>, StoreError> {
+        self.reading(Source::lineage)
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&View) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.reading(|source| read(&*source.view()?))
+    }
+
+    fn reading<T>(
         &self,
-        read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
+        read: impl FnOnce(&Source) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let held = self.held();
-        guarded(|| {
-            let txn = match &*held {
-                Held::Open(db) | Held::Memory(db) | Held::Still(db) => db.begin_read()?,
-                Held::Unmade | Held::Lost => return Err(StoreError::Closed),
-            };
-            read(&txn)
+        guarded(|| match &*held {
+            Held::Open(source) | Held::Memory(source) | Held::Still(source) => read(source),
+            Held::Unmade | Held::Lost => Err(StoreError::Closed),
         })
     }
 
@@ -369,7 +375,7 @@ impl Catalog {
         let path = self.path();
         let writable = open::guarded(|| Ok(builder().open(&path)?));
         *held = match writable {
-            Ok(db) => Held::Open(db),
+            Ok(db) => Held::Open(Source::new(db)),
             Err(_) => match Self::still(&path, false) {
                 Ok(Some(still)) => still.held.into_inner().unwrap_or_else(PoisonError::into_inner),
                 Ok(None) => Held::Lost,
