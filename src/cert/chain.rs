@@ -6,6 +6,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use x509_parser::asn1_rs;
+use x509_parser::asn1_rs::Any;
+use x509_parser::asn1_rs::Class;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -146,6 +149,17 @@ impl Chain {
         }
     }
 
+    /// The key that the leaf speaks for. Reads no more of it than lies before that.
+    ///
+    /// # Errors
+    /// When the leaf does not parse as far as there.
+    pub fn leaf_key(&self) -> Result<KeyId, ChainError> {
+        let der = self.0.first().ok_or(ChainError::Empty)?;
+        spki(der)
+            .map(KeyId::of_spki)
+            .map_err(|error| ChainError::Parse { number: 1, reason: error.to_string() })
+    }
+
     /// Reads the leaf.
     ///
     /// # Errors
@@ -198,6 +212,20 @@ impl Chain {
     }
 }
 
+/// The subject public key info of a certificate (RFC 5280, section 4.1).
+fn spki(der: &[u8]) -> Result<&[u8], asn1_rs::Err<asn1_rs::Error>> {
+    let (_, certificate) = Any::from_der(der)?;
+    let (_, to_be_signed) = Any::from_der(certificate.data)?;
+    let (mut rest, first) = Any::from_der(to_be_signed.data)?;
+    // The version, where there is one, serial number, signature, issuer, validity and subject.
+    let before = if first.class() == Class::ContextSpecific { 5 } else { 4 };
+    for _ in 0..before {
+        rest = Any::from_der(rest)?.0;
+    }
+    let (behind, _) = Any::from_der(rest)?;
+    Ok(rest.get(..rest.len() - behind.len()).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +247,33 @@ mod tests {
         assert_eq!(names, ["a.example", "b.example", "127.0.0.1"]);
         use rcgen::PublicKeyData as _;
         assert_eq!(leaf.key, KeyId::of_spki(&key.subject_public_key_info()));
+        assert_eq!(chain.leaf_key(), Ok(leaf.key));
+    }
+
+    #[test]
+    fn the_key_of_a_leaf_is_found_without_the_rest_and_cut_bytes_are_an_error() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+        let spki = parsed.public_key().raw;
+        let at = der.windows(spki.len()).position(|window| window == spki).unwrap();
+        // The first version has no field that says so (RFC 5280, section 4.1.2.1).
+        let version = [0xa0, 3, 2, 1, 2];
+        let head = der.windows(version.len()).position(|window| window == version).unwrap();
+        let mut older = der.clone();
+        older.drain(head..head + version.len());
+        for place in [2, head - 2] {
+            let length = u16::from_be_bytes([older[place], older[place + 1]]) - 5;
+            older[place..place + 2].copy_from_slice(&length.to_be_bytes());
+        }
+        for whole in [&der, &older] {
+            assert_eq!(Chain::restored(vec![whole.clone()]).leaf_key(), Ok(KeyId::of_spki(spki)));
+        }
+        for cut in 0..at + spki.len() {
+            let chain = Chain::restored(vec![der[..cut].to_vec()]);
+            assert!(chain.leaf_key().is_err(), "{cut} of {} octets", der.len());
+        }
     }
 
     #[test]

@@ -77,9 +77,9 @@ impl Signer for VaultSigner {
 
 impl Signers for Vault {
     fn certified_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
-        let leaf = chain.leaf().map_err(|error| error.to_string())?;
-        if leaf.key != key.id {
-            return Err(format!("the certificate is for key {}, not for key {}", leaf.key, key.id));
+        let leaf = chain.leaf_key().map_err(|error| error.to_string())?;
+        if leaf != key.id {
+            return Err(format!("the certificate is for key {leaf}, not for key {}", key.id));
         }
         if !key.usage.is_tls() {
             return Err(format!("key {} does not sign handshakes", key.id));
