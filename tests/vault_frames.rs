@@ -179,6 +179,7 @@ fn a_control_frame_outside_the_vocabulary_ends_the_vault() {
             purpose: Purpose::Csr,
             scheme: Scheme::EcdsaP256Sha256,
             message: b"",
+            sealed: b"",
         },
     );
     let ticket = TicketRequest::Open { context: [0; 32], ticket: b"" };
@@ -214,6 +215,7 @@ fn a_worker_channel_is_for_handshakes_only() {
         purpose: Purpose::Csr,
         scheme: Scheme::EcdsaP256Sha256,
         message: b"",
+        sealed: b"",
     };
     let generate = Request::Generate { algorithm: KeyAlgorithm::P256, usage: KeyUsage::Tls };
     let take_over = Request::TakeOver { label: b"account", sealed: b"" };
@@ -222,6 +224,7 @@ fn a_worker_channel_is_for_handshakes_only() {
         purpose: Purpose::Account,
         scheme: Scheme::EcdsaP256Sha256,
         message: b"",
+        sealed: b"",
     };
     let turn = TicketRequest::Turn { strict: false, step: Step::Look, now: 1, state: b"" };
     let turn = Request::Tickets(turn);
@@ -267,7 +270,8 @@ fn status_after_asking(name: &str, frame: &[u8], len: Option<u32>) -> u8 {
 fn a_frame_outside_the_vocabulary_ends_the_vault_at_a_gate_as_well() {
     let sign = |id| {
         let (purpose, scheme) = (Purpose::Tls13, Scheme::EcdsaP256Sha256);
-        frame(id, &Request::Sign { key: KeyId([0; 32]), purpose, scheme, message: b"message" })
+        let (key, message) = (KeyId([0; 32]), b"message");
+        frame(id, &Request::Sign { key, purpose, scheme, message, sealed: b"" })
     };
     let sign_len = u32::try_from(sign(1).len()).unwrap();
     let mut unknown = sign(1);
@@ -294,19 +298,23 @@ fn a_frame_outside_the_vocabulary_ends_the_vault_at_a_gate_as_well() {
 
 #[test]
 fn a_gate_answers_what_is_asked_and_numbers_must_grow() {
-    let load = |id, sealed: &[u8]| frame(id, &Request::Load { sealed });
+    let (purpose, scheme) = (Purpose::Tls13, Scheme::EcdsaP256Sha256);
+    let sign = |id, sealed: &[u8]| {
+        let (key, message) = (KeyId([0; 32]), &[]);
+        frame(id, &Request::Sign { key, purpose, scheme, message, sealed })
+    };
     let ended = status_after("reordered at a gate", |control| {
         let (mut gate, held) = Gate::greet(control);
         for id in [5, 6] {
             // The longest request that fits: refused, but heard.
-            let longest = load(id, &vec![1; bounds::gate::VAULT_GATE_REQUEST - 12 - 11]);
+            let longest = sign(id, &vec![1; bounds::gate::VAULT_GATE_REQUEST - 12 - 48]);
             gate.ask(&longest, u32::try_from(longest.len()).unwrap());
             let answer = gate.answer();
             let (answered, reply) = Reply::decode(&answer).unwrap();
             assert_eq!(answered, id);
             assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
         }
-        let again = load(6, b"sealed");
+        let again = sign(6, b"sealed");
         gate.ask(&again, u32::try_from(again.len()).unwrap());
         held
     });

@@ -217,6 +217,14 @@ impl Vault {
         Ok(Self(Arc::new(handle)))
     }
 
+    /// One that is reached by these channels, and by nobody supervised; it has no workers.
+    #[cfg(test)]
+    pub(super) fn of_channels(greeting: super::greet::Greeting) -> Self {
+        let (handle, link) = Handle::new(0);
+        link.publish(greeting);
+        Self(Arc::new(handle))
+    }
+
     /// What happens to the vault from now on; `None` when somebody else has taken it.
     pub fn events(&self) -> Option<mpsc::Receiver<VaultEvent>> {
         self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -267,10 +275,24 @@ impl Vault {
         scheme: Scheme,
         message: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
+        let asked = Asked { key, purpose, scheme, message, along: false };
         if purpose.is_handshake() {
-            return self.on_nearest(|line| sign_on(line, key, purpose, scheme, message));
+            return self.on_nearest(|line| sign_on(line, asked));
         }
-        sign_on(&mut lock(&self.0.work), key, purpose, scheme, message)
+        sign_on(&mut lock(&self.0.work), asked)
+    }
+
+    /// The same for a handshake, with a key that was not asked for lately: it is most likely not
+    /// open, so it is sent along at once.
+    pub(super) fn sign_unknown(
+        &self,
+        key: &KeyHandle,
+        purpose: Purpose,
+        scheme: Scheme,
+        message: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        let asked = Asked { key, purpose, scheme, message, along: true };
+        self.on_nearest(|line| sign_on(line, asked))
     }
 
     /// Asks on this thread's own channel if it has one, else on the shared one.
@@ -427,17 +449,23 @@ impl KeySource for Vault {
     }
 }
 
-/// Signs; sends the sealed key along when the vault does not have it open.
-fn sign_on(
-    line: &mut Line,
-    key: &KeyHandle,
+/// What is to be signed.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    key: &'a KeyHandle,
     purpose: Purpose,
     scheme: Scheme,
-    message: &[u8],
-) -> Result<Vec<u8>, VaultError> {
-    // A vault that dies between load and signature asks for the key once more.
-    for _ in 0..3 {
-        let request = Request::Sign { key: key.id, purpose, scheme, message };
+    message: &'a [u8],
+    /// Whether the sealed key goes along with the first question.
+    along: bool,
+}
+
+/// Signs; sends the sealed key along when the vault does not have it open.
+fn sign_on(line: &mut Line, asked: Asked<'_>) -> Result<Vec<u8>, VaultError> {
+    let Asked { key, purpose, scheme, message, along } = asked;
+    for sealed in [along.then_some(&*key.sealed.0), Some(&key.sealed.0)] {
+        let sealed = sealed.unwrap_or_default();
+        let request = Request::Sign { key: key.id, purpose, scheme, message, sealed };
         let signed = line.ask(&request, |reply| match reply {
             Reply::Signature(signature) => Ok(Some(signature.to_vec())),
             Reply::NeedBlob => Ok(None),
@@ -446,12 +474,8 @@ fn sign_on(
         if let Some(signature) = signed {
             return Ok(signature);
         }
-        line.ask(&Request::Load { sealed: &key.sealed.0 }, |reply| match reply {
-            Reply::Done => Ok(()),
-            _ => Err(VaultError::Unexpected),
-        })?;
     }
-    Err(VaultError::Gone)
+    Err(VaultError::Unexpected)
 }
 
 fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {

@@ -19,19 +19,24 @@ use super::wire::Request;
 use crate::cert::key::KeyHandle;
 
 impl Vault {
-    /// Signs a handshake, and counts it. Blocks as [`Vault::sign`] does.
+    /// Signs a handshake, and counts it; `known` says whether the key was asked for lately. Blocks
+    /// as [`Vault::sign`] does.
     ///
     /// # Errors
     /// [`VaultError`].
     pub(super) fn sign_handshake(
         &self,
         key: &KeyHandle,
+        known: bool,
         purpose: Purpose,
         scheme: Scheme,
         message: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
         // Before the question: at no moment are there more signatures than handshakes.
         self.count_handshake(&key.id);
+        if !known {
+            return self.sign_unknown(key, purpose, scheme, message);
+        }
         together::sign(self, key, purpose, scheme, message)
             .unwrap_or_else(|| self.sign(key, purpose, scheme, message))
     }

@@ -38,6 +38,7 @@ use super::wire_several::write_answer;
 use super::wire_tickets::TicketRequest;
 use crate::base::bounds;
 use crate::cert::key::KeyAlgorithm;
+use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
 use crate::os::sandbox;
 
@@ -76,7 +77,6 @@ impl Role {
             },
             // Of handshakes, as it was read.
             Request::Several(_)
-            | Request::Load { .. }
             | Request::Tickets(TicketRequest::Seal { .. } | TicketRequest::Open { .. }) => {
                 !matches!(self, Self::Control)
             }
@@ -113,6 +113,16 @@ impl Room {
     #[cfg(any(test, fuzzing))]
     pub(super) fn bytes_open(&self) -> u64 {
         self.keyring.figures().bytes
+    }
+
+    #[cfg(test)]
+    pub(super) fn figures(&self) -> super::keyring::Figures {
+        self.keyring.figures()
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget(&self, key: &KeyId) {
+        self.keyring.forget(key);
     }
 
     /// With places to count for so many desks.
@@ -289,10 +299,6 @@ impl<'r> Desk<'r> {
                 self.reply(id, &Reply::Done)
             }
             Request::Generate { algorithm, usage } => self.generate(id, *algorithm, *usage),
-            Request::Load { sealed } => {
-                self.open(sealed)?;
-                self.reply(id, &Reply::Done)
-            }
             Request::Warm { heat, sealed } => {
                 let warmed = self.warm(*heat, sealed)?;
                 self.reply(id, &Reply::Warmed(warmed))
@@ -305,8 +311,8 @@ impl<'r> Desk<'r> {
                 let busiest = room.keyring.busiest(skip, bounds::VAULT_BUSIEST_PAGE);
                 self.reply(id, &Reply::Busiest(busiest))
             }
-            Request::Sign { key, purpose, scheme, message } => {
-                let Some(found) = room.keyring.find(key, &mut self.last) else {
+            Request::Sign { key, purpose, scheme, message, sealed } => {
+                let Some(found) = self.find(key, sealed)? else {
                     return self.reply(id, &Reply::NeedBlob);
                 };
                 let question = Question { key: *key, purpose: *purpose, scheme: *scheme, message };
@@ -339,6 +345,20 @@ impl<'r> Desk<'r> {
                 self.reply(id, &Reply::Figures(figures::numbers(&room.keyring.figures(), refusals)))
             }
         }
+    }
+
+    /// The key, opened from what came along if it has to be; `None` when nothing did.
+    fn find(&mut self, key: &KeyId, sealed: &[u8]) -> Result<Option<Found>, (Refusal, String)> {
+        let keyring = &self.room.keyring;
+        if sealed.is_empty() {
+            return Ok(keyring.find_open(key, &mut self.last));
+        }
+        if let Some(found) = keyring.find(key, &mut self.last) {
+            return Ok(Some(found));
+        }
+        self.open(sealed)?;
+        let another = || (Refusal::Seal, "the sealed key is another one".to_owned());
+        keyring.find_open(key, &mut self.last).map(Some).ok_or_else(another)
     }
 
     /// Makes one signature, into [`Self::signature`].

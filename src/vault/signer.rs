@@ -1,6 +1,8 @@
 //! The vault behind the traits of rustls and rcgen.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use rcgen::PublicKeyData;
 use rustls::SignatureScheme;
@@ -29,6 +31,8 @@ struct VaultKey(Arc<Held>);
 struct Held {
     vault: Vault,
     key: KeyHandle,
+    /// Whether it was asked for.
+    known: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -64,10 +68,15 @@ impl Signer for VaultSigner {
         // octets begin with sixty-four spaces in one of 2^512 cases.
         let purpose =
             if message.starts_with(&[b' '; 64]) { Purpose::Tls13 } else { Purpose::Tls12 };
-        let Held { vault, key } = &*self.key.0;
-        vault
-            .sign_handshake(key, purpose, self.scheme, message)
-            .map_err(|error| rustls::Error::General(error.to_string()))
+        let Held { vault, key, known } = &*self.key.0;
+        let was_known = known.load(Ordering::Relaxed);
+        let signature = vault
+            .sign_handshake(key, was_known, purpose, self.scheme, message)
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        if !was_known {
+            known.store(true, Ordering::Relaxed);
+        }
+        Ok(signature)
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -84,7 +93,8 @@ impl Signers for Vault {
         if !key.usage.is_tls() {
             return Err(format!("key {} does not sign handshakes", key.id));
         }
-        let key = VaultKey(Arc::new(Held { vault: self.clone(), key: key.clone() }));
+        let known = AtomicBool::new(false);
+        let key = VaultKey(Arc::new(Held { vault: self.clone(), key: key.clone(), known }));
         Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), Arc::new(key))))
     }
 
@@ -155,3 +165,7 @@ impl rcgen::SigningKey for CsrSigner {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "signer_tests.rs"]
+mod tests;

@@ -71,12 +71,7 @@ pub enum Request<'a> {
         /// Its calling, bound into the seal.
         usage: KeyUsage,
     },
-    /// Open a sealed key and keep it.
-    Load {
-        /// The sealed key.
-        sealed: &'a [u8],
-    },
-    /// Sign with a key that is open.
+    /// Sign, and keep the key open.
     Sign {
         /// Which key.
         key: KeyId,
@@ -86,6 +81,8 @@ pub enum Request<'a> {
         scheme: Scheme,
         /// What; not hashed.
         message: &'a [u8],
+        /// The sealed key, in case it is not open; empty to be told so.
+        sealed: &'a [u8],
     },
     /// Sign for several handshakes.
     Several(Questions<'a>),
@@ -180,7 +177,7 @@ pub enum Reply<'a> {
     Signature(&'a [u8]),
     /// To `Several`.
     Several(Answers<'a>),
-    /// The key is not open: send `Load` and ask again.
+    /// The key is not open: ask again with the sealed key along.
     NeedBlob,
     /// A record that was sealed anew, or a public key.
     Bytes(&'a [u8]),
@@ -229,16 +226,13 @@ impl<'a> Request<'a> {
                 out.u8(algorithm_octet(*algorithm));
                 out.u8(usage_octet(*usage));
             }
-            Self::Load { sealed } => {
-                out.head(3, id);
-                out.bytes(sealed);
-            }
-            Self::Sign { key, purpose, scheme, message } => {
+            Self::Sign { key, purpose, scheme, message, sealed } => {
                 out.head(4, id);
                 out.array(&key.0);
                 out.u8(purpose.octet());
                 out.u16(scheme.code());
                 out.bytes(message);
+                out.bytes(sealed);
             }
             Self::Several(questions) => {
                 out.head(70, id);
@@ -315,12 +309,12 @@ impl<'a> Request<'a> {
                 algorithm: algorithm_of(input.u8()?).ok_or(WireError::BadField("algorithm"))?,
                 usage: usage_of(input.u8()?).ok_or(WireError::BadField("usage"))?,
             },
-            3 => Self::Load { sealed: input.bytes()? },
             4 => Self::Sign {
                 key: KeyId(input.array()?),
                 purpose: Purpose::of(input.u8()?).ok_or(WireError::BadField("purpose"))?,
                 scheme: Scheme::of(input.u16()?).ok_or(WireError::BadField("scheme"))?,
                 message: input.bytes()?,
+                sealed: input.bytes()?,
             },
             70 => Self::Several(Questions::decode(&mut input)?),
             5 => Self::Forget { key: KeyId(input.array()?) },

@@ -31,8 +31,8 @@ pub(in super::super) fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>
     vec![
         Request::Hello { version: 1, cache_bytes: 5, cores: vec![1, u16::MAX], gates: true },
         Request::Generate { algorithm: KeyAlgorithm::P384, usage: KeyUsage::InternalCa },
-        Request::Load { sealed: bytes },
-        Request::Sign { key, purpose, scheme, message: bytes },
+        Request::Sign { key, purpose, scheme, message: bytes, sealed: b"" },
+        Request::Sign { key, purpose, scheme, message: b"message", sealed: bytes },
         Request::Several(Questions::of(2, &SEVERAL)),
         Request::Forget { key },
         Request::TakeOver { label: bytes, sealed: b"sealed" },
@@ -151,10 +151,10 @@ proptest! {
 fn a_frame_larger_than_allowed_is_neither_written_nor_read() {
     let mut frame = Vec::new();
     let fits = vec![0; VAULT_FRAME - 11];
-    Request::Load { sealed: &fits }.encode(1, &mut frame).unwrap();
+    Request::Reseal(&fits).encode(1, &mut frame).unwrap();
     assert_eq!(frame.len(), VAULT_FRAME);
     let over = vec![0; VAULT_FRAME - 10];
-    let refused = Request::Load { sealed: &over }.encode(1, &mut frame);
+    let refused = Request::Reseal(&over).encode(1, &mut frame);
     assert_eq!(refused, Err(WireError::Long));
     assert_eq!(Request::decode(&frame), Err(WireError::Long));
 }

@@ -46,7 +46,7 @@ fn thief() {
     let mut answer = vec![0; 16 * 1024];
     for number in 0..2 * bounds::SIGN_EXCESS {
         // Numbers only grow; main has not come so far.
-        let request = Request::Sign { key, purpose, scheme, message: &message };
+        let request = Request::Sign { key, purpose, scheme, message: &message, sealed: b"" };
         request.encode(1_000_000 + number, &mut frame).unwrap();
         descriptors::send(socket.as_fd(), &frame).unwrap();
         let len = descriptors::receive(socket.as_fd(), &mut answer).unwrap();

@@ -96,7 +96,6 @@ fn step(desk: &mut Desk<'_>, role: Role, frame: &[u8], with_descriptor: bool) ->
     let fits = match &request {
         Request::Sign { purpose: Purpose::Tls13 | Purpose::Tls12, .. }
         | Request::Several(_)
-        | Request::Load { .. }
         | Request::Tickets(TicketRequest::Seal { .. } | TicketRequest::Open { .. }) => {
             role != Role::Control
         }
@@ -113,7 +112,7 @@ fn step(desk: &mut Desk<'_>, role: Role, frame: &[u8], with_descriptor: bool) ->
     // What the request brought along, as only this vault can open it: seeds come from other
     // processes, whose keys are not known here.
     let brought = match &request {
-        Request::Load { sealed }
+        Request::Sign { sealed, .. }
         | Request::Export { sealed }
         | Request::TakeOver { sealed, .. } => sealer().open(sealed).ok(),
         _ => None,
@@ -182,11 +181,12 @@ pub(super) fn desk_seeds() -> Vec<Vec<u8>> {
     for one in samples() {
         let (algorithm, usage, key) = (one.algorithm, one.usage, one.id);
         let scheme = scheme(algorithm);
-        let sign = |purpose| (Request::Sign { key, purpose, scheme, message: &message }, false);
-        let load = (Request::Load { sealed: &one.sealed }, false);
+        let sign = |purpose, sealed| {
+            (Request::Sign { key, purpose, scheme, message: &message, sealed }, false)
+        };
         for role in [1, 2] {
-            let tls = sign(Purpose::Tls13);
-            let talk = [tls.clone(), load.clone(), tls, sign(Purpose::Csr)];
+            let (tls, along) = (sign(Purpose::Tls13, b""), sign(Purpose::Tls13, &one.sealed));
+            let talk = [tls.clone(), along, tls, sign(Purpose::Csr, b"")];
             seeds.push(conversation(role, &talk));
         }
         let label = Label { algorithm, usage, key };
@@ -219,7 +219,7 @@ pub(super) fn desk_seeds() -> Vec<Vec<u8>> {
         Request::TakeOver { label: b"label", sealed: &account },
         Request::TakeOver { label: b"other", sealed: &account },
         Request::TakeOver { label: b"label", sealed: &secret },
-        Request::Load { sealed: &secret },
+        Request::Export { sealed: &secret },
     ];
     seeds.push(conversation(0, &talk.map(|request| (request, false))));
     // One of everything, and what of it is no request of the role.
@@ -278,8 +278,12 @@ pub(super) fn gate_seeds() -> Vec<Vec<u8>> {
     let message = certificate_verify();
     let key = KeyId([7; 32]);
     let (purpose, scheme) = (Purpose::Tls13, Scheme::EcdsaP256Sha256);
-    let mut requests = vec![Request::Sign { key, purpose, scheme, message: &message }];
-    requests.extend(samples().iter().map(|one| Request::Load { sealed: &one.sealed }));
+    let (none, message) = (&[][..], &message);
+    let mut requests = vec![Request::Sign { key, purpose, scheme, message, sealed: none }];
+    requests.extend(samples().iter().map(|one| {
+        let (key, scheme) = (one.id, self::scheme(one.algorithm));
+        Request::Sign { key, purpose, scheme, message, sealed: &one.sealed }
+    }));
     let mut seeds = Vec::new();
     for request in requests {
         let mut frame = Vec::new();
