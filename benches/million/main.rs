@@ -4,12 +4,15 @@
 //! `cargo bench --bench million`, or `-- --names 10000` for less, `-- --quick` to see that it runs.
 //! Certificates and keys are distinct, one for each name; all are signed by one intermediate. They
 //! are laid into the store as imported ones; their keys are sealed under the master key of the
-//! daemon (`--keys 4000` shares so many among all names, which takes less time). The room for
-//! opened keys is the same share of them as the default is of a million.
+//! daemon. `--keys 4000` shares so many among all names, which takes less time and leaves the traces
+//! away: they are about keys. Other sizes: `--lookups`, `--handshakes` of each kind in a round,
+//! `--rounds`, `--changes`, `--requests` of a trace. The room for opened keys is the same share of
+//! them as the default is of a million.
 //!
-//! CPU is that of both processes, from the kernel's accounting of their threads, in rounds of all
-//! kinds in turn; medians. In a trace one request in ten is by a client that goes through all names
-//! one after the other; it is not counted, as it hits nothing.
+//! A million names take 6 GB in the temporary directory, and some minutes, most of them to make the
+//! certificates. CPU is that of both processes, from the kernel's accounting of their threads, in
+//! rounds of all kinds in turn; medians. In a trace one request in ten is by a client that goes
+//! through all names one after the other; it is not counted, as it hits nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,8 +28,10 @@
     reason = "a benchmark ends at its first surprise, measures time and prints its figures"
 )]
 
-#[path = "../tests/kit/daemon.rs"]
+#[path = "../../tests/kit/daemon.rs"]
 mod daemon;
+mod making;
+mod trace;
 
 use std::io::Read as _;
 use std::io::Write as _;
@@ -40,21 +45,10 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyward::admin::wire::transfer::ImportOrder;
-use keyward::base::Timestamp;
-use keyward::cert::chain::Chain;
 use keyward::cert::identifier::Identifier;
 use keyward::cert::key::KeyAlgorithm;
-use keyward::cert::key::KeyHandle;
 use keyward::cert::key::KeyUsage;
-use keyward::cert::key::SealedKey;
-use keyward::cert::lifecycle::Phase;
 use keyward::cert::ports::Catalog as _;
-use keyward::cert::record::Certificate;
-use keyward::cert::record::Installed;
-use keyward::cert::spec::IssuerName;
-use keyward::cert::spec::Role;
-use keyward::cert::spec::Specification;
-use keyward::cert::validity::RenewalWindow;
 use keyward::store::Catalog;
 use keyward::store::Store;
 use keyward::vault::MasterKeySource;
@@ -62,21 +56,15 @@ use keyward::vault::import_box;
 use keyward::vault::import_box::Label;
 use keyward::vault::keys;
 use keyward::vault::keys::OpenKey;
-use keyward::vault::seal::Content;
 use keyward::vault::seal::Sealer;
-use rcgen::BasicConstraints;
-use rcgen::CertificateParams;
-use rcgen::CertifiedIssuer;
-use rcgen::IsCa;
-use rcgen::KeyPair;
-use rcgen::PublicKeyData;
 use rustls::ClientConfig;
 use rustls::ClientConnection;
 use rustls::RootCertStore;
+use rustls::SupportedProtocolVersion;
 
-/// Records that are written in one transaction while the store is made.
-const PORTION: usize = 5000;
-const DAY: Duration = Duration::from_secs(86_400);
+use self::making::Issuer;
+use self::making::chain;
+use self::making::name;
 
 /// Bytes of memory for a P-256 key that is open; what 64 MiB hold of a million is the share that
 /// is open here of however many there are.
@@ -86,22 +74,8 @@ const OPEN_SHARE: f64 = 0.1398;
 /// Names that are asked for so often that everything is at hand for them.
 const BUSY: usize = 500;
 
-/// One request of a trace in so many is the scanner's.
-const SCANS: usize = 10;
-
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-struct Public(Vec<u8>);
-
-impl PublicKeyData for Public {
-    fn der_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
+/// Of the names, so many have room for their keys in a trace.
+const TRACE_SHARE: f64 = 0.01;
 
 /// How much is done.
 struct Sizes {
@@ -120,6 +94,8 @@ struct World {
     house: daemon::Keyward,
     names: usize,
     sealer: Sealer,
+    /// For opened keys, as the configuration has it.
+    room: String,
     processes: Vec<(&'static str, i32)>,
 }
 
@@ -132,11 +108,11 @@ fn main() {
         lookups: argument("--lookups", if quick { 1000 } else { 20_000 }),
         handshakes: argument("--handshakes", if quick { 50 } else { 500 }),
         rounds: argument("--rounds", if quick { 2 } else { 15 }),
-        requests: argument("--requests", if quick { 400 } else { 200_000 }),
+        requests: argument("--requests", if quick { 2000 } else { 100_000 }),
         changes: argument("--changes", if quick { 5 } else { 50 }),
     };
-    let issuer = issuer();
-    let client = client(&issuer);
+    let issuer = making::issuer();
+    let client = client(&issuer, rustls::DEFAULT_VERSIONS);
 
     let mut one = World::new(1, 1, &issuer);
     let mut many = World::new(sizes.names, sizes.keys, &issuer);
@@ -150,71 +126,26 @@ fn main() {
     handshakes(&one, &many, &client, &sizes);
     many.memory("after handshakes");
     many.changes(&client, &issuer, &sizes);
+    if sizes.keys < names {
+        return println!("names share keys: no traces");
+    }
+    let older = self::client(&issuer, &[&rustls::version::TLS12]);
     for exponent in [0.9, 1.1] {
-        many.trace(&client, exponent, sizes.requests);
+        many.anew(room(names as f64 * TRACE_SHARE), &client, &format!("Zipf {exponent}"));
+        trace::trace(&many, &older, exponent, sizes.requests);
         many.memory("after the trace");
     }
+}
+
+/// Room for so many keys, as the configuration has it.
+fn room(keys: f64) -> String {
+    format!("cache = \"{}KiB\"", (keys as usize * OPEN_KEY).div_ceil(1024).max(256))
 }
 
 /// The number behind `name` on the command line.
 fn argument(name: &str, default: usize) -> usize {
     let mut all = std::env::args().skip_while(|one| one != name).skip(1);
     all.next().map_or(default, |value| value.parse().expect("a number"))
-}
-
-fn issuer() -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, "A bench's intermediate");
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A key, sealed as the daemon's vault would.
-fn key(sealer: &Sealer) -> KeyHandle {
-    let (algorithm, usage) = (KeyAlgorithm::P256, KeyUsage::Tls);
-    let pkcs8 = keys::generate(algorithm).unwrap();
-    let (open, spki) = OpenKey::from_pkcs8(algorithm, usage, &pkcs8).unwrap();
-    let content = Content::Key { usage, algorithm, id: open.id };
-    let sealed = sealer.seal(content, &pkcs8).unwrap();
-    KeyHandle { id: open.id, algorithm, usage, spki: spki.into(), sealed: SealedKey(sealed.into()) }
-}
-
-fn name(number: usize) -> String {
-    format!("n{number}.bench.example")
-}
-
-fn now() -> Timestamp {
-    use keyward::base::Clock as _;
-    keyward::base::SystemClock.now()
-}
-
-/// Leaf and intermediate for this name and key.
-fn chain(number: usize, serial: u64, spki: &[u8], issuer: &Issuer) -> Chain {
-    let mut params = CertificateParams::new(vec![name(number)]).unwrap();
-    let at = |moment: Timestamp| {
-        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(moment.as_unix())
-    };
-    params.not_before = at(now().minus(DAY));
-    params.not_after = at(now().plus(DAY * 90));
-    params.serial_number = Some(serial.into());
-    // The point is what follows the fixed head of the subject public key info.
-    let public = Public(spki[spki.len() - 65..].to_vec());
-    let leaf = params.signed_by(&public, issuer).unwrap().der().to_vec();
-    Chain::from_der(vec![leaf, issuer.der().to_vec()]).unwrap()
-}
-
-/// The certificate number `number`, as it is held after an import.
-fn record(number: usize, key: &KeyHandle, issuer: &Issuer) -> Certificate {
-    let installed = Installed::read(chain(number, number as u64, &key.spki, issuer), now());
-    let installed = installed.unwrap();
-    assert_eq!(installed.key, key.id);
-    let names = vec![Identifier::parse(&name(number)).unwrap()];
-    let spec =
-        Specification::new(names, IssuerName::Imported, KeyAlgorithm::P256, None, Role::Imported);
-    let renew_at = now().plus(DAY * 60);
-    let window = RenewalWindow::new(renew_at, now().plus(DAY * 70)).unwrap();
-    let phase = Phase::Holding { renew_at, window, recheck_at: None };
-    Certificate { spec, phase, installed: Some(installed), revision: 0 }
 }
 
 impl World {
@@ -224,8 +155,8 @@ impl World {
             "accept_terms = true",
             &format!(
                 "[[site]]\nnames = [\"default.internal\"]\norigin = \"http://127.0.0.1:9\"\n\
-                 default = true\n[vault]\ncache = \"{}KiB\"\n",
-                (keys as f64 * OPEN_SHARE) as usize * OPEN_KEY / 1024 + 256
+                 default = true\n[vault]\n{}\n[edge]\nhandshake_share = 100\n",
+                room(keys as f64 * OPEN_SHARE)
             ),
         );
         house.edit("level = \"debug\"", "level = \"warn\"");
@@ -234,35 +165,10 @@ impl World {
         let master = MasterKeySource::CreateIfMissing(vault.join("master.key")).load().unwrap();
         let sealer = Sealer::under(master.present, None).unwrap();
         let begun = Instant::now();
-        let world = Self { house, names, sealer, processes: Vec::new() };
-        runtime().block_on(world.fill(keys, issuer));
+        making::fill(&house.state().join("store"), names, keys, &sealer, issuer);
         println!("{names} names, {keys} keys: made in {:.1} s", begun.elapsed().as_secs_f64());
-        world
-    }
-
-    async fn fill(&self, keys: usize, issuer: &Issuer) {
-        let store = Store::open(&self.house.state().join("store")).unwrap();
-        let mut shared = Vec::new();
-        let mut number = 0;
-        while number < self.names {
-            let until = (number + PORTION).min(self.names);
-            let mut fresh = Vec::new();
-            let mut records = Vec::new();
-            for n in number..until {
-                if n < keys {
-                    let key = key(&self.sealer);
-                    records.push(record(n, &key, issuer));
-                    if keys < self.names {
-                        shared.push(key.clone());
-                    }
-                    fresh.push(key);
-                } else {
-                    records.push(record(n, &shared[n % keys], issuer));
-                }
-            }
-            store.add_all(records, fresh, vec![]).await.unwrap();
-            number = until;
-        }
+        let room = room(keys as f64 * OPEN_SHARE);
+        Self { house, names, sealer, room, processes: Vec::new() }
     }
 
     /// Store and second copy by themselves.
@@ -329,6 +235,15 @@ impl World {
         self.memory(&format!("{what}, at rest"))
     }
 
+    /// Starts it once more with another `room` for keys, and nothing at hand from before.
+    fn anew(&mut self, room: String, client: &Arc<ClientConfig>, what: &str) {
+        assert!(self.house.terminate().success());
+        std::fs::remove_file(self.house.state().join("served/busiest")).ok();
+        self.house.edit(&self.room, &room);
+        self.room = room;
+        self.start(client, what);
+    }
+
     fn memory(&self, when: &str) -> u64 {
         let mut told = Vec::new();
         let mut all = 0;
@@ -351,11 +266,10 @@ impl World {
         [cpu(self.processes[0].1), cpu(self.processes[1].1)]
     }
 
-    /// Keys that were at hand and that were not.
-    fn figures(&self) -> (u64, u64) {
+    /// What the vault has done so far, by name.
+    fn figures(&self) -> impl Fn(&str) -> u64 + use<> {
         let status = self.house.cli(&["status", "--json"]).json();
-        let of = |name: &str| status["vault"]["figures"][name].as_u64().unwrap_or(0);
-        (of("hits"), of("misses"))
+        move |name| status["vault"]["figures"][name].as_u64().unwrap()
     }
 
     /// Microseconds of CPU of main and vault for each full handshake.
@@ -367,40 +281,6 @@ impl World {
         }
         let after = self.cpu();
         [0, 1].map(|n| (after[n] - before[n]).as_secs_f64() * 1e6 / numbers.len() as f64)
-    }
-
-    /// Requests as many clients make them, and a scanner.
-    fn trace(&mut self, client: &Arc<ClientConfig>, exponent: f64, requests: usize) {
-        assert!(self.house.terminate().success());
-        // With nothing at hand from before.
-        std::fs::remove_file(self.house.state().join("served/busiest")).ok();
-        self.start(client, &format!("Zipf {exponent}"));
-        let zipf = Zipf::new(self.names, exponent);
-        let mut rng = fastrand::Rng::with_seed(2);
-        let mut scanned = 0;
-        let mut before = (0, 0);
-        for number in 0..requests {
-            if number == requests / 2 {
-                before = self.figures();
-            }
-            let wanted = if number % SCANS == SCANS - 1 {
-                scanned += 1;
-                (self.names / 7 + scanned) % self.names
-            } else {
-                zipf.draw(&mut rng)
-            };
-            shake(client, self.house.https, &name(wanted)).unwrap();
-        }
-        let after = self.figures();
-        let counted = (requests - requests / 2) as u64;
-        let (hits, misses) = (after.0 - before.0, after.1 - before.1);
-        let scans = counted / SCANS as u64;
-        println!(
-            "Zipf {exponent} and a scanner, second half of {requests} requests: keys at hand \
-             {:.1} % ({hits} hits, {misses} misses, {scans} of the scanner)",
-            // The signature that follows a miss finds the key, so every handshake has its hit.
-            hits.saturating_sub(misses) as f64 * 100.0 / (counted - scans) as f64
-        );
     }
 
     /// A certificate brought anew for a name that has one, as `keyward import` asks for it.
@@ -526,12 +406,12 @@ fn told(what: &str, all: impl Iterator<Item = Duration>) {
     println!("{what}: median {} us, 99 % within {} us, worst {} us", at(50), at(99), at(100));
 }
 
-fn client(issuer: &Issuer) -> Arc<ClientConfig> {
+fn client(issuer: &Issuer, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(issuer.der().clone()).unwrap();
     let config = ClientConfig::builder_with_provider(keyward::base::tls::provider());
     let mut config = config
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -563,23 +443,4 @@ fn cpu(pid: i32) -> Duration {
         told.split_whitespace().next().map_or(0, |nanos| nanos.parse().unwrap())
     };
     Duration::from_nanos(threads.map(|thread| of(thread.unwrap())).sum())
-}
-
-/// Numbers of which the n-th is drawn with a weight of n to the power of minus `exponent`.
-struct Zipf(Vec<f64>);
-
-impl Zipf {
-    fn new(count: usize, exponent: f64) -> Self {
-        let mut sum = 0.0;
-        let weights = (1..=count).map(|n| {
-            sum += (n as f64).powf(-exponent);
-            sum
-        });
-        Self(weights.collect())
-    }
-
-    fn draw(&self, rng: &mut fastrand::Rng) -> usize {
-        let at = rng.f64() * self.0.last().unwrap();
-        self.0.partition_point(|sum| *sum < at).min(self.0.len() - 1)
-    }
 }
