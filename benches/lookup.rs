@@ -257,6 +257,7 @@ fn limits() -> config::Edge {
         network_share: 100,
         handshake_share: 100,
         drain_timeout: Duration::from_secs(10),
+        request_ids: config::RequestIds::Off,
     }
 }
 
@@ -307,6 +308,12 @@ fn configuration(edge: config::Edge) -> config::Config {
         },
         edge,
         log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
+        access_log: config::AccessLog {
+            to: None,
+            format: config::AccessFormat::Json,
+            queries: false,
+            sample: 1,
+        },
         sites: vec![config::Site {
             names: vec![Identifier::parse("default.example").unwrap()],
             origin: config::Origin::Welcome,
@@ -319,6 +326,7 @@ fn configuration(edge: config::Edge) -> config::Config {
             preserve_host: true,
             reuse_key: false,
             early_data: false,
+            access_log: true,
             tls: config::Agreement::default(),
             clients: None,
             exportable: false,

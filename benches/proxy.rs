@@ -127,6 +127,7 @@ impl Bench {
             network_share: 100,
             handshake_share: 100,
             drain_timeout: Duration::from_secs(10),
+            request_ids: config::RequestIds::Off,
         };
         let https = listen::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
         let edge = https[0].local_addr().unwrap();
@@ -330,6 +331,12 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
         },
         edge,
         log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
+        access_log: config::AccessLog {
+            to: None,
+            format: config::AccessFormat::Json,
+            queries: false,
+            sample: 1,
+        },
         sites: vec![config::Site {
             names: vec![Identifier::parse(NAME).unwrap()],
             origin: config::Origin::Http(origin.to_string().parse().unwrap()),
@@ -346,6 +353,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             preserve_host: true,
             reuse_key: false,
             early_data: false,
+            access_log: true,
             tls: config::Agreement::default(),
             clients: None,
             exportable: false,

@@ -417,6 +417,7 @@ mod tests {
             preserve_host: true,
             reuse_key: false,
             early_data: false,
+            access_log: true,
             tls: crate::config::Agreement::default(),
             clients: None,
             exportable: false,

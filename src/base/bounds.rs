@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+pub mod access;
 pub mod backup;
 pub mod catalog;
 pub mod gate;

@@ -64,6 +64,12 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present moment.
     fn now(&self) -> Timestamp;
+
+    /// The same in milliseconds since the epoch, for lines that are read beside others. Whole
+    /// seconds where a clock has no more to say.
+    fn now_millis(&self) -> u64 {
+        self.now().as_unix().saturating_mul(1000)
+    }
 }
 
 /// The wall clock of the machine.
@@ -75,6 +81,12 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Timestamp(since.map_or(0, |d| d.as_secs()))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask")]
+    fn now_millis(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

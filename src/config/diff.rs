@@ -63,6 +63,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("tls", old.tls != new.tls),
         ("edge", old.edge != new.edge),
         ("log", old.log != new.log),
+        ("access_log", old.access_log != new.access_log),
     ] {
         if changed {
             changes.sections.push(section);
@@ -190,6 +191,7 @@ mod tests {
             ("[listen]\nhttp = []", "listen", None),
             ("[log]\nlevel = 'debug'", "log", None),
             ("[log]\nformat = 'text'", "log", Some("log.format")),
+            ("[access_log]\nto = 'journal'", "access_log", None),
             ("[edge]\nidle_timeout = '1s'", "edge", None),
             ("[edge]\nworkers = 1000", "edge", Some("edge.workers")),
             ("[tls]\ntickets = 'strict'", "tls", Some("tls.tickets")),

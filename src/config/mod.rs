@@ -23,8 +23,8 @@ pub use key_path::{KeyPath, Step};
 pub use keys::{Key, keys};
 pub use load::{Loaded, load, parse};
 pub use model::{
-    Acme, Admin, Agreement, ClientCertificates, Config, Eab, Edge, Hsts, IpNetwork, KernelTls,
-    Listen, Log, LogFormat, MasterKey, Origin, Preset, Require, Site, State, TicketMode, Tls,
-    TlsVersion, UnknownNames, Vault,
+    AccessFormat, AccessLog, AccessLogTo, Acme, Admin, Agreement, ClientCertificates, Config, Eab,
+    Edge, Hsts, IpNetwork, KernelTls, Listen, Log, LogFormat, MasterKey, Origin, Preset,
+    RequestIds, Require, Site, State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
 pub use problem::{Problem, Problems, Provenance, Severity};

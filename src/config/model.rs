@@ -34,6 +34,8 @@ pub struct Config {
     pub edge: Edge,
     /// Logging.
     pub log: Log,
+    /// The log of requests.
+    pub access_log: AccessLog,
     /// The sites, in the order of the file.
     pub sites: Vec<Site>,
     /// The file it was read from, for reload; `None` for embedded defaults (`keyward demo`).
@@ -271,6 +273,19 @@ pub struct Edge {
     pub handshake_share: u8,
     /// How long open requests may still run after SIGTERM.
     pub drain_timeout: Duration,
+    /// Where the ids come from under which requests are found again.
+    pub request_ids: RequestIds,
+}
+
+/// Where the ids of requests come from: `X-Request-Id`, and `traceparent` of W3C Trace Context.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RequestIds {
+    /// Clients' own pass as they are, and none are made.
+    Off,
+    /// Each request gets new ones, whatever its client says.
+    Make,
+    /// Those of clients are kept where they are sound, and made where not.
+    Keep,
 }
 
 /// `[log]`
@@ -280,6 +295,49 @@ pub struct Log {
     pub level: String,
     /// Where lines go.
     pub format: LogFormat,
+}
+
+/// `[access_log]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccessLog {
+    /// Where lines go; `None` when there is no such log.
+    pub to: Option<AccessLogTo>,
+    /// How a line looks.
+    pub format: AccessFormat,
+    /// Whether query strings stand in it.
+    pub queries: bool,
+    /// One request of so many is logged, and every one that is answered with 500 or above.
+    pub sample: u64,
+}
+
+impl AccessLog {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&PathBuf> {
+        match &self.to {
+            Some(AccessLogTo::File(path)) => Some(path),
+            Some(AccessLogTo::Journal) | None => None,
+        }
+    }
+}
+
+/// Where lines of the access log go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AccessLogTo {
+    /// The journal, under the identifier `keyward-access`.
+    Journal,
+    /// A file that is appended to.
+    File(PathBuf),
+}
+
+/// How a line of the access log looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AccessFormat {
+    /// An object of JSON.
+    Json,
+    /// The Common Log Format.
+    Common,
+    /// The same with Referer and User-Agent.
+    Combined,
 }
 
 /// Where log lines go.
@@ -324,6 +382,8 @@ pub struct Site {
     pub preserve_host: bool,
     /// Whether safe requests are taken before the handshake is complete (0-RTT).
     pub early_data: bool,
+    /// Whether its requests stand in the access log, if there is one.
+    pub access_log: bool,
     /// Line of the file on which the site begins, for messages; 0 when there is no file.
     pub line: usize,
 }

@@ -20,6 +20,7 @@ pub(super) struct RawConfig {
     pub(super) tls: RawTls,
     pub(super) edge: RawEdge,
     pub(super) log: RawLog,
+    pub(super) access_log: RawAccessLog,
     pub(super) site: Vec<RawSite>,
 }
 
@@ -105,6 +106,7 @@ pub(super) struct RawEdge {
     pub(super) network_share: u64,
     pub(super) handshake_share: u64,
     pub(super) drain_timeout: String,
+    pub(super) request_ids: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,6 +114,15 @@ pub(super) struct RawEdge {
 pub(super) struct RawLog {
     pub(super) level: String,
     pub(super) format: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAccessLog {
+    pub(super) to: String,
+    pub(super) format: String,
+    pub(super) queries: String,
+    pub(super) sample: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,6 +144,7 @@ pub(super) struct RawSite {
     pub(super) default: bool,
     pub(super) preserve_host: bool,
     pub(super) early_data: bool,
+    pub(super) access_log: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls: Option<RawSiteTls>,
 }
@@ -247,6 +259,7 @@ impl Default for RawEdge {
             network_share: 75,
             handshake_share: 80,
             drain_timeout: "30s".to_owned(),
+            request_ids: "off".to_owned(),
         }
     }
 }
@@ -254,6 +267,17 @@ impl Default for RawEdge {
 impl Default for RawLog {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: "auto".to_owned() }
+    }
+}
+
+impl Default for RawAccessLog {
+    fn default() -> Self {
+        Self {
+            to: "off".to_owned(),
+            format: "json".to_owned(),
+            queries: "hide".to_owned(),
+            sample: 1,
+        }
     }
 }
 
@@ -272,6 +296,7 @@ impl Default for RawSite {
             default: false,
             preserve_host: true,
             early_data: false,
+            access_log: true,
             tls: None,
         }
     }

@@ -252,6 +252,12 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
     }
     paths.write.extend([places.store.clone(), places.served.clone()]);
     paths.write.extend(parent(&config.admin.socket));
+    paths.write.extend(config.access_log.file().and_then(|file| parent(file)));
+    // The service's directory for logs (systemd.exec(5), `LogsDirectory=`), so that a log that is
+    // turned on later can be opened.
+    if let Some(directories) = std::env::var_os("LOGS_DIRECTORY") {
+        paths.write.extend(std::env::split_paths(&directories));
+    }
     paths.closed.push(places.vault.clone());
     if let MasterKey::File(path) = &config.vault.master_key {
         paths.closed.push(path.clone());

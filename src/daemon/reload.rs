@@ -14,6 +14,7 @@ use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
 use crate::config;
 use crate::config::Config;
+use crate::edge;
 use crate::edge::Edge;
 use crate::os::logs::Logs;
 use crate::store::Store;
@@ -39,6 +40,8 @@ impl Reloader {
     /// one: the next reload puts that right.
     pub(super) async fn reload(&self) -> Result<wire::Reloaded, HouseError> {
         let outcome = self.attempt().await;
+        // Whether the file is taken or not, its log may have been moved away.
+        self.edge.reopen_access_log();
         let (kind, level, message) = match &outcome {
             Ok(reloaded) => (EntryKind::Reloaded, Level::Info, describe(reloaded)),
             Err(error) => (EntryKind::ReloadRefused, Level::Error, error.to_string()),
@@ -124,6 +127,13 @@ fn out_of_reach(config: &Config) -> Vec<String> {
     let clients = clients.flat_map(|clients| {
         [("client_ca", Some(&clients.ca)), ("client_crl", clients.crl.as_ref())]
     });
+    let log = config.access_log.file().and_then(|path| {
+        let error = edge::try_access_log(path).err()?;
+        Some(format!(
+            "access_log.to: the running daemon cannot write it ({error}): name a file in \
+             /var/log/keyward, or restart keyward"
+        ))
+    });
     [("acme.ca_root", config.acme.ca_root.as_ref()), ("acme.eab.hmac_key_file", eab)]
         .into_iter()
         .chain(clients)
@@ -134,6 +144,7 @@ fn out_of_reach(config: &Config) -> Vec<String> {
                  configuration, or restart keyward"
             ))
         })
+        .chain(log)
         .collect()
 }
 

@@ -68,6 +68,7 @@ impl Running {
     /// Until a signal, or until a part of the house ends on its own.
     async fn watch(&mut self) -> Result<(), Failed> {
         let mut hangup = signal(SignalKind::hangup()).map_err(Failed::fault)?;
+        let mut reopen = signal(SignalKind::user_defined1()).map_err(Failed::fault)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Failed::fault)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failed::fault)?;
         let mut patience = Box::pin(tokio::time::sleep(FIRST_CERTIFICATES));
@@ -98,6 +99,7 @@ impl Running {
                     let _told = self.reloader.reload().await;
                     tell(self.notifier.ready(&status_line(&self.configs.borrow())));
                 }
+                _ = reopen.recv() => self.edge.reopen_access_log(),
                 Some(answer) = self.reloads.recv() => {
                     // Whoever asked may be gone; the reload counts all the same.
                     let _gone = answer.send(self.reloader.reload().await);

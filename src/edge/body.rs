@@ -186,8 +186,12 @@ impl Body for AnswerBody {
         let exchange = &mut this.exchange;
         match &mut this.source {
             Source::Ready(bytes) => {
-                exchange.as_mut().map(Exchange::finish);
-                Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b))))
+                let frame = bytes.take().map(Frame::data);
+                if let Some(exchange) = exchange {
+                    exchange.finish();
+                    frame.iter().for_each(|frame| exchange.took(frame));
+                }
+                Poll::Ready(frame.map(Ok))
             }
             Source::Origin(incoming, lease, limit, timer) => {
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
@@ -196,7 +200,12 @@ impl Body for AnswerBody {
                     return Poll::Ready(Some(Err(BodyError::Stalled)));
                 };
                 *timer = None;
-                exchange.as_ref().map(Exchange::offer);
+                if let Some(exchange) = exchange {
+                    exchange.offer();
+                    if let Some(Ok(frame)) = &frame {
+                        exchange.took(frame);
+                    }
+                }
                 if frame.is_none() || incoming.is_end_stream() {
                     exchange.as_mut().map(Exchange::finish);
                     give_back(lease);

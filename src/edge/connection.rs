@@ -13,7 +13,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
+use http_body::Frame;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
+use super::access::Entry;
 use super::early::Unproven;
 use super::flow::Flow;
 use super::flow::Streams;
@@ -82,6 +85,8 @@ pub(super) struct Exchange {
     client: Rc<Client>,
     /// On HTTP/2.
     flow: Option<Rc<Flow>>,
+    /// What the access log is told, if there is one.
+    pub(super) entry: Option<Box<Entry>>,
     finished: bool,
 }
 
@@ -129,7 +134,7 @@ impl Client {
         self.active.set(self.active.get() + 1);
         let flow = self.starting.take();
         self.flows.borrow_mut().extend(flow.clone());
-        Exchange { client: Rc::clone(self), flow, finished: false }
+        Exchange { client: Rc::clone(self), flow, entry: None, finished: false }
     }
 
     /// Whether the client takes back far more requests than it lets be answered.
@@ -158,6 +163,13 @@ impl Exchange {
         }
     }
 
+    /// A part of the answer was taken for the client.
+    pub(super) fn took(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(entry), Some(data)) = (&mut self.entry, frame.data_ref()) {
+            entry.took(data.len() as u64);
+        }
+    }
+
     /// The client has been given the whole answer.
     pub(super) const fn finish(&mut self) {
         self.finished = true;
@@ -167,6 +179,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let client = &self.client;
+        if let Some(entry) = self.entry.take() {
+            client.worker.pen.write(&entry, client, self.finished);
+        }
         client.active.set(client.active.get().saturating_sub(1));
         client.last.set(Instant::now());
         if let Some(flow) = &self.flow {

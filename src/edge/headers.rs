@@ -183,7 +183,10 @@ fn is_forged(name: &str) -> bool {
         || same("proxy", name)
         || same("client-cert", name)
         || same("client-cert-chain", name)
-        || name.contains('_') && (same("content-length", name) || same("transfer-encoding", name))
+        || name.contains('_')
+            && (same("content-length", name)
+                || same("transfer-encoding", name)
+                || same("x-request-id", name))
 }
 
 /// HTTP/2 splits cookies; HTTP/1 has them in one field (RFC 9113, section 8.2.3).
@@ -266,6 +269,7 @@ mod tests {
             "x-forwarded_for",
             "x-real-ip",
             "x_real_ip",
+            "x_request_id",
             "forwarded",
             "proxy",
             "client-cert",

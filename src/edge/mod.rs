@@ -5,6 +5,7 @@
 //! its own; what they share is read-only and swapped whole.
 
 mod accept;
+mod access;
 mod answer;
 mod body;
 mod bulk;
@@ -41,6 +42,7 @@ mod stats;
 mod terms;
 pub mod tickets;
 mod tls;
+mod trace;
 mod visitors;
 mod worker;
 
@@ -73,11 +75,12 @@ use crate::config::Config;
 use crate::os::ktls;
 use crate::os::ktls::Suites;
 
+pub use self::access::try_open as try_access_log;
 pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
 pub use self::stats::{
-    Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes, KernelTlsFigures, Lookups,
-    TicketFigures, TurnedAway,
+    AccessFigures, Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes,
+    KernelTlsFigures, Lookups, TicketFigures, TurnedAway,
 };
 
 /// What an edge begins with.
@@ -127,6 +130,9 @@ pub enum EdgeError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The thread of the access log cannot be started.
+    #[error("the access log's thread cannot be started: {0}")]
+    AccessLog(#[source] io::Error),
     /// A worker is not there any more.
     #[error("worker {0} has ended")]
     WorkerGone(usize),
@@ -153,11 +159,14 @@ impl Edge {
         let kernel = kernel_suites(&config);
         let mould = tls::Mould::new(Arc::clone(&clock), tickets, kernel).map_err(EdgeError::Tls)?;
         let bound = Arc::clone(&signers);
+        let access = Arc::new(access::Log::start().map_err(EdgeError::AccessLog)?);
+        access.aim(config.access_log.to.as_ref());
+        let hands = Arc::clone(&clock);
         let certificates = Certificates::new(catalog, signers, clock, mould);
         let count = limits.workers.max(1);
         let set = ServingSet::new(&config, limits, &certificates.mould, 0);
         let challenges = Arc::new(Challenges::default());
-        let shared = Arc::new(Shared::new(count, set, certificates, challenges));
+        let shared = Arc::new(Shared::new(count, set, certificates, challenges, (access, hands)));
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
             let signers = Arc::clone(&bound);
@@ -181,7 +190,13 @@ impl Edge {
             &self.shared.certificates.mould,
             generation,
         );
+        self.shared.access.aim(config.access_log.to.as_ref());
         self.shared.set.store(Arc::new(next));
+    }
+
+    /// Opens the file of the access log again, if there is one: somebody may have moved it away.
+    pub fn reopen_access_log(&self) {
+        self.shared.access.reopen();
     }
 
     /// Reads the files for client certificates again if they have changed; `config` is what was
@@ -212,7 +227,9 @@ impl Edge {
 
     /// What was done so far.
     pub fn stats(&self) -> EdgeStats {
-        EdgeStats::sum(&self.shared.counters)
+        let mut stats = EdgeStats::sum(&self.shared.counters);
+        (stats.access_log.written, stats.access_log.lost) = self.shared.access.figures();
+        stats
     }
 
     /// The network of a client that was turned away lately.
@@ -276,6 +293,7 @@ impl Edge {
             // An error means that the worker is gone already.
             let _ = receiver.await;
         }
+        self.shared.access.finish().await;
         lock(&self.listening).clear();
         self.note_listeners();
     }

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use super::answer;
 use super::body::AnswerBody;
 use super::connection::Client;
+use super::connection::Exchange;
 use super::route;
 use super::route::Refused;
 use super::route::{key, split};
@@ -22,9 +23,10 @@ pub(super) async fn serve(
     client: Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let exchange = client.begin();
+    let mut exchange = client.begin();
     client.worker.counters.requests.up();
     let (parts, _) = request.into_parts();
+    note(&client, &mut exchange, &parts);
     let response = match challenge(&client, &parts) {
         Some(response) => response,
         None => redirect(&client, &parts).unwrap_or_else(|refused| {
@@ -34,7 +36,21 @@ pub(super) async fn serve(
         }),
     };
     let response = if client.closing() { answer::last(response) } else { response };
+    if let Some(entry) = &mut exchange.entry {
+        entry.answered(response.status());
+    }
     Ok(response.map(|body| body.hold(exchange)))
+}
+
+/// Begins the line of the access log, if there is one.
+fn note(client: &Client, exchange: &mut Exchange, parts: &Parts) {
+    let set = client.worker.set();
+    exchange.entry = client.worker.pen.begin(set.access, parts);
+    if let (Some(entry), Ok(asked)) = (&mut exchange.entry, route::host(parts))
+        && let Some(site) = set.by_host(&key(&asked))
+    {
+        entry.led(site, &asked);
+    }
 }
 
 /// A token is answered under every name: the CA asks for the name that is to be proven, which may

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::access;
 use super::terms::Terms;
 use super::tls::Mould;
 use super::visitors::Stamp;
@@ -31,6 +32,8 @@ pub(super) struct ServingSet {
     fallback: Option<Arc<ServedSite>>,
     unknown_names: config::UnknownNames,
     balancers: Vec<config::IpNetwork>,
+    /// What stands in the access log, if there is one.
+    pub(super) access: Option<access::Terms>,
     /// Files for client certificates, as they were when they were read.
     files: Vec<(PathBuf, Stamp)>,
     /// Deadlines and limits.
@@ -54,6 +57,8 @@ pub(super) struct ServedSite {
     pub(super) visitors: Visitors,
     /// Requests that came early are taken.
     pub(super) early_data: bool,
+    pub(super) request_ids: config::RequestIds,
+    pub(super) access_log: bool,
 }
 
 impl ServingSet {
@@ -71,12 +76,13 @@ impl ServingSet {
             fallback: None,
             unknown_names: config.tls.unknown_names,
             balancers: config.listen.proxy_from.clone(),
+            access: access::Terms::of(&config.access_log),
             files: config.sites.iter().flat_map(|site| stamps(site.clients.as_ref())).collect(),
             limits,
             generation,
         };
         for site in &config.sites {
-            let shared = Arc::new(ServedSite::new(site, mould));
+            let shared = Arc::new(ServedSite::new(site, mould, set.limits.request_ids));
             if site.default {
                 set.fallback = Some(Arc::clone(&shared));
             }
@@ -157,7 +163,7 @@ pub(super) fn normal(host: &str) -> Cow<'_, str> {
 }
 
 impl ServedSite {
-    fn new(site: &config::Site, mould: &Mould) -> Self {
+    fn new(site: &config::Site, mould: &Mould, request_ids: config::RequestIds) -> Self {
         let origin_host = match &site.origin {
             config::Origin::Http(authority) if !site.preserve_host => {
                 HeaderValue::from_str(authority.as_str()).ok()
@@ -184,6 +190,8 @@ impl ServedSite {
             terms,
             visitors,
             early_data: site.early_data,
+            request_ids,
+            access_log: site.access_log,
         }
     }
 }

@@ -17,6 +17,8 @@ use super::headers;
 use super::route;
 use super::route::Refused;
 use super::serving::ServedSite;
+use super::serving::ServingSet;
+use super::trace;
 use crate::config::Origin;
 
 /// Answers one request. Never fails: a refusal is an answer.
@@ -24,14 +26,22 @@ pub(super) async fn serve(
     client: Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let exchange = client.begin();
+    let mut exchange = client.begin();
     client.worker.counters.requests.up();
     let h1 = request.version() != Version::HTTP_2;
     let (mut parts, body) = request.into_parts();
     let head = parts.method == Method::HEAD;
     // Asked once: the client may prove itself while the request is under way.
     let unproven = client.unproven.get();
-    let response = match choose(&client, &parts) {
+    let chosen = {
+        let set = client.worker.set();
+        exchange.entry = client.worker.pen.begin(set.access, &parts);
+        choose(&client, &set, &parts)
+    };
+    if let (Some(entry), Ok((site, asked))) = (&mut exchange.entry, &chosen) {
+        entry.led(site, asked);
+    }
+    let response = match chosen {
         Ok((site, _)) if unproven && !may_be_repeated(&site, &parts, &body) => {
             client.worker.counters.too_early.up();
             let mut response = answer::failure(TOO_EARLY);
@@ -44,6 +54,7 @@ pub(super) async fn serve(
                 client.worker.counters.early.up();
                 parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
             }
+            let ids = trace::identify(site.request_ids, &mut parts.headers);
             let mut response = match &site.origin {
                 Origin::Http(authority) => {
                     forward::forward(&client, &site, authority, &asked, parts, body).await
@@ -51,6 +62,12 @@ pub(super) async fn serve(
                 Origin::Welcome => welcome(&parts),
             };
             headers::secure(response.headers_mut(), &site);
+            if let Some(ids) = ids {
+                response.headers_mut().insert(trace::X_REQUEST_ID, ids.request.clone());
+                if let Some(entry) = &mut exchange.entry {
+                    entry.identified(ids);
+                }
+            }
             response
         }
         Err(refused) => {
@@ -63,6 +80,9 @@ pub(super) async fn serve(
     let response = if head { answer::to_head(response) } else { response };
     let leaving = h1 && client.closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
     let response = if leaving { answer::last(response) } else { response };
+    if let Some(entry) = &mut exchange.entry {
+        entry.answered(response.status());
+    }
     Ok(response.map(|body| body.hold(exchange)))
 }
 
@@ -84,10 +104,14 @@ fn may_be_repeated(site: &ServedSite, parts: &Parts, body: &Incoming) -> bool {
     site.early_data && safe && plain && body.is_end_stream()
 }
 
-fn choose(client: &Client, parts: &Parts) -> Result<(Arc<ServedSite>, Box<str>), Refused> {
+fn choose(
+    client: &Client,
+    set: &ServingSet,
+    parts: &Parts,
+) -> Result<(Arc<ServedSite>, Box<str>), Refused> {
     let asked = route::host(parts)?;
     let identity = client.identity.as_ref().ok_or(Refused::Bad)?;
-    let site = identity.site(&client.worker.set(), &route::key(&asked))?;
+    let site = identity.site(set, &route::key(&asked))?;
     let now = || client.worker.shared.certificates.mould.now();
     site.visitors.admit(client.shown.as_ref(), now)?;
     Ok((site, asked.into()))

@@ -105,6 +105,17 @@ pub struct EdgeStats {
     pub panics: u64,
     /// The choice of certificates.
     pub certificates: Lookups,
+    /// Lines of the access log.
+    pub access_log: AccessFigures,
+}
+
+/// Lines of the access log.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct AccessFigures {
+    /// The file or the journal has taken them.
+    pub written: u64,
+    /// They came faster than that, or it could not be written.
+    pub lost: u64,
 }
 
 /// How certificates were found; all other handshakes knew theirs.
@@ -249,6 +260,7 @@ impl EdgeStats {
             origin_failures: sum(|w| &w.origin_failures),
             origin_connections: sum(|w| &w.origin_connections),
             upgrades: sum(|w| &w.upgrades),
+            access_log: AccessFigures::default(),
             panics: sum(|w| &w.panics),
             certificates: Lookups {
                 looked_up: sum(|w| &w.looked_up),

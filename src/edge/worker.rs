@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::CurrentSet;
 use super::EdgeError;
 use super::accept;
+use super::access;
 use super::certificates::Certificates;
 use super::challenge::Challenges;
 use super::crowd::Away;
@@ -29,6 +30,7 @@ use super::network::Network;
 use super::origin::Pools;
 use super::serving::ServingSet;
 use super::stats::Counters;
+use crate::base::Clock;
 use crate::base::bounds::WORKER_ORDERS;
 use crate::cert::ports::Signers;
 use crate::os::affinity;
@@ -40,6 +42,8 @@ pub(super) struct Shared {
     pub(super) certificates: Certificates,
     pub(super) challenges: Arc<Challenges>,
     pub(super) counters: Vec<Arc<Counters>>,
+    pub(super) access: Arc<access::Log>,
+    clock: Arc<dyn Clock>,
     https_port: AtomicU16,
 }
 
@@ -75,6 +79,8 @@ pub(super) struct Worker {
     pub(super) draining: watch::Receiver<bool>,
     /// Borrowed for no longer than a call.
     pub(super) crowd: RefCell<Crowd>,
+    /// Writes the access log.
+    pub(super) pen: access::Pen,
     /// A connection has ended.
     closed: Notify,
 }
@@ -92,12 +98,15 @@ impl Shared {
         set: ServingSet,
         certificates: Certificates,
         challenges: Arc<Challenges>,
+        (access, clock): (Arc<access::Log>, Arc<dyn Clock>),
     ) -> Self {
         Self {
             set: CurrentSet::from_pointee(set),
             certificates,
             challenges,
             counters: (0..workers).map(|_| Arc::default()).collect(),
+            access,
+            clock,
             https_port: AtomicU16::new(443),
         }
     }
@@ -274,14 +283,18 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
     let workers = shared.counters.len().max(1);
     let limit = shared.set.load().limits.max_connections;
     let most = (limit / workers + usize::from(index < limit % workers)).max(1);
+    let pen = access::Pen::new(Arc::clone(&shared.access), Arc::clone(&shared.clock));
     let worker = Rc::new(Worker {
         shared,
         counters,
         pools: Pools::default(),
         draining,
         crowd: RefCell::new(Crowd::new(most, Instant::now())),
+        pen,
         closed: Notify::new(),
     });
+    let writing = Rc::clone(&worker);
+    drop(tokio::task::spawn_local(async move { writing.pen.turn_pages().await }));
     let mut listening: Vec<Listening> = Vec::new();
     // Accept loops that empty their queues.
     let mut leaving: Vec<Listening> = Vec::new();
@@ -319,6 +332,7 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
                         "drain deadline passed, closing connections"
                     );
                 }
+                worker.pen.flush();
                 let _ = done.send(());
                 return;
             }

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -77,6 +78,40 @@ impl<S: Subscriber> Layer<S> for Journal {
             put(&mut bytes, "CODE_LINE", &number.to_string());
         }
         self.send(bytes);
+    }
+}
+
+/// A way to the journal for lines that are whole, each under the identifier of who says it. Whoever
+/// sends waits for the journal, but not for ever.
+#[derive(Debug)]
+pub struct PlainLines(Journal);
+
+impl PlainLines {
+    /// The journal of this machine, which may take `patience` for a line.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(patience: Duration) -> io::Result<Self> {
+        Self::at(Path::new(SOCKET), patience)
+    }
+
+    fn at(path: &Path, patience: Duration) -> io::Result<Self> {
+        let journal = Journal::at(path)?;
+        journal.socket.set_nonblocking(false)?;
+        journal.socket.set_write_timeout(Some(patience))?;
+        Ok(Self(journal))
+    }
+
+    /// Sends `line` as one of `identifier`'s.
+    ///
+    /// # Errors
+    /// When the journal does not take it.
+    pub fn send(&self, identifier: &str, line: &str) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        put(&mut bytes, "MESSAGE", line);
+        put(&mut bytes, "PRIORITY", priority(Level::INFO));
+        put(&mut bytes, "SYSLOG_IDENTIFIER", identifier);
+        self.0.socket.send_to(&bytes, &self.0.path).map(drop)
     }
 }
 
@@ -147,8 +182,6 @@ impl Visit for Line {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
@@ -200,6 +233,19 @@ mod tests {
             );
             assert!(heard.contains("PRIORITY=6\n"));
         });
+    }
+
+    #[test]
+    fn a_plain_line_is_sent_as_it_is_and_a_stuck_journal_refuses_it_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let lines = PlainLines::at(&path, Duration::from_millis(20)).unwrap();
+        lines.send("keyward-access", "GET /").unwrap();
+        let heard = hear(&manager);
+        assert_eq!(heard, "MESSAGE=GET /\nPRIORITY=6\nSYSLOG_IDENTIFIER=keyward-access\n");
+        let refused = (0..5_000).any(|_| lines.send("keyward-access", "GET /").is_err());
+        assert!(refused, "nobody reads, and every line is taken");
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub mod affinity;
 pub mod descriptors;
 pub mod fibre;
 pub mod inherit;
-mod journal;
+pub mod journal;
 pub mod ktls;
 pub mod limits;
 pub mod logs;

@@ -58,6 +58,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         preserve_host: true,
         reuse_key: false,
         early_data: false,
+        access_log: true,
         tls: config::Agreement::default(),
         clients: None,
         exportable: false,

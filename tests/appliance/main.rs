@@ -21,6 +21,7 @@ mod pebble;
 #[path = "../kit/scan.rs"]
 mod scan;
 
+mod access;
 mod account;
 mod authority;
 mod backup;

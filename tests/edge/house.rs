@@ -48,6 +48,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         preserve_host: true,
         reuse_key: false,
         early_data: false,
+        access_log: true,
         tls: config::Agreement::default(),
         clients: None,
         exportable: false,
@@ -69,6 +70,7 @@ pub(crate) fn limits() -> config::Edge {
         network_share: 75,
         handshake_share: 80,
         drain_timeout: Duration::from_secs(10),
+        request_ids: config::RequestIds::Off,
     }
 }
 
@@ -100,6 +102,12 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
         },
         edge: limits,
         log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
+        access_log: config::AccessLog {
+            to: None,
+            format: config::AccessFormat::Json,
+            queries: false,
+            sample: 1,
+        },
         sites,
         source: None,
     }

@@ -17,6 +17,7 @@ mod memory;
 #[path = "../kit/origin.rs"]
 mod origin;
 
+mod access;
 mod algorithms;
 mod catalog;
 mod challenges;

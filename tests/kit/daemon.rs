@@ -279,8 +279,13 @@ level = "debug"
 
     /// SIGHUP.
     pub fn hangup(&self) {
+        self.signal(nix::sys::signal::Signal::SIGHUP);
+    }
+
+    /// Sends a signal to main.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.pid());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// Waits until the process ends by itself.

@@ -28,6 +28,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         preserve_host: true,
         reuse_key: false,
         early_data: false,
+        access_log: true,
         tls: config::Agreement::default(),
         clients: None,
         exportable: false,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::model::Edge;
+use super::super::model::{Edge, RequestIds};
 use super::super::quantity::{self, QuantityError};
 use super::super::raw::RawEdge;
-use super::quoted;
+use super::{quoted, tls};
 
 /// Below, no connection over a long way ever gets through.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -21,6 +21,9 @@ const WORKERS: RangeInclusive<u64> = 0..=1024;
 const ORIGIN_IDLE: RangeInclusive<u64> = 0..=65_536;
 const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
 const PERCENT: RangeInclusive<u64> = 1..=100;
+
+const IDS: [(&str, RequestIds); 3] =
+    [("off", RequestIds::Off), ("make", RequestIds::Make), ("keep", RequestIds::Keep)];
 
 pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
     let workers = match number(raw.workers, "workers", WORKERS, findings) {
@@ -40,7 +43,13 @@ pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
         network_share: percent(raw.network_share, "network_share", findings),
         handshake_share: percent(raw.handshake_share, "handshake_share", findings),
         drain_timeout: deadline(&raw.drain_timeout, "drain_timeout", findings),
+        request_ids: request_ids(&raw.request_ids, findings),
     }
+}
+
+fn request_ids(text: &str, findings: &mut Findings) -> RequestIds {
+    let key = KeyPath::dotted("edge.request_ids");
+    tls::choice(text, &IDS, "way with request ids", &key, findings).unwrap_or(RequestIds::Off)
 }
 
 fn deadline(text: &str, name: &str, findings: &mut Findings) -> Duration {

@@ -3,6 +3,7 @@
 //! Every check goes on after a problem, with a stand-in for the value, so that all problems are
 //! found at once; a configuration with a stand-in in it never leaves this room.
 
+mod access_log;
 mod acme;
 mod clients;
 mod edge;
@@ -38,6 +39,7 @@ pub(super) fn config(
     let (tls, agreement) = tls::check(&raw.tls, findings);
     let edge = edge::check(&raw.edge, findings);
     let log = service::log(&raw.log, findings);
+    let access_log = access_log::check(&raw.access_log, &state, findings);
     let hsts = hsts::general(raw.tls.hsts.as_ref(), findings);
     let general = site::General { acme: &acme, listen: &listen, hsts, agreement };
     let sites = site::check_all(&raw.site, &general, line, findings);
@@ -47,7 +49,7 @@ pub(super) fn config(
             .hint("add a [[site]] with `names` and `origin`");
     }
     let source = source.map(Path::to_owned);
-    Config { acme, listen, state, admin, vault, tls, edge, log, sites, source }
+    Config { acme, listen, state, admin, vault, tls, edge, log, access_log, sites, source }
 }
 
 /// What should be a URL, as it may be repeated in a message: without what may be a password.

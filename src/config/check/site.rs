@@ -81,6 +81,7 @@ pub(super) fn check_all(
             default: raw.default,
             preserve_host: raw.preserve_host,
             early_data: raw.early_data,
+            access_log: raw.access_log,
             line,
         });
     }
