@@ -283,8 +283,8 @@ impl Vault {
     }
 
     /// The same for a handshake, with a key that was not asked for lately: it is most likely not
-    /// open, so it is sent along at once.
-    pub(super) fn sign_unknown(
+    /// open, so it is sent along with the first question.
+    pub(super) fn sign_along(
         &self,
         key: &KeyHandle,
         purpose: Purpose,

@@ -34,11 +34,10 @@ impl Vault {
     ) -> Result<Vec<u8>, VaultError> {
         // Before the question: at no moment are there more signatures than handshakes.
         self.count_handshake(&key.id);
-        if !known {
-            return self.sign_unknown(key, purpose, scheme, message);
-        }
-        together::sign(self, key, purpose, scheme, message)
-            .unwrap_or_else(|| self.sign(key, purpose, scheme, message))
+        together::sign(self, key, purpose, scheme, message).unwrap_or_else(|| match known {
+            true => self.sign(key, purpose, scheme, message),
+            false => self.sign_along(key, purpose, scheme, message),
+        })
     }
 
     /// What the present vault signed by key, and the handshakes for it. `None` when another vault
