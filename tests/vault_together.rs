@@ -2,6 +2,7 @@
 //! for it: with keys that are not open, with a vault that dies or hangs, and with one that is dropped
 //! while it waits.
 
+#![allow(clippy::indexing_slicing, reason = "so does the kit")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at its first surprise")]
 
 #[path = "kit/shaking.rs"]
@@ -41,16 +42,61 @@ fn since(before: Asked) -> (u64, u64) {
     (now.times - before.times, now.signatures - before.signatures)
 }
 
+/// What the kernel says in `file` of the vault's thread of the first worker, in the line that begins
+/// with `name`.
+fn told(vault: &Vault, file: &str, name: &str) -> u64 {
+    let mut tasks = std::fs::read_dir(format!("/proc/{}/task", vault.status().pid)).unwrap();
+    let is_first = |task: &std::path::PathBuf| {
+        std::fs::read_to_string(task.join("comm")).unwrap() == "vault-0\n"
+    };
+    let task = tasks.find_map(|task| Some(task.unwrap().path()).filter(is_first)).unwrap();
+    let text = std::fs::read_to_string(task.join(file)).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_start_matches([' ', ':', '\t']).parse().unwrap()
+}
+
 /// How often the vault's thread of the first worker has gone to sleep.
 fn slept(vault: &Vault) -> u64 {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", vault.status().pid)).unwrap();
-    let mut status = tasks
-        .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
-        .find(|status| status.starts_with("Name:\tvault-0\n"))
-        .unwrap();
-    let at = status.find("\nvoluntary_ctxt_switches:").unwrap();
-    status.drain(..at + "\nvoluntary_ctxt_switches:".len());
-    status.lines().next().unwrap().trim().parse().unwrap()
+    told(vault, "status", "voluntary_ctxt_switches:")
+}
+
+#[test]
+fn the_time_of_asking_together_is_charged_to_all_alike() {
+    const ALL: usize = bounds::gate::VAULT_TOGETHER - 1;
+    let house = House::new();
+    let vault = house.vault(1);
+    vault.bind_worker(0, None);
+    let site = Site::new(&vault, KeyAlgorithm::P256);
+    let mut handshakes: Vec<_> = (0..ALL).map(|_| begin(&site)).collect();
+    let poll = |handshake: &mut Handshake| {
+        let begun = vault_common::now();
+        handshake.poll();
+        let took = begun.elapsed();
+        (took, together::settled(took))
+    };
+    for handshake in &mut handshakes {
+        let (took, charged) = poll(handshake);
+        assert_eq!(took, charged);
+    }
+    let long = Duration::from_millis(350);
+    let stopped = vault_common::Stopped::new(vault.status().pid);
+    let (took, charged): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            vault_common::pause(long);
+            drop(stopped);
+        });
+        handshakes.iter_mut().map(poll).unzip()
+    });
+    // The first has waited for all.
+    let (least, most) = (long / 2, long / 3);
+    assert!(took[0] > least && took[1..].iter().all(|took| *took < most), "{took:?}");
+    let share = least / u32::try_from(ALL).unwrap();
+    assert!(charged.iter().all(|charged| (share..most).contains(charged)), "{charged:?}");
+    // Nothing is lost, but what does not divide.
+    let sum = |times: &[Duration]| times.iter().sum::<Duration>();
+    assert!(sum(&took).abs_diff(sum(&charged)) < Duration::from_micros(1), "{took:?} {charged:?}");
+    finish(&mut handshakes);
+    assert_eq!(together::settled(long), long);
 }
 
 #[test]

@@ -150,6 +150,10 @@ fn vault(vault: &VaultView) -> String {
     let open = render::count(figure("open"), "key");
     let signatures = render::count(figure("signatures"), "signature");
     let mut text = format!("process {pid}, {restarts}, {open} open, {signatures}");
+    let together = figure("together");
+    if together > 0 {
+        text.push_str(&format!(", {together} of them asked for together"));
+    }
     let refusals = figure("refusals");
     if refusals > 0 {
         text.push_str(&format!("; {} refused", render::count(refusals, "order")));

@@ -334,6 +334,7 @@ fn vault_figures(figures: VaultFigures) -> wire::Figures {
         ("pinned", figures.pinned),
         ("warmed", figures.warmed),
         ("negative", figures.negative),
+        ("together", figures.together),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

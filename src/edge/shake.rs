@@ -22,6 +22,7 @@ use super::meter::Measured;
 use super::meter::Meter;
 use super::network::Network;
 use super::worker::Worker;
+use crate::vault::together::settled;
 use crate::vault::together::together;
 
 /// A handshake that was let in, until it is over. Dropped before, it counts as not finished.
@@ -71,7 +72,10 @@ impl<'a> Admitted<'a> {
         config: Arc<ServerConfig>,
     ) -> io::Result<TlsStream<Measured>> {
         let start = StartHandshake::from_parts(start.accepted, Measured::new(start.io, meter));
-        let stream = self.timed(together(start.into_stream(config))).await?;
+        // Within the future: `into_stream` itself does all up to the signature, and that is to be
+        // timed, and may stop for others.
+        let shaking = async move { start.into_stream(config).await };
+        let stream = self.timed(together(shaking)).await?;
         self.resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(stream)
     }
@@ -93,7 +97,7 @@ impl<'a> Admitted<'a> {
             let begun = Instant::now();
             let polled = shaking.as_mut().poll(cx);
             let now = Instant::now();
-            self.note(now.saturating_duration_since(begun), now);
+            self.note(settled(now.saturating_duration_since(begun)), now);
             polled
         })
         .await

@@ -379,14 +379,15 @@ impl<'r> Desk<'r> {
     /// Makes those of several signatures that can be made; the others are asked for again.
     fn sign_several(&mut self, id: u64, questions: Questions<'_>) -> Result<(), (Refusal, String)> {
         self.several.clear();
-        let mut count = 0;
+        let (mut count, mut made) = (0, 0);
         for question in questions.each() {
             let found = self.room.keyring.find_open(&question.key, &mut self.last);
             let signed = found.is_some_and(|found| self.sign(&found, &question).is_ok());
             let signature = if signed { self.signature.as_slice() } else { &[] };
             write_answer(signature, &mut self.several);
-            count += 1;
+            (count, made) = (count + 1, made + u64::from(signed));
         }
+        self.room.keyring.count_together(made, &self.last);
         let answers = Answers::of(count, &self.several);
         Reply::Several(answers).encode(id, &mut self.out).map_err(too_long)
     }

@@ -3,7 +3,7 @@
 use super::keyring::Figures;
 
 /// How many figures a vault has.
-pub(super) const FIGURES: usize = 11;
+pub(super) const FIGURES: usize = 12;
 
 /// What the present vault has done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -30,13 +30,15 @@ pub struct VaultFigures {
     pub warmed: u64,
     /// Sealed keys that were not tried, because they had just been refused.
     pub negative: u64,
+    /// Signatures, of those that were made, that were asked for together with others.
+    pub together: u64,
 }
 
 impl VaultFigures {
     /// Reads what [`numbers`] wrote.
     pub(super) const fn of(numbers: [u64; FIGURES]) -> Self {
         let [hits, misses, open, open_bytes, signatures, refusals, more @ ..] = numbers;
-        let [opened, evictions, pinned, warmed, negative] = more;
+        let [opened, evictions, pinned, warmed, negative, together] = more;
         Self {
             hits,
             misses,
@@ -49,6 +51,7 @@ impl VaultFigures {
             pinned,
             warmed,
             negative,
+            together,
         }
     }
 }
@@ -56,6 +59,9 @@ impl VaultFigures {
 /// What goes over the wire.
 pub(super) const fn numbers(figures: &Figures, refusals: u64) -> [u64; FIGURES] {
     let Figures { hits, misses, open, bytes, signatures, .. } = *figures;
-    let Figures { opened, evictions, pinned, warmed, negative, .. } = *figures;
-    [hits, misses, open, bytes, signatures, refusals, opened, evictions, pinned, warmed, negative]
+    let Figures { opened, evictions, pinned, warmed, negative, together, .. } = *figures;
+    [
+        hits, misses, open, bytes, signatures, refusals, opened, evictions, pinned, warmed,
+        negative, together,
+    ]
 }

@@ -110,6 +110,7 @@ struct Stripe {
     hits: AtomicU64,
     misses: AtomicU64,
     signatures: AtomicU64,
+    together: AtomicU64,
 }
 
 /// What the keyring has done and holds.
@@ -135,6 +136,8 @@ pub struct Figures {
     pub warmed: u64,
     /// Sealed keys that were not tried, because they had just been refused.
     pub negative: u64,
+    /// Signatures, of those that were made, that were asked for together with others.
+    pub together: u64,
 }
 
 /// The key a thread fetched last: what was just loaded can be used, however full the cache is.
@@ -324,6 +327,11 @@ impl Keyring {
         key.signatures.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
+    /// Counts signatures that were asked for together and made.
+    pub(super) fn count_together(&self, signatures: u64, last: &Last) {
+        self.stripe(last).together.fetch_add(signatures, Ordering::Relaxed);
+    }
+
     /// Counts a sealed key that was not tried.
     pub(super) fn count_negative(&self) {
         self.negative.fetch_add(1, Ordering::Relaxed);
@@ -412,6 +420,7 @@ impl Keyring {
             pinned: of(&self.pinned),
             warmed: of(&self.warmed),
             negative: of(&self.negative),
+            together: all(|one| &one.together),
         }
     }
 }

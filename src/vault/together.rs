@@ -1,7 +1,7 @@
 //! Signatures that are wanted at the same time are asked for together.
 //!
-//! To cross over to the vault costs as much as a good half of a P-256 signature, most of it in caches
-//! that have to be filled again. rustls asks for a signature in the middle of a call and wants it
+//! To cross over to the vault costs as much as a good half of a P-256 signature ([`super::gate`]
+//! says for what). rustls asks for a signature in the middle of a call and wants it
 //! before it returns; so a handshake is polled on a stack of its own ([`fibre`]), stops there with
 //! its question put down, and goes to the end of the queue of what its thread has to do. All other
 //! handshakes that are ready put their questions beside it. The first one that is polled again
@@ -13,11 +13,18 @@
 //! would do for the same handshakes one after the other. Only keys whose signatures are quick are
 //! asked for like this: for RSA and P-384 the crossing is a small part.
 //!
+//! What it takes to ask for several is the time of all of them: who measures what each poll takes
+//! learns from [`settled`] what of it to charge whom.
+//!
 //! What finds no signature, because its key is not open or the vault refuses, is asked again
 //! alone. When the vault dies or is late, all of them fail as one would.
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::client::Vault;
 use super::error::VaultError;
@@ -63,6 +70,28 @@ pub fn asked() -> Asked {
 
 thread_local! {
     static QUEUE: RefCell<Queue> = RefCell::new(Queue::default());
+    static ACCOUNT: Cell<Account> = const { Cell::new(Account::EVEN) };
+}
+
+/// What a poll did for others, and others for it.
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    /// Spent to ask for several, its own signature among them.
+    lent: Duration,
+    /// Its share of what was spent to ask for several, by whomever.
+    owed: Duration,
+}
+
+impl Account {
+    const EVEN: Self = Self { lent: Duration::ZERO, owed: Duration::ZERO };
+}
+
+/// What of `time`, which the last poll of a handshake on this thread took, was for that handshake:
+/// without what it spent to ask for others, and with what others spent to ask for it. To be asked
+/// after each poll.
+pub fn settled(time: Duration) -> Duration {
+    let Account { lent, owed } = ACCOUNT.replace(Account::EVEN);
+    time.saturating_sub(lent).saturating_add(owed)
 }
 
 /// What was put down by the handshakes of a thread.
@@ -84,6 +113,8 @@ struct Place {
     scheme: Scheme,
     message: Octets<{ bounds::gate::VAULT_MESSAGE }>,
     signature: Octets<{ bounds::gate::VAULT_SIGNATURE }>,
+    /// Of the time that it took to ask for this and others; `None` until that was spent.
+    share: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -131,6 +162,7 @@ impl Default for Place {
             scheme: Scheme::EcdsaP256Sha256,
             message: Octets { octets: [0; bounds::gate::VAULT_MESSAGE], len: 0 },
             signature: Octets { octets: [0; bounds::gate::VAULT_SIGNATURE], len: 0 },
+            share: None,
         }
     }
 }
@@ -156,6 +188,10 @@ pub(super) fn sign(
     }
     QUEUE.with_borrow_mut(|queue| {
         let place = queue.places.get_mut(place)?;
+        if let (Some(share), false) = (place.share, given_up) {
+            let Account { lent, owed } = ACCOUNT.get();
+            ACCOUNT.set(Account { lent, owed: owed.saturating_add(share) });
+        }
         match std::mem::replace(&mut place.state, State::Free) {
             _ if given_up => Some(Err(VaultError::Gone)),
             State::Signed => Some(Ok(place.signature.get().to_vec())),
@@ -182,7 +218,7 @@ fn put_down(vault: &Vault, question: Question<'_>) -> Option<(usize, usize)> {
         place.instance = instance;
         (place.key, place.purpose, place.scheme) =
             (question.key, question.purpose, question.scheme);
-        place.state = State::Waiting;
+        (place.state, place.share) = (State::Waiting, None);
         Some((at, queue.waiting(instance)))
     })
 }
@@ -205,47 +241,68 @@ impl Queue {
 
     fn ask(&mut self, vault: &Vault) {
         let instance = vault.link().instance;
-        let Self { places, fields, asked } = self;
         let wanted = |place: &Place| place.waits_for(instance);
-        fields.clear();
+        self.fields.clear();
         let mut count = 0;
-        for place in places.iter().filter(|place| wanted(place)) {
+        for place in self.places.iter().filter(|place| wanted(place)) {
             let Place { key, purpose, scheme, ref message, .. } = *place;
-            Question { key, purpose, scheme, message: message.get() }.write(fields);
+            Question { key, purpose, scheme, message: message.get() }.write(&mut self.fields);
             count += 1;
         }
         // One alone needs no other form.
         let failed = match count {
             0 | 1 => State::Alone,
             _ => {
-                let questions = Questions::of(count, fields);
-                asked.times = asked.times.saturating_add(1);
-                asked.signatures =
-                    asked.signatures.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-                let places = RefCell::new(&mut *places);
-                let answered = vault.on_nearest(|line| {
-                    line.ask(&Request::Several(questions), |reply| {
-                        let Reply::Several(answers) = reply else {
-                            return Err(VaultError::Unexpected);
-                        };
-                        let mut places = places.borrow_mut();
-                        let waiting = places.iter_mut().filter(|place| wanted(place));
-                        for (place, signature) in waiting.zip(answers.each()) {
-                            let signed = !signature.is_empty() && place.signature.set(signature);
-                            place.state = if signed { State::Signed } else { State::Alone };
-                        }
-                        Ok(())
-                    })
-                });
-                match answered {
-                    Ok(()) => State::Alone,
-                    Err(VaultError::Late) => State::Late,
-                    Err(_) => State::Gone,
-                }
+                let begun = Instant::now();
+                let failed = self.ask_for(count, vault);
+                self.share(begun.elapsed(), count, instance);
+                failed
             }
         };
-        for place in places.iter_mut().filter(|place| wanted(place)) {
+        for place in self.places.iter_mut().filter(|place| wanted(place)) {
             place.state = failed;
         }
+    }
+
+    /// Asks for `count` signatures, whose questions are written; what becomes of those that were
+    /// not made.
+    fn ask_for(&mut self, count: usize, vault: &Vault) -> State {
+        let instance = vault.link().instance;
+        let Self { places, fields, asked } = self;
+        asked.times = asked.times.saturating_add(1);
+        asked.signatures =
+            asked.signatures.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        let questions = Questions::of(count, fields);
+        let places = RefCell::new(places);
+        let answered = vault.on_nearest(|line| {
+            line.ask(&Request::Several(questions), |reply| {
+                let Reply::Several(answers) = reply else {
+                    return Err(VaultError::Unexpected);
+                };
+                let mut places = places.borrow_mut();
+                let waiting = places.iter_mut().filter(|place| place.waits_for(instance));
+                for (place, signature) in waiting.zip(answers.each()) {
+                    let signed = !signature.is_empty() && place.signature.set(signature);
+                    place.state = if signed { State::Signed } else { State::Alone };
+                }
+                Ok(())
+            })
+        });
+        match answered {
+            Ok(()) => State::Alone,
+            Err(VaultError::Late) => State::Late,
+            Err(_) => State::Gone,
+        }
+    }
+
+    /// Notes that `time` was spent for `count` of this vault's questions alike.
+    fn share(&mut self, time: Duration, count: usize, instance: u64) {
+        let share = time / u32::try_from(count).unwrap_or(u32::MAX);
+        let fresh = |place: &&mut Place| place.instance == instance && place.share.is_none();
+        for place in self.places.iter_mut().filter(fresh) {
+            place.share = Some(share);
+        }
+        let Account { lent, owed } = ACCOUNT.get();
+        ACCOUNT.set(Account { lent: lent.saturating_add(time), owed });
     }
 }

@@ -83,7 +83,7 @@ pub(in super::super) fn replies(bytes: &[u8]) -> Vec<Reply<'_>> {
         Reply::Several(Answers::of(3, b"\x02\0ab\0\0\x01\0c")),
         Reply::NeedBlob,
         Reply::Bytes(bytes),
-        Reply::Figures([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, u64::MAX]),
+        Reply::Figures([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, u64::MAX]),
         Reply::Busiest(vec![(KeyId([7; 32]), 1), (KeyId([8; 32]), u64::MAX)]),
         Reply::Busiest(vec![]),
         Reply::Warmed(true),

@@ -155,6 +155,18 @@ impl House {
         limits: config::Edge,
         certificates: Vec<Arc<Served>>,
     ) -> Self {
+        let signers: Arc<dyn Signers> = ca.signers.clone();
+        Self::signed_by(signers, ca, sites, limits, certificates)
+    }
+
+    /// The same with keys that others have.
+    pub(crate) fn signed_by(
+        signers: Arc<dyn Signers>,
+        ca: MemoryCa,
+        sites: Vec<config::Site>,
+        limits: config::Edge,
+        certificates: Vec<Arc<Served>>,
+    ) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let https = listen::bind(&[any], limits.workers).unwrap();
         let http = listen::bind(&[any], limits.workers).unwrap();
@@ -170,7 +182,6 @@ impl House {
             catalog: shelf.clone(),
             tickets: tickets(),
         };
-        let signers: Arc<dyn Signers> = ca.signers.clone();
         let edge = Edge::start(options, signers).unwrap();
         Self { edge, ca, shelf, https: https_at, http: http_at, config }
     }

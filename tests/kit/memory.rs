@@ -174,17 +174,6 @@ impl MemoryCa {
     pub fn issue_for(&self, names: &[&str], kind: KeyAlgorithm, life: Duration) -> Arc<Served> {
         let pkcs8 = keyward::vault::keys::generate(kind).unwrap();
         let key = KeyPair::try_from(pkcs8.as_slice()).unwrap();
-        let names: Vec<Identifier> = names.iter().map(|n| Identifier::parse(n).unwrap()).collect();
-        let mut params =
-            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
-                .unwrap();
-        let serial = self.serials.fetch_add(1, Ordering::SeqCst) as u64;
-        params.serial_number = Some(rcgen::SerialNumber::from(serial + 0x1000));
-        let leaf = params.signed_by(&key, &self.issuer).unwrap();
-        let now = SystemClock.now();
-        let chain = Chain::from_der(vec![leaf.der().to_vec()]).unwrap();
-        let mut installed = Installed::read(chain, now).unwrap();
-        installed.validity.not_after = now.plus(life);
         let spki = key.subject_public_key_info();
         let id = KeyId::of_spki(&spki);
         self.signers.keys.lock().unwrap().insert(id, pkcs8.to_vec());
@@ -195,8 +184,30 @@ impl MemoryCa {
             spki: spki.into(),
             sealed: SealedKey(Arc::from(&b"sealed"[..])),
         };
+        self.issue_to(names, &key, handle, life)
+    }
+
+    /// The same for a key that is kept elsewhere.
+    pub fn issue_to(
+        &self,
+        names: &[&str],
+        key: &impl PublicKeyData,
+        handle: KeyHandle,
+        life: Duration,
+    ) -> Arc<Served> {
+        let names: Vec<Identifier> = names.iter().map(|n| Identifier::parse(n).unwrap()).collect();
+        let mut params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .unwrap();
+        let serial = self.serials.fetch_add(1, Ordering::SeqCst) as u64;
+        params.serial_number = Some(rcgen::SerialNumber::from(serial + 0x1000));
+        let leaf = params.signed_by(key, &self.issuer).unwrap();
+        let now = SystemClock.now();
+        let chain = Chain::from_der(vec![leaf.der().to_vec()]).unwrap();
+        let mut installed = Installed::read(chain, now).unwrap();
+        installed.validity.not_after = now.plus(life);
         let issuer = IssuerName::Acme("https://ca.example/dir".to_owned());
-        let spec = Specification::new(names, issuer, kind, None, Role::Primary);
+        let spec = Specification::new(names, issuer, handle.algorithm, None, Role::Primary);
         Arc::new(Served { id: spec.id(), spec, installed, key: handle })
     }
 }
