@@ -61,6 +61,14 @@ fn slept(vault: &Vault) -> u64 {
 }
 
 #[test]
+fn the_thread_of_a_worker_takes_short_turns() {
+    let house = House::new();
+    let vault = house.vault(1);
+    let slice = told(&vault, "sched", "se.slice");
+    assert_eq!(u128::from(slice), bounds::gate::VAULT_TURN.as_nanos());
+}
+
+#[test]
 fn the_time_of_asking_together_is_charged_to_all_alike() {
     const ALL: usize = bounds::gate::VAULT_TOGETHER - 1;
     let house = House::new();

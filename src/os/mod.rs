@@ -13,6 +13,7 @@ pub mod notify;
 pub mod sandbox;
 pub mod secret;
 pub mod shared;
+pub mod slice;
 pub mod tcp;
 pub mod terminal;
 pub mod wall;

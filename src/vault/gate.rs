@@ -28,21 +28,32 @@
 //!
 //! # What it costs
 //!
-//! Measured on two cores of a virtual machine (Linux 6.18), others at work; CPU of both processes. A
-//! question that needs no work takes 8.1 us when it is asked again and again, and 17 in the middle of
-//! a handshake of 126: half of a crossing is caches that have to be filled again. So a handshake with
-//! P-256 costs 11 to 12 % more than with the key in the process, and what helps most is to cross
-//! less often: see [`super::together`].
+//! The least there can be is two system calls and two switches between threads: the worker wakes the
+//! vault's thread, which runs at once on the worker's core, answers, and goes to sleep, upon which the
+//! worker goes on and finds the answer, without having had the time to sleep itself. Where it does go
+//! to sleep, there are two calls and a timer more, and the core does something else meanwhile. Which
+//! of the two it is, the kernel decides by whose turn ends first. So the vault's threads take shorter
+//! turns than workers do ([`bounds::gate::VAULT_TURN`]).
 //!
-//! Of the crossing itself, with nothing around it, in microseconds: as it was, 6.6; woken only where
-//! somebody sleeps, 6.2; without the vault's timer also, 5.4 to 5.9. Tried and dropped:
+//! Measured with two small programs that do this and nothing else, on one core of a virtual machine
+//! (AMD Zen 3, Linux 6.18) between stretches of 80 us of other work, others at work on the machine; CPU
+//! of both, one thing changed at a time:
 //!
-//! - A pair of eventfds, 5.5: no better, and it cannot be looked at without a system call.
-//! - A shorter slice for the vault's thread, so that it runs as soon as it is woken: 6.2, as without;
-//!   in a handshake it does so anyway, nearly every time.
-//! - Yielding the core instead of sleeping, on the worker's side 5.8, on both 3.4. But who yields goes
-//!   behind everybody else who wants the core: with another busy process there, a call was seen to
-//!   take 2.4 ms. And a vault that only yields never rests.
+//! - The worker does not sleep: 6.5 to 7 us. It does: 10 to 12, and 17 to 27 when others want the core.
+//!   With turns of equal length it sleeps 94 to 100 times of a hundred on the busy machine, with short
+//!   ones of the vault 3 to 8 times.
+//! - Two threads of one process instead of two processes: no difference that stands out, so the
+//!   address space costs less than 1 us. The same for each wall: filter of system calls, no dumps,
+//!   locked memory, secret memory. A barrier for predicted branches at each switch (IBPB), which this
+//!   kernel has for those only who ask for it, would be 4 to 5 us.
+//! - Yielding the core instead of sleeping: 5.8 us with nothing around, 3.4 where the vault yields too;
+//!   but 28 to 33 when others want the core, because who yields goes behind them all, and a call was
+//!   seen to take 2.4 ms. And a vault that only yields never rests. Dropped.
+//! - A pair of eventfds instead of the futex: no better, and it cannot be looked at without a system
+//!   call. Dropped.
+//!
+//! In the middle of a handshake the caches have to be filled again as well. What helps most is to
+//! cross less often: see [`super::together`].
 
 use std::io;
 use std::os::fd::AsFd;

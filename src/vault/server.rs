@@ -42,6 +42,7 @@ use crate::os::sandbox;
 use crate::os::sandbox::Standing;
 use crate::os::shared;
 use crate::os::shared::Shared;
+use crate::os::slice;
 use crate::os::wiped::scrub_stack;
 
 /// Exit statuses of the vault, after sysexits.h.
@@ -184,6 +185,10 @@ fn serve_worker(room: &Room, opening: &Opening, index: usize, mut worker: Worker
     if let Some(core) = worker.core {
         // Not permitted everywhere; the thread then runs where the kernel likes.
         let _unpinned = affinity::bind_thread(core);
+    }
+    if worker.role == Role::Worker {
+        // Not permitted, or not known to the kernel: each crossing then costs more.
+        let _longer = slice::shorten(bounds::gate::VAULT_TURN);
     }
     // Randomness is kept by thread, too.
     if room.rehearse().is_err() {

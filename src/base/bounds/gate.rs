@@ -16,6 +16,11 @@ pub const VAULT_GATE_GLANCE: Duration = Duration::from_millis(4);
 /// So many of those make up [`VAULT_SIGN_DEADLINE`](super::VAULT_SIGN_DEADLINE).
 pub const VAULT_GATE_GLANCES: u32 = 500;
 
+/// A turn of a thread of the vault that serves a worker, shorter than the worker's own: so it runs at
+/// once when the worker wakes it, and the worker, which had no time to go to sleep, goes on when it
+/// has answered. Room for a few signatures of P-256; the kernel takes nothing shorter.
+pub const VAULT_TURN: Duration = Duration::from_micros(100);
+
 /// Signatures that are asked of the vault at once. With eight, the crossing is an eighth; a thread
 /// stands still for them as long as for eight handshakes one after the other.
 pub const VAULT_TOGETHER: usize = 8;
