@@ -113,7 +113,7 @@ impl<'s> Squad<'s> {
     }
 }
 
-fn percentile(mut values: Vec<f64>, hundredths: usize) -> f64 {
+pub(crate) fn percentile(mut values: Vec<f64>, hundredths: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = values.len() * hundredths / 100;
     values.get(at.min(values.len() - 1)).copied().unwrap()
@@ -267,7 +267,7 @@ fn thread_cpu() -> Duration {
     run_time(Path::new("/proc/thread-self/schedstat"))
 }
 
-fn run_time(schedstat: &Path) -> Duration {
+pub(crate) fn run_time(schedstat: &Path) -> Duration {
     let text = std::fs::read_to_string(schedstat).unwrap();
     Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
 }
