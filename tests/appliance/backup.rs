@@ -304,6 +304,57 @@ fn a_passphrase_typed_twice_opens_the_backup_here_and_with_age() {
 }
 
 #[test]
+fn whoever_gives_up_at_the_question_finds_the_terminal_as_it_was() {
+    let house = House::start();
+    let config = house.keyward.config();
+    let socket = house.keyward.dir.path().join("run/admin.sock");
+    let backup = format!(
+        "{BINARY} --socket {} backup --passphrase --output {} --config {}",
+        socket.display(),
+        house.path("never.tar").display(),
+        config.display()
+    );
+    // The shell outlives the key that ends the command, and looks at the terminal after it.
+    let after = "echo \"it ended with $?\"; stty -a";
+    let ended = |line: &str, question: &str, pressed: &str, how: &str| {
+        let mut terminal = Terminal::begin(&format!("trap : INT QUIT; {line}; {after}"));
+        terminal.press(question, pressed);
+        let (shown, _) = terminal.end();
+        assert!(shown.contains(&format!("it ended with {how}")), "{line}: {shown}");
+        assert!(shown.contains(" echo ") && !shown.contains("-echo "), "{line}: {shown}");
+    };
+    let question = "keyward: a passphrase for this backup: ";
+    ended(&backup, question, "\u{3}", "130");
+    // Half a passphrase is no command for the shell.
+    ended(&backup, question, "correct hor\u{3}", "130");
+    let by_signal = format!("timeout --foreground --preserve-status -s TERM 2 {backup}");
+    ended(&by_signal, question, "", "143");
+    assert!(!house.path("never.tar").exists());
+}
+
+#[test]
+fn whoever_stops_at_the_question_is_asked_again() {
+    let mut house = House::start();
+    let (tar, config) = (house.path("backup.tar"), house.keyward.config());
+    let words = house.passphrase(WORDS);
+    house.backup(&tar, &["--passphrase-file", &words]).ok();
+    house.wipe();
+    let restore =
+        format!("{BINARY} restore {} --passphrase --config {}", tar.display(), config.display());
+    // A shell with job control: it goes on when the command has stopped.
+    let line = format!("bash -m -c '{restore}; stty -a; echo looked; fg'");
+    let mut terminal = Terminal::begin(&line);
+    let question = "keyward: the passphrase of the backup: ";
+    terminal.press(question, "\u{1a}");
+    terminal.answer(question, WORDS);
+    let (shown, status) = terminal.end();
+    let (stopped, _) = shown.split_once("looked").unwrap();
+    assert!(stopped.contains(" echo ") && !stopped.contains("-echo "), "{shown}");
+    assert!(status.success() && shown.contains("which opens every one of them"), "{shown}");
+    assert!(!shown.contains(WORDS), "what was typed is on the screen: {shown}");
+}
+
+#[test]
 fn a_passphrase_may_come_from_a_file_and_what_does_not_open_says_what_would() {
     let mut house = House::start();
     let (tar, out) = (house.path("backup.tar"), house.path("out"));

@@ -27,6 +27,11 @@ impl Terminal {
 
     /// Waits until `question` is the last that is shown, and types the answer.
     pub(crate) fn answer(&mut self, question: &str, answer: &str) {
+        self.press(question, &format!("{answer}\n"));
+    }
+
+    /// Waits until `question` is the last that is shown, and presses these keys.
+    pub(crate) fn press(&mut self, question: &str, pressed: &str) {
         while !self.shown.ends_with(question) {
             let mut octet = [0; 1];
             let read = self.script.stdout.as_mut().unwrap().read(&mut octet).unwrap();
@@ -35,7 +40,9 @@ impl Terminal {
         }
         // The question is shown after the echo is off.
         let keys = self.script.stdin.as_mut().unwrap();
-        keys.write_all(format!("{answer}\n").as_bytes()).unwrap();
+        keys.write_all(pressed.as_bytes()).unwrap();
+        // The same question again is another one.
+        self.shown.push('\n');
     }
 
     /// Waits for the end: all that was on the screen, and how it ended.
