@@ -25,6 +25,28 @@ pub const fn point_of(_line: &str, _name: &str) {}
 #[cfg(not(feature = "crash-points"))]
 pub const fn point(_name: &str) {}
 
+/// Waits here as long as a test wants it: `KEYWARD_HOLD_AT` names this point, a colon, and a file
+/// that this makes and that the test deletes.
+#[cfg(feature = "crash-points")]
+pub async fn hold(name: &str) {
+    // Each process waits once: what comes later goes on.
+    static HELD: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    let Ok(wanted) = std::env::var("KEYWARD_HOLD_AT") else { return };
+    let Some((_, file)) = wanted.split_once(':').filter(|(at, _)| *at == name) else { return };
+    if HELD.swap(true, std::sync::atomic::Ordering::SeqCst) || std::fs::write(file, name).is_err() {
+        return;
+    }
+    while std::path::Path::new(file).exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Nothing: crash points exist only under the feature `crash-points`.
+#[cfg(not(feature = "crash-points"))]
+pub fn hold(_name: &str) -> std::future::Ready<()> {
+    std::future::ready(())
+}
+
 /// Every point there is, in the order in which an issuance passes them. Those that the issuance
 /// of a bridge passes as well are called `bridge:leased` and so on there.
 pub const POINTS: &[&str] = &[

@@ -144,6 +144,25 @@ pub trait AccountKeys: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<KeyHandle, Failure>>;
 }
 
+/// Who knows what the present master key seals, and has the rest sealed anew: the vault.
+pub trait Seals: Send + Sync + fmt::Debug {
+    /// Whether `sealed` is of another master key than the present one or a later one, or of none.
+    fn is_former(&self, sealed: &[u8]) -> bool;
+
+    /// The same key or secret under the present master key; `None` when it is sealed so already.
+    /// Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// When it does not open, or the vault does not answer.
+    fn anew(&self, sealed: &[u8]) -> Result<Option<Vec<u8>>, Failure>;
+
+    /// The same for each sealed record in a value that lies on a `shelf`.
+    ///
+    /// # Errors
+    /// As [`Self::anew`]; also when the value cannot be read.
+    fn anew_on(&self, shelf: Shelf, value: &[u8]) -> Result<Option<Vec<u8>>, Failure>;
+}
+
 /// Who seals session tickets where main may not hold their keys: the vault.
 pub trait TicketSeal: Send + Sync + fmt::Debug {
     /// A ticket for `session`, bound to `context`; `None` when there is none to be had.

@@ -18,6 +18,7 @@ mod reload;
 mod reseal;
 mod restore;
 mod rotate;
+mod seals;
 mod supervise;
 mod tickets;
 mod transfer;

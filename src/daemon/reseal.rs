@@ -2,16 +2,22 @@
 //!
 //! Two master keys are there as long as anything needs the former one, so nothing waits for this,
 //! and a kill costs nothing: the next start finds both and goes on. Records first, then what is
-//! served and both second copies. The former key is deleted when a look that began after everything
-//! had settled found nothing any more; where it is not ours to delete, that is said.
+//! served and both second copies. The store takes nothing under the former key any more before the
+//! first look, and the copy nothing before the last: what is held up on its way to them for however
+//! long is sealed anew or refused when it comes. The former key is deleted when a look at all of it
+//! found nothing any more; where it is not ours to delete, that is said.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::seals;
+use super::tickets;
+use super::tickets::TicketDesk;
 use super::wire::Orders;
 use crate::base::Timestamp;
 use crate::base::bounds;
@@ -66,6 +72,7 @@ pub(super) struct Resealer {
     source: MasterKeySource,
     store: Store,
     orders: Orders,
+    tickets: mpsc::Sender<tickets::Order>,
     clock: SharedClock,
 }
 
@@ -74,13 +81,14 @@ impl Resealer {
     pub(super) fn begin(
         vault: &Vault,
         source: MasterKeySource,
-        (store, orders): (&Store, &Orders),
+        (store, orders, tickets): (&Store, &Orders, &TicketDesk),
         clock: &SharedClock,
         tasks: &TaskSet,
         stop: &CancellationToken,
     ) -> ResealHandle {
         let (vault, store, orders) = (vault.clone(), store.clone(), orders.clone());
-        let resealer = Self { vault, source, store, orders, clock: Arc::clone(clock) };
+        let (tickets, clock) = (tickets.orders.clone(), Arc::clone(clock));
+        let resealer = Self { vault, source, store, orders, tickets, clock };
         let (progress, seen) = watch::channel(Progress::default());
         let wake = Arc::new(Notify::new());
         let handle = ResealHandle { progress: seen, wake: Arc::clone(&wake) };
@@ -115,9 +123,17 @@ impl Resealer {
         progress.send_replace(Progress::default());
         crash::point("master-made");
         tracing::info!("everything is sealed anew under the present master key");
-        let mut settled = Duration::ZERO;
+        let seals = seals::of(&self.vault).ok_or_else(|| {
+            Failure::new(FailureKind::Vault, "no vault says which master key there is")
+        })?;
+        self.orders.scheduler.guard_copy(None);
+        let guarded = self.store.guard(Arc::clone(&seals)).await;
+        guarded.map_err(|error| error.failure())?;
+        // Whether the store is known to have nothing left, and so the copy is guarded, too.
+        let mut clean = false;
         loop {
-            let late = settled >= bounds::master::RESEAL_SETTLED;
+            // A copy that is being made may get what was read of the store before it was clean.
+            let last = clean && self.orders.scheduler.is_copy_whole();
             let (found, foreign) = self.keys(progress).await?;
             crash::point("keys-resealed");
             let shelved = self.shelves(progress).await?;
@@ -127,11 +143,17 @@ impl Resealer {
             let corrected = self.orders.scheduler.publish_stored().await;
             let corrected = corrected.map_err(|error| error.failure())?;
             crash::point("copies-resealed");
-            if late && found + shelved + corrected == 0 {
+            let left = found + shelved + corrected;
+            if last && left == 0 && self.are_tickets_sealed().await {
                 break;
             }
-            tokio::time::sleep(bounds::master::RESEAL_PAUSE).await;
-            settled += bounds::master::RESEAL_PAUSE;
+            if found + shelved == 0 && !clean {
+                self.orders.scheduler.guard_copy(Some(Arc::clone(&seals)));
+                clean = true;
+            }
+            if last || left != 0 {
+                tokio::time::sleep(bounds::master::RESEAL_PAUSE).await;
+            }
         }
         let forgotten = self.orders.scheduler.forget_former_copy();
         forgotten.map_err(|error| error.failure())?;
@@ -199,6 +221,16 @@ impl Resealer {
         }
         self.orders.authorities.reread();
         Ok(found)
+    }
+
+    /// Whether the state of the session tickets is sealed under the present master key.
+    async fn are_tickets_sealed(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        // Without its keeper there is no state that anybody uses.
+        if self.tickets.send(tickets::Order::Reseal(answer)).await.is_err() {
+            return true;
+        }
+        answered.await.unwrap_or(true)
     }
 
     async fn note(&self, message: String) {

@@ -33,6 +33,7 @@ use crate::config::TicketMode;
 use crate::edge::tickets::Tickets;
 use crate::vault::Turned;
 use crate::vault::Vault;
+use crate::vault::VaultError;
 use crate::vault::wire_tickets::Step;
 
 /// What the keeper is told to do.
@@ -41,6 +42,8 @@ pub(super) enum Order {
     Replace(oneshot::Sender<Result<TicketsView, HouseError>>),
     /// There is another vault, which knows no keys.
     VaultRestarted,
+    /// Have the state sealed under the present master key, and say whether it is, durably.
+    Reseal(oneshot::Sender<bool>),
 }
 
 /// The keeper as others see it.
@@ -129,8 +132,11 @@ impl TicketKeeper {
                     let _gone = answer.send(self.replace().await);
                 }
                 Some(Order::VaultRestarted) => {
-                    self.reseal().await;
+                    let _told = self.reseal().await;
                     self.adopt().await;
+                }
+                Some(Order::Reseal(answer)) => {
+                    let _gone = answer.send(self.reseal().await);
                 }
                 None => self.look(rotation != self.rotation()).await,
             }
@@ -153,7 +159,7 @@ impl TicketKeeper {
             tracing::warn!(%error, "the state of the session tickets is not readable, beginning anew");
             Vec::new()
         });
-        let state = self.resealed(state).await;
+        let (state, _written) = self.resealed(state).await;
         let now = self.clock.now();
         let Some(found) = self.turn((Step::Look, now), &state).await else { return };
         let due = epochs::at_start(Timestamp::from_unix(found.since), now, self.rotation());
@@ -215,32 +221,38 @@ impl TicketKeeper {
         })
     }
 
-    /// Has the present state sealed under the present master key, which may be another now.
-    async fn reseal(&mut self) {
-        let Some(state) = self.present.as_ref().map(|present| present.state.clone()) else {
-            return;
+    /// Has the present state sealed under the present master key, which may be another now; whether
+    /// it is on the disk so, or was not before either.
+    async fn reseal(&mut self) -> bool {
+        let Some((state, durable)) =
+            self.present.as_ref().map(|present| (present.state.clone(), present.durable))
+        else {
+            return true;
         };
-        let state = self.resealed(state).await;
+        let (state, written) = self.resealed(state).await;
         if let Some(present) = &mut self.present {
             present.state = state;
         }
+        written || !durable
     }
 
-    /// A state as the present master key seals it; written if it was not sealed so.
-    async fn resealed(&self, state: Vec<u8>) -> Vec<u8> {
+    /// A state as the present master key seals it, written if it was not sealed so; and whether it
+    /// was not to be written, or was.
+    async fn resealed(&self, state: Vec<u8>) -> (Vec<u8>, bool) {
         if state.is_empty() {
-            return state;
+            return (state, true);
         }
         let (vault, old) = (self.vault.clone(), state.clone());
         let resealing = tokio::task::spawn_blocking(move || vault.reseal(&old));
         match resealing.await {
             Ok(Ok(Some(anew))) => {
                 // What is not written is turned, and written, when its time comes.
-                let _told = self.write(&anew).await;
-                anew
+                let written = self.write(&anew).await;
+                (anew, written)
             }
             // Sealed so already, or not to be opened, which is told when it is used.
-            _ => state,
+            Ok(Ok(None) | Err(VaultError::Seal(_))) | Err(_) => (state, true),
+            Ok(Err(_)) => (state, false),
         }
     }
 

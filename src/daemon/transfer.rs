@@ -25,6 +25,7 @@ use crate::admin::wire::transfer::ImportOrder;
 use crate::admin::wire::transfer::Imported;
 use crate::base::Timestamp;
 use crate::base::causes::with_causes;
+use crate::base::crash;
 use crate::cert::brought::Brought;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
@@ -37,6 +38,7 @@ use crate::cert::record::Certificate;
 use crate::cert::record::Installed;
 use crate::cert::spec::Role;
 use crate::scheduler::ForgetError;
+use crate::store::StoreError;
 use crate::vault::Vault;
 use crate::vault::VaultError;
 use crate::vault::import_box::ImportBox;
@@ -70,10 +72,17 @@ impl Residence {
         let installed = Installed::read(chain, now).map_err(|error| refused(error.to_string()))?;
         let key = self.with_vault(move |vault| vault.import(&made)).await?;
         let key = key.map_err(|error| not_taken(&error))?;
+        crash::hold("import-sealed").await;
         let id = spec.id();
         let usage = key.usage;
         let former = scheduler.bring(spec, key, installed.clone(), &who(peer)).await;
-        let former = former.map_err(|error| unavailable(&error))?;
+        let former = former.map_err(|error| match error {
+            // The box was for the vault of that master key, too.
+            StoreError::FormerSeal { .. } => refused(
+                "the master key was replaced while this key came in: import it again".to_owned(),
+            ),
+            other => unavailable(&other),
+        })?;
         if let Some(former) = former.as_ref().filter(|former| former.key != installed.key) {
             let key = former.key;
             // It is not in the store any more; in the vault's cache it would be pushed out.

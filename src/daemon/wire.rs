@@ -24,6 +24,7 @@ use super::open::Places;
 use super::reload::Reloader;
 use super::reload::listener_views;
 use super::reseal::Resealer;
+use super::seals;
 use super::tickets::TicketDesk;
 use super::tickets::TicketKeeper;
 use super::walls::Torn;
@@ -125,9 +126,9 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     if let Some(store) = &store {
         let means = means(&clock, store, &vault, &edge, doorways);
         let begun = begin_orders(store, (&catalog, &edge), &vault, means, &tasks, &configs).await?;
-        published = begun.scheduler.published();
-        resealing = Some(Resealer::begin(&vault, master, (store, &begun), &clock, &tasks, &stop));
-        orders = Some(begun);
+        let parts = (store, &begun, &ticket_desk);
+        resealing = Some(Resealer::begin(&vault, master, parts, &clock, &tasks, &stop));
+        (published, orders) = (begun.scheduler.published(), Some(begun));
     }
 
     let lookout = Lookout::begin(&clock, &vault, store.as_ref(), &tasks, &stop);
@@ -266,6 +267,9 @@ async fn remembered(
     custody::examine(memory, &vault.masters(), master).await?;
     let (store, catalog) = match memory {
         Memory::Whole(store) => {
+            if let Some(seals) = seals::of(vault) {
+                store.guard(seals).await.map_err(|error| unavailable(&error))?;
+            }
             let catalog = store.open_catalog(&Places::of(config).served).await;
             (Some(store.clone()), catalog.map_err(|error| unavailable(&error))?)
         }

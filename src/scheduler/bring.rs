@@ -84,7 +84,7 @@ impl SchedulerHandle {
             not_after = %installed.validity.not_after,
             "a certificate was brought"
         );
-        let publication = shop.publisher.put(Served { id, spec, installed, key }, revision);
+        let publication = shop.publisher.put(Served { id, spec, installed, key }, revision).await?;
         shop.publisher.copied(publication).await;
         self.wake();
         Ok(former)

@@ -296,7 +296,7 @@ impl Driver {
         }
         let Some(key) = self.shop.records.store().key(installed.key).await? else { return Ok(()) };
         let spec = record.spec.clone();
-        self.shop.publisher.put(Served { id, spec, installed, key }, record.revision);
+        self.shop.publisher.put(Served { id, spec, installed, key }, record.revision).await?;
         Ok(())
     }
 

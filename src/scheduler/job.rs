@@ -203,6 +203,9 @@ fn refused(shop: &Workshop, error: &StoreError) -> Failure {
     error.failure()
 }
 
+/// How often a key is made anew because the master key was replaced before it was stored.
+const KEY_TRIES: usize = 3;
+
 /// The key an earlier attempt left behind, the present one where it is to be kept, or a new one:
 /// sealed and durable on return (invariant 3).
 async fn key(shop: &Workshop, record: &Certificate, manner: Manner) -> Result<KeyHandle, Failure> {
@@ -217,25 +220,39 @@ async fn key(shop: &Workshop, record: &Certificate, manner: Manner) -> Result<Ke
     }
     let kept =
         if manner.reuse_key { present_key(shop, record).await.map_err(refused)? } else { None };
-    let key = match kept {
-        Some(key) => key,
-        None => {
-            let usage = if manner.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
-            let made = shop.keys.generate(record.spec.key, usage).await?;
-            step(record.spec.role, "key-generated");
-            made
+    let usage = if manner.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
+    for _ in 0..KEY_TRIES {
+        let key = match &kept {
+            Some(key) => key.clone(),
+            None => {
+                let made = shop.keys.generate(record.spec.key, usage).await?;
+                step(record.spec.role, "key-generated");
+                crash::hold("key-generated").await;
+                made
+            }
+        };
+        let stored = shop.records.change(record.id(), Some(&key), |record| {
+            let change = transition::key_stored(record, key.id, shop.now());
+            // A record that left `Ordering` has no place for the key.
+            change.record.phase.in_flight().is_some_and(|f| f.key == key.id).then_some(change)
+        });
+        match stored.await {
+            Err(StoreError::FormerSeal { .. }) if kept.is_none() => {
+                tracing::info!(key = %key.id, "a key was sealed under a master key that is gone, making another");
+            }
+            Err(error) => return Err(refused(error)),
+            Ok(None) => {
+                let told = "the certificate is not wanted any more";
+                return Err(Failure::new(FailureKind::Lapsed, told));
+            }
+            Ok(Some(_)) => {
+                step(record.spec.role, "key-stored");
+                crash::hold("key-stored").await;
+                return Ok(key);
+            }
         }
-    };
-    let stored = shop.records.change(record.id(), Some(&key), |record| {
-        let change = transition::key_stored(record, key.id, shop.now());
-        // A record that left `Ordering` has no place for the key.
-        change.record.phase.in_flight().is_some_and(|f| f.key == key.id).then_some(change)
-    });
-    if stored.await.map_err(refused)?.is_none() {
-        return Err(Failure::new(FailureKind::Lapsed, "the certificate is not wanted any more"));
     }
-    step(record.spec.role, "key-stored");
-    Ok(key)
+    Err(Failure::new(FailureKind::Vault, "the master key is replaced faster than keys are made"))
 }
 
 /// Whether what arrived is what was asked for. The issuer has looked already; a mistake here
@@ -294,8 +311,9 @@ async fn install(
         "a certificate is installed"
     );
     let role = spec.role;
-    let publication = shop.publisher.put(Served { id, spec, installed, key }, stored.revision);
-    shop.publisher.copied(publication).await;
+    let served = Served { id, spec, installed, key };
+    let publication = shop.publisher.put(served, stored.revision).await;
+    shop.publisher.copied(publication.map_err(|error| refused(shop, &error))?).await;
     step(role, "published");
     Ok(())
 }

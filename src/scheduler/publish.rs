@@ -13,6 +13,7 @@ use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 use crate::cert::identifier::Identifier;
 use crate::cert::ports::Catalog as _;
+use crate::cert::ports::Seals;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::Role;
@@ -27,6 +28,7 @@ pub type Audience = Arc<dyn Fn(&[Identifier]) + Send + Sync>;
 /// The publishing end.
 pub(super) struct Publisher {
     catalog: Arc<Catalog>,
+    store: Store,
     audience: Audience,
     wanted: watch::Sender<u64>,
     copied: watch::Receiver<u64>,
@@ -43,8 +45,9 @@ impl Publisher {
     ) -> Self {
         let (wanted, wants) = watch::channel(1);
         let (done, copied) = watch::channel(0);
-        tasks.service("second-copy", keep_copy(Arc::clone(&catalog), store, wants, done));
-        Self { catalog, audience, wanted, copied }
+        let copy = Arc::clone(&catalog);
+        tasks.service("second-copy", keep_copy(copy, store.clone(), wants, done));
+        Self { catalog, store, audience, wanted, copied }
     }
 
     /// The number of the newest publication, as it grows.
@@ -54,10 +57,32 @@ impl Publisher {
 
     /// Puts one certificate, whose record has this `revision`, in the place of its former self,
     /// which had the same names. Shown to the next handshake when this returns.
-    pub(super) fn put(&self, served: Served, revision: u64) -> u64 {
-        let served = Arc::new(served);
-        self.catalog.stage(served.id, Some(Arc::clone(&served)), revision);
-        self.tell(&served.spec)
+    ///
+    /// A key that was sealed anew in the store since it was read is shown as it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub(super) async fn put(&self, served: Served, revision: u64) -> Result<u64, StoreError> {
+        let mut served = Arc::new(served);
+        if !self.catalog.stage_guarded(&served, revision) {
+            if let Some(stored) = self.store.key(served.key.id).await? {
+                served = Arc::new(Served { key: stored, ..served.as_ref().clone() });
+            }
+            // Once the copy is guarded the store has nothing under a former master key, but for what
+            // never opened.
+            self.catalog.stage(served.id, Some(Arc::clone(&served)), revision);
+        }
+        Ok(self.tell(&served.spec))
+    }
+
+    /// Whether the copy has everything that is to be shown, and is not being made.
+    pub(super) fn is_whole(&self) -> bool {
+        self.catalog.filled().is_none()
+    }
+
+    /// Shows nothing from now on that `seals` knows as sealed under a former master key.
+    pub(super) fn guard(&self, seals: Option<Arc<dyn Seals>>) {
+        self.catalog.guard(seals);
     }
 
     /// Whether this certificate is published; what cannot be read is not.

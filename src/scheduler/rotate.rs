@@ -4,6 +4,8 @@
 //! renewal comes first heeds it, however often the house is killed in between, and it goes when
 //! the key goes.
 
+use std::sync::Arc;
+
 use super::handle::RenewError;
 use super::handle::SchedulerHandle;
 use super::transition;
@@ -12,6 +14,7 @@ use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
 use crate::cert::lifecycle::Phase;
+use crate::cert::ports::Seals;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::Role;
 use crate::store::StoreError;
@@ -51,7 +54,7 @@ impl SchedulerHandle {
                     continue;
                 };
                 if shop.publisher.shown(id).is_none_or(|shown| *shown != stored) {
-                    publication = Some(shop.publisher.put(stored, revision));
+                    publication = Some(shop.publisher.put(stored, revision).await?);
                     corrected += 1;
                 }
             }
@@ -73,9 +76,21 @@ impl SchedulerHandle {
         let Some((stored, revision)) = shop.records.store().served(id).await? else {
             return Ok(false);
         };
-        let publication = shop.publisher.put(stored, revision);
+        let publication = shop.publisher.put(stored, revision).await?;
         shop.publisher.copied(publication).await;
         Ok(true)
+    }
+
+    /// Whether the second copy has everything that it should, and is not being made.
+    pub fn is_copy_whole(&self) -> bool {
+        self.shop.publisher.is_whole()
+    }
+
+    /// Publishes nothing from now on that `seals` knows as sealed under a former master key; to be
+    /// called when the store has nothing of that kind any more. With `None` everything is
+    /// published again.
+    pub fn guard_copy(&self, seals: Option<Arc<dyn Seals>>) {
+        self.shop.publisher.guard(seals);
     }
 
     /// Deletes the second copy before the present one, which a former master key seals.

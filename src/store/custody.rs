@@ -124,11 +124,12 @@ impl Disk {
     }
 
     fn replace_keys(&mut self, anew: &[KeyHandle]) -> Result<(), StoreError> {
+        let guard = self.guard.clone();
         let replace = |txn: &WriteTransaction| -> Result<(), StoreError> {
-            let mut table = txn.open_table(KEYS)?;
             for key in anew {
-                if table.get(&key.id.0)?.is_some() {
-                    table.insert(&key.id.0, codec::encode(key).as_slice())?;
+                let there = txn.open_table(KEYS)?.get(&key.id.0)?.is_some();
+                if there {
+                    guard.put_key(txn, key)?;
                 }
             }
             Ok(())

@@ -15,6 +15,7 @@ use redb::TableError;
 use redb::WriteTransaction;
 
 use super::codec;
+use super::custody::table_of;
 use super::error::OpenError;
 use super::error::StoreError;
 use super::index;
@@ -24,9 +25,8 @@ use super::inspect::Place;
 use super::mirror;
 use super::mirror::Settled;
 use super::open;
-use super::tables::ACCOUNTS;
+use super::seals::Guard;
 use super::tables::CERTIFICATES;
-use super::tables::INTERNAL_CA;
 use super::tables::JOURNAL;
 use super::tables::KEYS;
 use super::tables::META;
@@ -55,6 +55,8 @@ pub(super) struct Disk {
     found: Damage,
     /// What is wrong with single records, in words.
     damage: Option<Arc<str>>,
+    /// What sealed keys may be stored.
+    pub(super) guard: Guard,
     /// What the second copy has and is still marked as lacking.
     pub(super) settled: Settled,
     /// Dropped last: the lock outlives the database.
@@ -83,6 +85,7 @@ impl Disk {
             trouble: None,
             found: Damage::default(),
             damage: None,
+            guard: Guard::default(),
             settled: Settled::new(),
             _lock: lock,
         };
@@ -306,13 +309,12 @@ impl Disk {
         name: &str,
         value: &Vec<u8>,
     ) -> Result<(), StoreError> {
+        let guard = self.guard.clone();
         self.write(
             |txn| {
-                let mut table = match shelf {
-                    Shelf::Accounts => txn.open_table(ACCOUNTS)?,
-                    Shelf::InternalCa => txn.open_table(INTERNAL_CA)?,
-                };
-                table.insert(name, codec::encode(value).as_slice())?;
+                let anew = guard.on_shelf(shelf, value)?;
+                let value = anew.as_ref().unwrap_or(value);
+                txn.open_table(table_of(shelf).0)?.insert(name, codec::encode(value).as_slice())?;
                 Ok(())
             },
             None,
@@ -369,11 +371,11 @@ impl Disk {
         change(&txn)?;
         let unused = index::follow(&txn, old, new)?;
         mirror::mark(&txn, &self.settled, old, new)?;
+        if let Some(key) = key {
+            self.guard.put_key(&txn, key)?;
+        }
         {
             let mut keys = txn.open_table(KEYS)?;
-            if let Some(key) = key {
-                keys.insert(&key.id.0, codec::encode(key).as_slice())?;
-            }
             if let Some(record) = new {
                 for key in keys_of(record) {
                     if keys.get(&key.0)?.is_none() {

@@ -125,6 +125,14 @@ pub enum StoreError {
         /// The key.
         key: KeyId,
     },
+    /// It is sealed under a master key that was replaced, and cannot be sealed anew.
+    #[error("{what} is sealed under a former master key and cannot be sealed anew: {reason}")]
+    FormerSeal {
+        /// What it is.
+        what: String,
+        /// Why it cannot be sealed anew.
+        reason: Failure,
+    },
     /// A copy could not be made; the database itself is as it was.
     #[error("the database cannot be copied")]
     Copy {

@@ -25,12 +25,13 @@ impl Disk {
         keys: &[KeyHandle],
         entries: Vec<Entry>,
     ) -> Result<(), StoreError> {
+        let guard = self.guard.clone();
         self.write(
             |txn| {
-                let mut stored = txn.open_table(KEYS)?;
                 for key in keys {
-                    stored.insert(&key.id.0, codec::encode(key).as_slice())?;
+                    guard.put_key(txn, key)?;
                 }
+                let stored = txn.open_table(KEYS)?;
                 let mut table = txn.open_table(CERTIFICATES)?;
                 for record in records {
                     let id = record.id();

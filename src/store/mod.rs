@@ -22,6 +22,7 @@ mod open;
 pub mod properties;
 mod reads;
 pub mod scrub;
+mod seals;
 mod tables;
 
 pub use catalog::Catalog;

@@ -48,6 +48,7 @@ mod restart;
 mod restore;
 mod rotate;
 mod scene;
+mod seals;
 mod secrets;
 mod sites;
 mod start;

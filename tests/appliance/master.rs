@@ -30,7 +30,7 @@ use crate::scene::runtime;
 const SOON: Duration = Duration::from_secs(30);
 
 /// A keyward with one site of the internal CA, issued.
-fn issued(origin: &Origin) -> (Keyward, PathBuf) {
+pub(crate) fn issued(origin: &Origin) -> (Keyward, PathBuf) {
     let origin = origin.address;
     let site = format!("[[site]]\nnames = [\"k.internal\"]\norigin = \"http://{origin}\"\n");
     let mut keyward = Keyward::new("", &site);
@@ -51,7 +51,7 @@ fn lay(path: &PathBuf, content: &[u8]) {
 }
 
 /// The mark in `keyward status`, such as `epoch 1 (0123456789abcdef)`.
-fn mark(keyward: &Keyward) -> String {
+pub(crate) fn mark(keyward: &Keyward) -> String {
     let status = keyward.cli(&["status", "--json"]).json();
     let told = status["vault"]["master_key"].as_str().unwrap().to_owned();
     told.split_once(", ").unwrap().1.to_owned()
@@ -159,7 +159,7 @@ fn a_vault_that_comes_back_with_another_master_key_is_turned_away_until_the_righ
 }
 
 /// Every master key under which something is sealed in the state of a daemon that is gone.
-fn seals(keyward: &Keyward) -> Vec<String> {
+pub(crate) fn seals(keyward: &Keyward) -> Vec<String> {
     let mut marks = std::collections::BTreeSet::new();
     let store = Store::open(&keyward.state().join("store")).unwrap();
     runtime().block_on(async {

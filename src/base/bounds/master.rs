@@ -33,10 +33,6 @@ pub const PASSPHRASE_PATIENCE: Duration = Duration::from_secs(300);
 /// so that whoever needs a new key does not wait long.
 pub const RESEAL_BATCH: usize = 256;
 
-/// So long after a new master key stands nothing is on its way to the store any more that a vault
-/// with the former one sealed: what makes a key stores it at once.
-pub const RESEAL_SETTLED: Duration = Duration::from_secs(3);
-
 /// Between two looks for what is sealed under the former master key.
 pub const RESEAL_PAUSE: Duration = Duration::from_secs(1);
 

@@ -39,6 +39,7 @@ use crate::base::bounds;
 use crate::base::disk;
 use crate::cert::identifier::Identifier;
 use crate::cert::ports::Catalog as Port;
+use crate::cert::ports::Seals;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
 
@@ -56,6 +57,8 @@ pub struct Catalog {
     held: RwLock<Held>,
     /// What the file does not have yet.
     staged: RwLock<BTreeMap<CertificateId, Staged>>,
+    /// What may be staged, where it matters; locked within `staged`.
+    guard: Mutex<Option<Arc<dyn Seals>>>,
     /// As long as it is being made.
     making: Mutex<Option<Making>>,
     /// What it takes the place of, as long as it is being made.
@@ -165,6 +168,7 @@ impl Catalog {
             path: RwLock::new(path),
             held: RwLock::new(held),
             staged: RwLock::new(BTreeMap::new()),
+            guard: Mutex::new(None),
             making: Mutex::new(None),
             former: RwLock::new(None),
             damage: RwLock::new(None),
@@ -178,6 +182,27 @@ impl Catalog {
         self.note_change(id);
         let mut staged = self.staged.write().unwrap_or_else(PoisonError::into_inner);
         staged.insert(id, Staged { served, revision });
+    }
+
+    /// As [`Self::stage`], unless [`Self::guard`] does not let the key in; whether it did.
+    pub fn stage_guarded(&self, served: &Arc<Served>, revision: u64) -> bool {
+        let id = served.id;
+        self.note_change(id);
+        let mut staged = self.staged.write().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if guard.is_some_and(|seals| seals.is_former(&served.key.sealed.0)) {
+            return false;
+        }
+        staged.insert(id, Staged { served: Some(Arc::clone(served)), revision });
+        true
+    }
+
+    /// From now on [`Self::stage_guarded`] takes no key that `seals` does not know as sealed under
+    /// the present master key; with `None` it takes all.
+    pub fn guard(&self, seals: Option<Arc<dyn Seals>>) {
+        // Whoever is staging has either done so or sees it.
+        let _staged = self.staged.write().unwrap_or_else(PoisonError::into_inner);
+        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = seals;
     }
 
     /// Writes what is staged in one transaction, and returns what is durable now, each with the
