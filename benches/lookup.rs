@@ -324,6 +324,7 @@ fn configuration(edge: config::Edge) -> config::Config {
             redirect: true,
             default: true,
             preserve_host: true,
+            second_key: None,
             reuse_key: false,
             early_data: false,
             access_log: true,

@@ -351,6 +351,7 @@ fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
             redirect: true,
             default: false,
             preserve_host: true,
+            second_key: None,
             reuse_key: false,
             early_data: false,
             access_log: true,

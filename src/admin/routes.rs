@@ -255,7 +255,7 @@ impl From<HouseError> for Problem {
                 StatusCode::CONFLICT,
                 "ambiguous",
                 "several certificates match",
-                Some("name it by its id"),
+                Some("name it by its id, or the kind of its key behind a slash: shop.example/rsa"),
             ),
             HouseError::Refused { .. } => {
                 (StatusCode::BAD_REQUEST, "refused", "this cannot be done", None)

@@ -3,6 +3,8 @@
 
 use super::house::HouseError;
 use crate::cert::identifier::Identifier;
+use crate::cert::key::KeyAlgorithm;
+use crate::cert::key::KeyKind;
 use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
@@ -19,12 +21,22 @@ const SHORTEST_PREFIX: usize = 4;
 pub enum Selector {
     /// The beginning of an id, or all of it: lower-case hexadecimal.
     Id(String),
-    /// A name.
-    Name(Identifier),
+    /// A name, and the kind or algorithm of the key where there is more than one certificate for it.
+    Name(Identifier, Option<OfKey>),
+}
+
+/// Which of several certificates for a name, by their keys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OfKey {
+    /// `ecdsa` or `rsa`.
+    Kind(KeyKind),
+    /// `p256`, `p384` or `rsa2048`.
+    Algorithm(KeyAlgorithm),
 }
 
 impl Selector {
-    /// Reads four to sixteen hexadecimal digits as the beginning of an id, all else as a name.
+    /// Reads four to sixteen hexadecimal digits as the beginning of an id, all else as a name, which
+    /// may be followed by a slash and the kind of key: `shop.example/rsa`.
     ///
     /// # Errors
     /// [`HouseError::Refused`] when it can be neither.
@@ -43,8 +55,19 @@ impl Selector {
         if hex && (SHORTEST_PREFIX..=16).contains(&text.len()) {
             return Ok(Self::Id(text.to_ascii_lowercase()));
         }
-        match Identifier::parse(text) {
-            Ok(name) => Ok(Self::Name(name)),
+        let (name, key) = match text.split_once('/') {
+            None => (text, None),
+            Some((name, word)) => match OfKey::parse(word) {
+                Some(key) => (name, Some(key)),
+                None => {
+                    return refused(
+                        "behind the slash stands none of ecdsa, rsa, p256, p384, rsa2048",
+                    );
+                }
+            },
+        };
+        match Identifier::parse(name) {
+            Ok(name) => Ok(Self::Name(name, key)),
             Err(error) => refused(&error.to_string()),
         }
     }
@@ -64,7 +87,33 @@ impl std::fmt::Display for Selector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Id(id) => f.write_str(id),
-            Self::Name(name) => name.fmt(f),
+            Self::Name(name, None) => name.fmt(f),
+            Self::Name(name, Some(key)) => write!(f, "{name}/{key}"),
+        }
+    }
+}
+
+impl OfKey {
+    fn parse(word: &str) -> Option<Self> {
+        let kinds = [KeyKind::Ecdsa, KeyKind::Rsa].map(Self::Kind);
+        let algorithms = [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Rsa2048];
+        let all = kinds.into_iter().chain(algorithms.map(Self::Algorithm));
+        all.into_iter().find(|key| key.to_string().eq_ignore_ascii_case(word))
+    }
+
+    fn fits(self, algorithm: KeyAlgorithm) -> bool {
+        match self {
+            Self::Kind(kind) => algorithm.kind() == kind,
+            Self::Algorithm(wanted) => algorithm == wanted,
+        }
+    }
+}
+
+impl std::fmt::Display for OfKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Kind(kind) => kind.fmt(f),
+            Self::Algorithm(algorithm) => algorithm.fmt(f),
         }
     }
 }
@@ -96,7 +145,11 @@ where
         [] => Err(HouseError::NotFound { selector: selector.to_string() }),
         [one] => Ok(one),
         several => {
-            let mut ids: Vec<_> = several.iter().map(|c| c.id().to_string()).collect();
+            let told = |one: &&Certificate| match one.spec.names().first() {
+                Some(name) => format!("{} ({name}/{})", one.id(), one.spec.key),
+                None => one.id().to_string(),
+            };
+            let mut ids: Vec<_> = several.iter().map(told).collect();
             ids.sort();
             ids.truncate(8);
             Err(HouseError::Ambiguous { selector: selector.to_string(), ids })
@@ -110,7 +163,8 @@ fn rank(certificate: &Certificate, selector: &Selector) -> Option<(bool, bool, b
         Selector::Id(prefix) => {
             certificate.id().to_string().starts_with(prefix).then_some((true, true, true))
         }
-        Selector::Name(name) => certificate.spec.covers(name).then(|| {
+        Selector::Name(_, Some(key)) if !key.fits(certificate.spec.key) => None,
+        Selector::Name(name, _) => certificate.spec.covers(name).then(|| {
             (
                 !matches!(certificate.phase, Phase::Retiring { .. }),
                 certificate.spec.names().contains(name),
@@ -124,7 +178,6 @@ fn rank(certificate: &Certificate, selector: &Selector) -> Option<(bool, bool, b
 mod tests {
     use super::*;
     use crate::base::Timestamp;
-    use crate::cert::key::KeyAlgorithm;
     use crate::cert::spec::IssuerName;
     use crate::cert::spec::Specification;
 
@@ -173,6 +226,25 @@ mod tests {
         let twice = vec![all[0].clone(), all[0].clone()];
         let refused = chosen(&twice, &twice[0].id().to_string()).unwrap_err();
         assert!(matches!(refused, HouseError::Ambiguous { ids, .. } if ids.len() == 2));
+    }
+
+    #[test]
+    fn two_for_the_same_names_are_told_apart_by_their_keys() {
+        let of = |key| {
+            let mut one = certificate(&["shop.example"], Role::Primary);
+            one.spec.key = key;
+            one
+        };
+        let all = vec![of(KeyAlgorithm::Rsa2048), of(KeyAlgorithm::P256)];
+        for (word, place) in [("rsa", 0), ("RSA2048", 0), ("ecdsa", 1), ("p256", 1)] {
+            assert_eq!(chosen(&all, &format!("shop.example/{word}")), Ok(place));
+        }
+        assert!(matches!(chosen(&all, "shop.example/p384"), Err(HouseError::NotFound { .. })));
+        assert!(matches!(chosen(&all, "shop.example/dsa"), Err(HouseError::Refused { .. })));
+        let told = chosen(&all, "shop.example").unwrap_err().to_string();
+        for (one, word) in all.iter().zip(["shop.example/rsa2048", "shop.example/p256"]) {
+            assert!(told.contains(&format!("{} ({word})", one.id())), "{told}");
+        }
     }
 
     #[test]

@@ -415,6 +415,7 @@ mod tests {
             redirect: true,
             default: false,
             preserve_host: true,
+            second_key: None,
             reuse_key: false,
             early_data: false,
             access_log: true,

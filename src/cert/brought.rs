@@ -146,8 +146,8 @@ impl Brought {
         Ok(Self { chain, leaf, algorithm, notes })
     }
 
-    /// What a certificate like this is called by. Its key is no part of that: a successor with a
-    /// key of another kind takes its place.
+    /// What a certificate like this is called by. Of its key only the kind is a part of that: a
+    /// successor on another curve takes its place, one with an RSA key stands beside it.
     pub fn specification(&self) -> Specification {
         let (names, issuer) = (self.leaf.names.clone(), IssuerName::Imported);
         Specification::new(names, issuer, self.algorithm, None, Role::Imported)

@@ -69,6 +69,34 @@ pub enum KeyAlgorithm {
     Rsa2048,
 }
 
+/// What clients can check: each can do one of these, and old ones no other than the second.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub enum KeyKind {
+    /// ECDSA, on any curve.
+    Ecdsa,
+    /// RSA, of any length.
+    Rsa,
+}
+
+impl KeyAlgorithm {
+    /// Which kind of signatures it makes.
+    pub const fn kind(self) -> KeyKind {
+        match self {
+            Self::P256 | Self::P384 => KeyKind::Ecdsa,
+            Self::Rsa2048 => KeyKind::Rsa,
+        }
+    }
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ecdsa => "ecdsa",
+            Self::Rsa => "rsa",
+        })
+    }
+}
+
 impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

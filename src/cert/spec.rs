@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identifier::Identifier;
 use super::key::KeyAlgorithm;
+use super::key::KeyKind;
 
 /// Who issues.
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
@@ -103,10 +104,13 @@ impl Specification {
             IssuerName::Internal => "internal",
             IssuerName::Imported => "imported",
         };
-        // What comes from elsewhere is succeeded by whatever its owner brings next.
-        let key = match self.role {
-            Role::Imported => "any".to_owned(),
-            Role::Primary | Role::Bridge => self.key.to_string(),
+        // What comes from elsewhere is succeeded by whatever its owner brings next of that kind:
+        // clients that cannot check the one need the other beside it.
+        let key = match (self.role, self.key.kind()) {
+            // Up to schema 3 of the store: for any kind.
+            (Role::Imported, KeyKind::Ecdsa) => "any".to_owned(),
+            (Role::Imported, KeyKind::Rsa) => "rsa".to_owned(),
+            (Role::Primary | Role::Bridge, _) => self.key.to_string(),
         };
         let mut text = format!("v1\n{role}\n{issuer}\n{key}\n");
         text.push_str(self.profile.as_deref().unwrap_or("-"));
@@ -176,13 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_brought_again_with_another_key_is_the_same_certificate() {
+    fn what_is_brought_again_is_the_same_certificate_unless_its_key_is_of_another_kind() {
         let brought = |names: &[&str], key| {
             let names = names.iter().map(|n| Identifier::parse(n).unwrap()).collect();
             Specification::new(names, IssuerName::Imported, key, None, Role::Imported).id()
         };
         let one = brought(&["a.example"], KeyAlgorithm::P256);
-        assert_eq!(one, brought(&["a.example"], KeyAlgorithm::Rsa2048));
+        assert_eq!(one, brought(&["a.example"], KeyAlgorithm::P384));
+        assert_ne!(one, brought(&["a.example"], KeyAlgorithm::Rsa2048));
         assert_ne!(one, brought(&["a.example", "b.example"], KeyAlgorithm::P256));
     }
 
@@ -190,7 +195,11 @@ mod tests {
     fn an_identity_never_changes_between_versions() {
         // Stored records are found by this number: a change here orphans every certificate.
         assert_eq!(spec(&["a.example"], KeyAlgorithm::P256).id().to_string(), GOLDEN);
+        let mut brought = spec(&["a.example"], KeyAlgorithm::P256);
+        (brought.issuer, brought.role) = (IssuerName::Imported, Role::Imported);
+        assert_eq!(brought.id().to_string(), GOLDEN_BROUGHT);
     }
 
     const GOLDEN: &str = "df926dd44aa90e60";
+    const GOLDEN_BROUGHT: &str = "2017a32c2372cbef";
 }

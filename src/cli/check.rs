@@ -125,6 +125,9 @@ fn certificate(config: &Config, site: &Site) -> String {
         }
     };
     text.push_str(&format!(", key {}", site.key));
+    if let Some(second) = site.second_key {
+        text.push_str(&format!(", and another for {second}"));
+    }
     if let (IssuerName::Acme(_), Some(profile)) =
         (&site.issuer, site.profile.as_ref().or(config.acme.profile.as_ref()))
     {

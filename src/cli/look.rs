@@ -35,6 +35,9 @@ fn short_name(certificate: &CertificateView) -> String {
         "imported" => " (imported)",
         _ => "",
     };
+    // The name of another beside it that has the usual kind of key.
+    let key = if certificate.key_algorithm.starts_with("rsa") { "/rsa" } else { "" };
+    let first = format!("{first}{key}");
     if more == 0 { format!("{first}{bridge}") } else { format!("{first} +{more}{bridge}") }
 }
 

@@ -29,7 +29,9 @@ impl Site {
         if self.tls.min_version == TlsVersion::Tls13 {
             losses.push(OLDER_CLIENTS.to_owned());
         }
-        if self.tls.preset == Preset::Modern && self.key == KeyAlgorithm::Rsa2048 {
+        if self.tls.preset == Preset::Modern
+            && [Some(self.key), self.second_key].contains(&Some(KeyAlgorithm::Rsa2048))
+        {
             losses.push("Mozilla's modern guidelines: they want an ECDSA key".to_owned());
         }
         if self.tls.preset == Preset::Compatible {

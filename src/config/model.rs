@@ -362,6 +362,9 @@ pub struct Site {
     pub issuer: IssuerName,
     /// The kind of key.
     pub key: KeyAlgorithm,
+    /// The kind of key of a second certificate for the same names, for clients that cannot check
+    /// the first: RSA beside ECDSA.
+    pub second_key: Option<KeyAlgorithm>,
     /// Whether a renewal keeps the key, for clients that know it by heart.
     pub reuse_key: bool,
     /// Whether keys that are made from now on may be handed out.

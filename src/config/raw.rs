@@ -133,7 +133,7 @@ pub(super) struct RawSite {
     pub(super) origin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<String>,
-    pub(super) key: String,
+    pub(super) key: RawKeys,
     pub(super) reuse_key: bool,
     pub(super) exportable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,6 +162,14 @@ pub(super) struct RawSiteTls {
     pub(super) client_ca: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) client_crl: Option<String>,
+}
+
+/// `key = "p256"`, or a list of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawKeys {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// `hsts = true`, `hsts = false`, or a table.
@@ -287,7 +295,7 @@ impl Default for RawSite {
             names: Vec::new(),
             origin: None,
             issuer: None,
-            key: "p256".to_owned(),
+            key: RawKeys::One("p256".to_owned()),
             reuse_key: false,
             exportable: false,
             profile: None,

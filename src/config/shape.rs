@@ -26,6 +26,9 @@ pub(super) enum Kind {
 /// Tables that may also be written as a plain `true` or `false`.
 const SWITCHES: &[&str] = &["hsts"];
 
+/// Texts that may also be written as a list of texts.
+const LISTS: &[&str] = &["key"];
+
 /// Every key with its kind, as a tree of example values.
 #[expect(clippy::expect_used, reason = "a constant value of the program, read by every test")]
 pub(super) fn shape() -> Dict {
@@ -81,6 +84,11 @@ impl Walk<'_> {
                 let shape = example.as_dict()?;
                 Some(Value::Dict(tag, self.table(inner, shape, at)))
             }
+            (Kind::Text, Value::Array(tag, items)) if LISTS.contains(&name) => {
+                let items = items.into_iter().enumerate();
+                let texts = items.map(|(index, item)| self.text(item, &at.index(index))).collect();
+                Some(Value::Array(tag, texts))
+            }
             (Kind::Texts, Value::Array(tag, items)) => {
                 let items = items.into_iter().enumerate();
                 let texts = items.map(|(index, item)| self.text(item, &at.index(index))).collect();
@@ -128,6 +136,7 @@ impl Walk<'_> {
     fn wrong_kind(&mut self, wanted: Kind, found: &Value, at: &KeyPath, name: &str) {
         let expected = match wanted {
             Kind::Table if SWITCHES.contains(&name) => "true, false or a table".to_owned(),
+            Kind::Text if LISTS.contains(&name) => "a text in double quotes, or a list".to_owned(),
             other => other.to_string(),
         };
         let hint = match (wanted, found) {

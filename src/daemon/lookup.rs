@@ -29,7 +29,7 @@ impl Residence {
         let store = self.store()?;
         let scheduler = &self.orders()?.scheduler;
         let found = match selector {
-            Selector::Name(name) => scheduler.covering(name).await,
+            Selector::Name(name, _) => scheduler.covering(name).await,
             Selector::Id(_) => match selector.ids() {
                 None => Ok(Vec::new()),
                 Some((first, last)) => {

@@ -229,22 +229,30 @@ impl Residence {
     }
 }
 
-/// The certificate that clients are shown for a name: whoever asks for its key means that one. By
-/// an id, the one that has it.
+/// The certificate that clients are shown for a name: whoever asks for its key means that one,
+/// unless there is one with a key of another kind for the same names. By an id, the one that has it.
 fn shown<'a>(
     records: &'a [Arc<Certificate>],
     selector: &Selector,
     now: Timestamp,
 ) -> Result<&'a Certificate, HouseError> {
     let all = records.iter().map(Arc::as_ref);
-    let Selector::Name(name) = selector else { return find(all, selector) };
+    let Selector::Name(name, None) = selector else { return find(all, selector) };
     let rank = |record: &&Certificate| {
         let installed = record.installed.as_ref()?;
         let served = record.spec.covers(name) && !matches!(record.phase, Phase::Retiring { .. });
         served.then(|| installed.rank(&record.spec, name, now))
     };
-    let best = all.clone().filter(|one| rank(one).is_some()).max_by_key(rank);
-    best.map_or_else(|| find(all, selector), Ok)
+    let Some(best) = all.clone().filter(|one| rank(one).is_some()).max_by_key(rank) else {
+        return find(all, selector);
+    };
+    // Other clients are shown another: nobody guesses which key is meant.
+    let beside = |one: &&Certificate| {
+        let good = one.installed.as_ref().is_some_and(|found| found.validity.contains(now));
+        let alike = one.spec.role == best.spec.role && one.spec.names() == best.spec.names();
+        good && alike && !matches!(one.phase, Phase::Retiring { .. })
+    };
+    find(all.filter(|one| std::ptr::eq(*one, best) || beside(one)), selector)
 }
 
 fn boxed(order: &ImportOrder) -> Result<ImportBox, HouseError> {

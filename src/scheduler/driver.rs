@@ -387,7 +387,7 @@ impl Driver {
                 old == *site
             });
             if !same {
-                touched.insert(plan::primary(config, site).id());
+                touched.extend(plan::primaries(config, site).map(|spec| spec.id()));
             }
         }
         for record in self.shop.records.driven() {

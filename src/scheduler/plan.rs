@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::identifier::Identifier;
+use crate::cert::key::KeyAlgorithm;
 use crate::cert::lifecycle::Effect;
 use crate::cert::lifecycle::Event;
 use crate::cert::lifecycle::Phase;
@@ -56,24 +57,29 @@ pub enum Work {
 /// The certificates at work.
 pub type Busy = BTreeMap<CertificateId, Work>;
 
-/// The specification of a site's own certificate.
-pub fn primary(config: &Config, site: &Site) -> Specification {
+/// The specifications of a site's own certificates: one, and another where it has two kinds of keys.
+pub fn primaries(config: &Config, site: &Site) -> impl Iterator<Item = Specification> {
+    let keys = [Some(site.key), site.second_key].into_iter().flatten();
+    keys.map(|key| primary(config, site, key))
+}
+
+fn primary(config: &Config, site: &Site, key: KeyAlgorithm) -> Specification {
     let profile = match site.issuer {
         IssuerName::Acme(_) => site.profile.clone().or_else(|| config.acme.profile.clone()),
         IssuerName::Internal | IssuerName::Imported => None,
     };
     let (names, issuer) = (site.names.clone(), site.issuer.clone());
-    Specification::new(names, issuer, site.key, profile, Role::Primary)
+    Specification::new(names, issuer, key, profile, Role::Primary)
 }
 
-/// The site whose own certificate has this specification.
+/// The site of whose own certificates one has this specification.
 pub fn site_of<'a>(config: &'a Config, spec: &Specification) -> Option<&'a Site> {
     // The names first: a digest for each of ten thousand sites takes its time.
     let mut named = config.sites.iter().filter(|site| spec.names().contains(site.name()));
-    named.find(|site| primary(config, site).id() == spec.id())
+    named.find(|site| primaries(config, site).any(|own| own.id() == spec.id()))
 }
 
-/// Every certificate that should exist: one for each site, and a bridge for each site that has
+/// Every certificate that should exist: one for each site and kind of key, and a bridge for each site that has
 /// to wait for a public CA and has nothing valid to show meanwhile. `brought` finds what was
 /// imported for a name; it is asked only where nothing of `records` will do.
 pub fn desired(
@@ -94,7 +100,7 @@ pub fn desired(
     }
     let mut wanted = Vec::new();
     for site in &config.sites {
-        let spec = primary(config, site);
+        let spec = primary(config, site, site.key);
         let candidates = spec.names().first().into_iter().flat_map(|name| {
             let exact = valid.get(name);
             let star = name.wildcard().and_then(|star| valid.get(&star));
@@ -111,6 +117,7 @@ pub fn desired(
             wanted.push(Specification::new(names, issuer, site.key, None, Role::Bridge));
         }
         wanted.push(spec);
+        wanted.extend(site.second_key.map(|key| primary(config, site, key)));
     }
     wanted
 }

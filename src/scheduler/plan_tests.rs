@@ -43,7 +43,7 @@ fn a_site_of_a_public_ca_has_a_bridge_until_something_valid_covers_all_its_names
         roles
     };
     assert_eq!(roles(&[], NOW), [Role::Primary, Role::Bridge]);
-    let mut one = Certificate::wanted(primary(&config, &config.sites[0]));
+    let mut one = Certificate::wanted(primaries(&config, &config.sites[0]).next().unwrap());
     one.installed = Some(installed(1));
     let one = [Arc::new(one)];
     assert_eq!(roles(&one, NOW), [Role::Primary]);

@@ -56,6 +56,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         redirect: true,
         default: false,
         preserve_host: true,
+        second_key: None,
         reuse_key: false,
         early_data: false,
         access_log: true,

@@ -4,6 +4,7 @@ use redb::WriteTransaction;
 
 use super::error::StoreError;
 use super::index;
+use super::kinds;
 use super::tables::META;
 use super::tables::META_SCHEMA;
 
@@ -18,9 +19,12 @@ pub(super) struct Migration {
 /// Every step there is, oldest first.
 pub(super) const MIGRATIONS: &[Migration] = &[
     // Schema 2 keeps in the file what used to be counted at every start.
-    Migration { from: 1, run: index::rebuild },
+    Migration { from: 1, run: |txn| kinds::rename(txn).and_then(|()| index::rebuild(txn)) },
     // Schema 3 says who refers to a key, where schema 2 counted.
-    Migration { from: 2, run: index::name_users },
+    Migration { from: 2, run: |txn| kinds::rename(txn).and_then(|()| index::name_users(txn)) },
+    // Schema 4 calls imported certificates by the kind of their key as well. Whoever reads a record
+    // under its name, as the steps before do, needs the name of today.
+    Migration { from: 3, run: kinds::rename },
 ];
 
 /// Runs the steps of `migrations` that lead from schema `found` to schema `target`, and records

@@ -14,6 +14,7 @@ mod handle;
 mod incoming;
 mod index;
 mod inspect;
+mod kinds;
 mod many;
 mod migrate;
 mod mirror;

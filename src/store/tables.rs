@@ -7,7 +7,7 @@
 use redb::TableDefinition;
 
 /// The version of this page. Recorded in the file; a file of a newer version is refused.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// Numbers about the file itself, by the names below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

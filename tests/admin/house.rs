@@ -229,7 +229,7 @@ impl Fake {
         let text = selector.to_string();
         let fits = |c: &CertificateView| match selector {
             Selector::Id(prefix) => c.id.starts_with(prefix),
-            Selector::Name(_) => c.names.contains(&text),
+            Selector::Name(..) => c.names.contains(&text),
         };
         self.all().into_iter().find(fits).ok_or(HouseError::NotFound { selector: text })
     }

@@ -30,6 +30,7 @@ mod crash;
 mod damage;
 mod demo;
 mod disk;
+mod doubles;
 mod events;
 mod exportable;
 mod floods;

@@ -46,6 +46,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         redirect: true,
         default: false,
         preserve_host: true,
+        second_key: None,
         reuse_key: false,
         early_data: false,
         access_log: true,

@@ -26,6 +26,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         redirect: true,
         default: false,
         preserve_host: true,
+        second_key: None,
         reuse_key: false,
         early_data: false,
         access_log: true,

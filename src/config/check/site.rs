@@ -3,7 +3,7 @@
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Acme, Hsts, Listen, Site};
-use super::super::raw::RawSite;
+use super::super::raw::{RawKeys, RawSite};
 use super::super::suggest;
 use super::names::Seen;
 use super::{acme, clients, hsts, names, origin, quoted, tls};
@@ -64,13 +64,15 @@ pub(super) fn check_all(
         } else {
             origin::check(raw.origin.as_deref(), listen, &at.key("origin"), findings)
         };
+        let (key, second_key) = keys(&raw.key, &at.key("key"), findings);
         let whose = (&issuer, names.as_slice());
         let hsts = hsts::check(raw.hsts.as_ref(), general_hsts, whose, &at.key("hsts"), findings);
         sites.push(Site {
             names: names.into_iter().map(|(name, _)| name).collect(),
             origin,
             issuer,
-            key: key(&raw.key, &at.key("key"), findings),
+            key,
+            second_key,
             reuse_key: raw.reuse_key,
             exportable: raw.exportable,
             profile: raw.profile.clone(),
@@ -170,6 +172,34 @@ fn short_lived(
             findings
                 .warning(key, format!("Let's Encrypt signs {name} under one profile only"))
                 .hint("profile = \"shortlived\"");
+        }
+    }
+}
+
+/// The kind of key, and that of the second certificate if there is to be one.
+fn keys(
+    raw: &RawKeys,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> (KeyAlgorithm, Option<KeyAlgorithm>) {
+    let texts = match raw {
+        RawKeys::One(text) => return (key(text, at, findings), None),
+        RawKeys::Several(texts) => texts,
+    };
+    let several = texts.iter().enumerate();
+    let keys: Vec<_> = several.map(|(n, text)| key(text, &at.index(n), findings)).collect();
+    match *keys.as_slice() {
+        [one] => (one, None),
+        [one, other] if one.kind() != other.kind() => (one.min(other), Some(one.max(other))),
+        _ => {
+            // What is not known is told already.
+            if texts.iter().all(|text| KEYS.iter().any(|(name, _)| name == text)) {
+                findings
+                    .error(at, "these kinds of keys do not go together")
+                    .expected("one kind, or one of p256 and p384 and rsa2048")
+                    .hint("key = [\"p256\", \"rsa2048\"]");
+            }
+            (KeyAlgorithm::default(), None)
         }
     }
 }
