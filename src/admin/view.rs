@@ -62,6 +62,7 @@ pub fn certificate(record: &Certificate, now: Timestamp) -> CertificateView {
         order: phase.in_flight().and_then(|in_flight| in_flight.order.clone()),
         revision: record.revision,
         signing: None,
+        terms: None,
     }
 }
 

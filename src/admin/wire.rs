@@ -13,6 +13,7 @@ use crate::base::Timestamp;
 
 pub mod rotate;
 pub mod signing;
+pub mod terms;
 pub mod tickets;
 pub mod transfer;
 
@@ -104,6 +105,9 @@ pub struct Status {
     /// What the kernel does for the front door, and what it does not, with the reason.
     #[serde(default)]
     pub kernel: Vec<String>,
+    /// What the sites agree on with clients.
+    #[serde(default)]
+    pub door: terms::DoorView,
     /// When something is to be done next.
     pub next_wake: Option<Moment>,
 }
@@ -277,6 +281,9 @@ pub struct CertificateView {
     /// What its key does; in the answer about one certificate only.
     #[serde(default)]
     pub signing: Option<signing::SigningView>,
+    /// What its site agrees on with clients; in the answer about one certificate only.
+    #[serde(default)]
+    pub terms: Option<terms::TermsView>,
 }
 
 /// What is served for a certificate.

@@ -14,7 +14,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
 
+use super::Timestamp;
 use super::bounds::visitors::CLIENT_CA_BYTES;
 use super::bounds::visitors::CLIENT_CRL_BYTES;
 use super::tls::provider;
@@ -107,6 +110,34 @@ pub fn load(ca: &Path, crl: Option<&Path>, required: bool) -> Result<Visitors, V
     let mut id = [0; 32];
     id.copy_from_slice(context.finish().as_ref());
     Ok(Visitors { verifier, id })
+}
+
+/// What lists of revoked certificates say of themselves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outlook {
+    /// How many there are.
+    pub count: u64,
+    /// When the first runs out; `None` where none says so.
+    pub until: Option<Timestamp>,
+}
+
+/// Reads the lists in `crl`.
+///
+/// # Errors
+/// When the file is not there or not what it should be.
+pub fn outlook(crl: &Path) -> Result<Outlook, VisitorsError> {
+    let unusable = |reason| VisitorsError::Unusable { path: crl.to_owned(), reason };
+    let lists = lists(&read(crl, CLIENT_CRL_BYTES)?).map_err(unusable)?;
+    let mut outlook = Outlook { count: 0, until: None };
+    for list in &lists {
+        let (_, list) = CertificateRevocationList::from_der(list)
+            .map_err(|error| unusable(error.to_string()))?;
+        let next = list.next_update().and_then(|next| u64::try_from(next.timestamp()).ok());
+        let next = next.map(Timestamp::from_unix);
+        outlook.count += 1;
+        outlook.until = [outlook.until, next].into_iter().flatten().min();
+    }
+    Ok(outlook)
 }
 
 /// The tag of a SEQUENCE: a list as CAs publish it begins with one.

@@ -11,6 +11,7 @@ use super::report::DONE;
 use super::report::Report;
 use crate::admin::wire::CertificateView;
 use crate::admin::wire::Sites;
+use crate::admin::wire::terms::TermsView;
 use crate::base::Timestamp;
 
 /// One line of the list of certificates.
@@ -108,6 +109,24 @@ pub(super) fn show(client: &Client, name: &str, out: &mut Out) -> Result<u8, Rep
     Ok(DONE)
 }
 
+/// What its site agrees on with clients.
+fn agreed(terms: &TermsView, fields: &mut Fields, out: &Out) {
+    fields.add("tls", format!("{} from TLS {}", terms.preset, terms.min_version));
+    let Some(clients) = &terms.clients else { return };
+    fields.add("clients", format!("certificate {}, signed by {}", clients.mode, clients.ca));
+    match (&clients.crl, clients.lists) {
+        (None, _) => fields.add("", "no list of revoked ones is looked at"),
+        (Some(crl), None) => fields.add("", format!("revoked ones in {crl}")),
+        (Some(crl), Some(lists)) => {
+            let until = clients.lists_until.map(|until| render::both(until, out));
+            let until = until.map(|until| format!(", good until {until}")).unwrap_or_default();
+            let lists = render::count(lists, "list");
+            fields.add("", format!("revoked ones in {crl}: {lists}{until}"));
+        }
+    }
+    fields.add_if("", clients.trouble.as_deref());
+}
+
 /// Everything about one certificate, in plain words.
 pub(super) fn everything(certificate: &CertificateView, out: &Out) -> Fields {
     let mut fields = Fields::default();
@@ -144,6 +163,9 @@ pub(super) fn everything(certificate: &CertificateView, out: &Out) -> Fields {
     }
     let signing = certificate.signing.as_ref();
     fields.add_if("signed", signing.map(|signing| render::signing(signing, out)));
+    if let Some(terms) = &certificate.terms {
+        agreed(terms, &mut fields, out);
+    }
     fields.add("phase", &certificate.phase);
     fields.add_if("renewal", certificate.renew_at.map(|at| render::both(at, out)));
     if let Some(window) = &certificate.window {

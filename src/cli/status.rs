@@ -12,6 +12,7 @@ use crate::admin::wire::ListenerView;
 use crate::admin::wire::Status;
 use crate::admin::wire::VaultView;
 use crate::admin::wire::rotate::MasterView;
+use crate::admin::wire::terms::DoorView;
 
 /// `keyward status [--verbose]`
 pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8, Report> {
@@ -40,6 +41,9 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
     for listener in &status.listeners {
         fields.add("listening", listening(listener));
     }
+    fields.add_if("balancers", balancers(&status.door));
+    fields.add_if("tls", agreements(&status.door));
+    fields.add_if("clients", visitors(&status.door));
     fields.add("kernel", kernel(&status.kernel, &status.edge));
     fields.add("traffic", traffic(&status.edge));
     fields.add("tickets", tickets(&status, out));
@@ -93,6 +97,32 @@ fn certificates(counts: &Counts) -> String {
 fn listening(listener: &ListenerView) -> String {
     let from = if listener.inherited { " (from the service manager)" } else { "" };
     format!("{} on {}{from}", listener.purpose, listener.address)
+}
+
+/// Who is believed in who the client is.
+fn balancers(door: &DoorView) -> Option<String> {
+    let from = door.proxy_from.join(", ");
+    (!from.is_empty()).then(|| format!("believed from {from} (PROXY protocol)"))
+}
+
+/// `default from TLS 1.2: 3 sites; modern from TLS 1.3: 1 site`.
+fn agreements(door: &DoorView) -> Option<String> {
+    let each = door.agreements.iter().map(|agreement| {
+        let sites = render::count(agreement.sites, "site");
+        format!("{} from TLS {}: {sites}", agreement.preset, agreement.min_version)
+    });
+    let all: Vec<_> = each.collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// How many sites ask clients who they are.
+fn visitors(door: &DoorView) -> Option<String> {
+    let each = [(door.clients_required, "required"), (door.clients_optional, "optional")];
+    let some = each.into_iter().filter(|(count, _)| *count > 0);
+    let all: Vec<_> = some
+        .map(|(count, word)| format!("certificate {word} by {}", render::count(count, "site")))
+        .collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// What the kernel does for the front door, and how often TLS became its business.

@@ -93,6 +93,13 @@ pub struct IpNetwork {
     pub prefix: u8,
 }
 
+impl std::fmt::Display for IpNetwork {
+    /// As it is written in the file: `10.0.0.0/8`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
 impl IpNetwork {
     /// Whether `address` is one of them; an IPv4 address may be written as one of IPv6.
     pub fn contains(&self, address: IpAddr) -> bool {

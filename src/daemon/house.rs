@@ -14,6 +14,7 @@ use super::notices;
 use super::notices::Grounds;
 use super::open::Memory;
 use super::reseal::ResealHandle;
+use super::terms;
 use super::tickets::Order;
 use super::tickets::TicketDesk;
 use super::wire::Orders;
@@ -151,6 +152,7 @@ impl Residence {
             edge: figures(&self.edge.stats()),
             listeners: self.listeners.borrow().clone(),
             kernel: self.grounds.kernel(),
+            door: terms::of_all(&config),
             next_wake,
         })
     }
@@ -186,7 +188,12 @@ impl House for Residence {
             let (found, now) = (self.chosen(selector).await?, self.clock.now());
             let key = found.installed.as_ref().map(|installed| installed.key);
             let signing = key.and_then(|key| self.lookout.of(&key, now));
-            Ok(wire::CertificateView { signing, ..view::certificate(&found, now) })
+            let config = Arc::clone(&self.config.borrow());
+            let about = found.clone();
+            let terms =
+                tokio::task::spawn_blocking(move || terms::of_site(&config, &about, now)).await;
+            let terms = terms.map_err(|error| unavailable(&error))?;
+            Ok(wire::CertificateView { signing, terms, ..view::certificate(&found, now) })
         })
     }
 

@@ -20,6 +20,7 @@ mod restore;
 mod rotate;
 mod seals;
 mod supervise;
+mod terms;
 mod tickets;
 mod transfer;
 mod walls;

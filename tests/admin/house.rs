@@ -35,6 +35,7 @@ use keyward::admin::wire::rotate::RotateKeys;
 use keyward::admin::wire::rotate::RotatedKey;
 use keyward::admin::wire::rotate::RotatedKeys;
 use keyward::admin::wire::signing::SigningView;
+use keyward::admin::wire::terms::DoorView;
 use keyward::admin::wire::tickets::TicketsView;
 use keyward::admin::wire::transfer::BackedUp;
 use keyward::admin::wire::transfer::Exported;
@@ -200,6 +201,7 @@ impl Fake {
             order: None,
             revision: 4,
             signing: Some(signing(now, None)),
+            terms: None,
         };
         let mut broken = shop.clone();
         broken.id = "bb00000000000002".to_owned();
@@ -276,6 +278,7 @@ impl House for Fake {
                     inherited: true,
                 }],
                 kernel: vec!["kernel TLS (missing: an old kernel)".to_owned()],
+                door: DoorView::default(),
                 next_wake: Some(at(self.started, 29 * DAY + 3600)),
             })
         })

@@ -55,6 +55,7 @@ mod sites;
 mod start;
 mod status;
 mod terminal;
+mod terms;
 mod tickets;
 mod vault;
 mod walls;
