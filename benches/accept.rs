@@ -18,17 +18,20 @@
     reason = "a benchmark ends at its first surprise, measures time, and uses a part of the kit"
 )]
 
-#[path = "../tests/edge/house.rs"]
+#[path = "../tests/kit/house.rs"]
 mod house;
 #[path = "../tests/kit/load.rs"]
 mod load;
 #[path = "../tests/kit/memory.rs"]
 mod memory;
+#[path = "../tests/kit/threads.rs"]
+mod threads;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use keyward::config;
 use keyward::os::tcp;
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncReadExt;
@@ -163,7 +166,7 @@ async fn serve(way: Way, listener: TcpListener) {
 /// an answer.
 fn measure(server: &str, address: SocketAddr, first: &[u8], rows: usize) -> Figure {
     let name = thread_name(server);
-    let (before, begun) = (cpu(&name), Instant::now());
+    let (before, begun) = (threads::cpu(&name), Instant::now());
     for _ in 0..rows {
         let streams: Vec<_> = (0..TOGETHER).map(|_| TcpStream::connect(address).unwrap()).collect();
         for mut stream in &streams {
@@ -179,20 +182,7 @@ fn measure(server: &str, address: SocketAddr, first: &[u8], rows: usize) -> Figu
     // What is left to do for the last ones.
     std::thread::sleep(Duration::from_millis(20));
     let count = (rows * TOGETHER) as f64;
-    (count / took, (cpu(&name) - before) / count)
-}
-
-/// CPU time of the thread `name` so far, in microseconds.
-fn cpu(name: &str) -> f64 {
-    for task in std::fs::read_dir("/proc/self/task").expect("this is Linux").flatten() {
-        let found = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        if found.trim() == name {
-            let line = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let nanoseconds = line.split(' ').next().and_then(|n| n.parse::<f64>().ok());
-            return nanoseconds.unwrap_or_default() / 1000.0;
-        }
-    }
-    panic!("no thread {name}");
+    (count / took, (threads::cpu(&name) - before) / count)
 }
 
 /// The edge, and what clients say to it.
@@ -204,8 +194,7 @@ struct Door {
 
 impl Door {
     fn open() -> Self {
-        let mut limits = house::limits();
-        limits.workers = 1;
+        let limits = config::Edge { workers: 1, ..house::limits() };
         let origin = "127.0.0.1:1".parse().unwrap();
         let ca = memory::MemoryCa::new();
         let certificates = vec![ca.issue(&["a.example"])];

@@ -12,47 +12,47 @@
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::large_futures,
     reason = "in a benchmark a panic is the report, and the runtime is its own"
 )]
 
+#[path = "../tests/kit/house.rs"]
+mod house;
 #[path = "../tests/kit/load.rs"]
 mod load;
 #[path = "../tests/kit/memory.rs"]
 mod memory;
+#[path = "../tests/kit/threads.rs"]
+mod threads;
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use keyward::base::SystemClock;
 use keyward::cert::identifier::Identifier;
-use keyward::cert::key::{KeyAlgorithm, SealedKey};
-use keyward::cert::ports::{Catalog, Signers, TicketSeal};
+use keyward::cert::key::SealedKey;
+use keyward::cert::ports::{Catalog, Signers};
 use keyward::cert::served::Served;
-use keyward::cert::spec::IssuerName;
 use keyward::config;
-use keyward::edge::tickets::Tickets;
-use keyward::edge::{Edge, EdgeOptions, listen};
-use keyward::vault::ticket::RawTicketKey;
 use rustls::ClientConfig;
 use rustls::compress::{CertDecompressor, DecompressionFailed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
+
+use self::house::House;
 
 /// Names that are asked for again and again.
 const BUSY: usize = 500;
 
 struct Bench {
     runtime: Runtime,
-    address: SocketAddr,
+    house: House,
     plain: Arc<ClientConfig>,
     compressed: Arc<ClientConfig>,
     names: usize,
     handshakes: usize,
     /// The next name that nobody asked for.
     fresh: usize,
-    edge: Edge,
 }
 
 /// Every name `nX.many.example` has a certificate, and no two have the same.
@@ -125,7 +125,7 @@ fn main() {
         println!("{name:<40} {cpu:>12.1} {:>+14.1} %", (cpu / medians[0] - 1.0) * 100.0);
     }
     println!("a certificate kept ready takes {each:.0} octets of memory, not compressed");
-    println!("the catalog was asked {} times", bench.edge.stats().certificates.looked_up);
+    println!("the catalog was asked {} times", bench.house.edge.stats().certificates.looked_up);
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -140,55 +140,32 @@ fn resident() -> f64 {
     pages * 4096.0
 }
 
-/// CPU time of the edge's worker thread so far, in microseconds.
-fn edge_cpu() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("this is Linux");
-    for task in tasks.flatten() {
-        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        if name.trim() == "edge-0" {
-            let line = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let nanoseconds = line.split(' ').next().and_then(|n| n.parse::<f64>().ok());
-            return nanoseconds.unwrap_or_default() / 1000.0;
-        }
-    }
-    0.0
-}
-
 impl Bench {
     fn open(names: usize, handshakes: usize) -> Self {
         let ca = memory::MemoryCa::new();
         let numbers = (0..names).map(|n| (name(n).into_boxed_str(), u32::try_from(n).unwrap()));
         let table =
             Table { numbers: numbers.collect(), pattern: (*ca.issue(&["*.many.example"])).clone() };
-        let limits = config::Edge { workers: 1, ..limits() };
-        let https = listen::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
-        let address = https[0].local_addr().unwrap();
+        let mut default = house::site(&["default.example"], "127.0.0.1:1".parse().unwrap());
+        (default.default, default.origin) = (true, config::Origin::Welcome);
+        let nothing = memory::Shelf::of(Vec::new());
+        let found = (nothing, Arc::new(table) as Arc<dyn Catalog>);
         let signers: Arc<dyn Signers> = ca.signers.clone();
-        let options = EdgeOptions {
-            https,
-            http: Vec::new(),
-            limits: limits.clone(),
-            clock: Arc::new(SystemClock),
-            config: Arc::new(configuration(limits)),
-            catalog: Arc::new(table),
-            tickets: tickets(),
-        };
-        let mut plain = (*load::client_config(&ca.root(), &[])).clone();
+        let house = House::over((ca, signers), vec![default], house::unlimited(), found);
+        let mut plain = (*load::client_config(&house.ca.root(), &[])).clone();
         plain.cert_decompressors = Vec::new();
         plain.resumption = rustls::client::Resumption::disabled();
         let mut compressed = plain.clone();
         compressed.cert_decompressors = vec![&Expand];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let edge = Edge::start(options, signers).unwrap();
         Self {
             runtime,
-            address,
+            house,
             plain: Arc::new(plain),
             compressed: Arc::new(compressed),
             names,
             handshakes,
             fresh: BUSY,
-            edge,
         }
     }
 
@@ -211,128 +188,27 @@ impl Bench {
         let mut config = (*self.plain).clone();
         config.resumption = rustls::client::Resumption::default();
         let config = Arc::new(config);
-        let before = self.edge.stats().handshakes.resumed;
+        let before = self.house.edge.stats().handshakes.resumed;
         let cpu = self.shake(&vec![name(0); self.handshakes], &config);
-        let resumed = self.edge.stats().handshakes.resumed - before;
+        let resumed = self.house.edge.stats().handshakes.resumed - before;
         assert!(resumed + 2 >= self.handshakes as u64, "{resumed} were resumed");
         cpu
     }
 
     fn shake(&self, names: &[String], config: &Arc<ClientConfig>) -> f64 {
-        use tokio::io::AsyncReadExt as _;
         self.runtime.block_on(async {
-            let before = edge_cpu();
+            let before = threads::cpu("edge-0");
             for name in names {
-                let mut stream = load::connect(config, self.address, name).await.unwrap();
-                // The ticket is the last that the server does for a handshake.
-                while stream.get_ref().1.tls13_tickets_received() == 0 {
-                    let mut byte = [0; 1];
-                    tokio::select! {
-                        biased;
-                        read = stream.read(&mut byte) => panic!("unasked: {read:?}"),
-                        () = tokio::task::yield_now() => {}
-                    }
-                }
+                let mut stream = load::connect(config, self.house.https, name).await.unwrap();
+                // The ticket comes before the server hangs up.
+                stream.shutdown().await.unwrap();
+                stream.read_to_end(&mut Vec::new()).await.unwrap();
             }
-            (edge_cpu() - before) / names.len() as f64
+            (threads::cpu("edge-0") - before) / names.len() as f64
         })
     }
 }
 
 fn name(number: usize) -> String {
     format!("n{number}.many.example")
-}
-
-fn limits() -> config::Edge {
-    config::Edge {
-        workers: 1,
-        handshake_timeout: Duration::from_secs(10),
-        header_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(60),
-        connect_timeout: Duration::from_secs(5),
-        response_timeout: Duration::from_secs(60),
-        body_timeout: Duration::from_secs(60),
-        origin_idle: 64,
-        max_connections: 10_000,
-        network_share: 100,
-        handshake_share: 100,
-        drain_timeout: Duration::from_secs(10),
-        request_ids: config::RequestIds::Off,
-    }
-}
-
-/// A ticket key as main holds it.
-fn tickets() -> Tickets {
-    #[derive(Debug)]
-    struct NoVault;
-    impl TicketSeal for NoVault {
-        fn seal(&self, _: &[u8; 32], _: &[u8]) -> Option<Vec<u8>> {
-            None
-        }
-        fn open(&self, _: &[u8; 32], _: &[u8]) -> Option<Vec<u8>> {
-            None
-        }
-    }
-    let tickets = Tickets::default();
-    let key = RawTicketKey { name: [1; 16], key: Some(zeroize::Zeroizing::new([7; 32])) };
-    let day = Duration::from_secs(24 * 3600);
-    tickets.use_keys(&[key], &(Arc::new(NoVault) as Arc<dyn TicketSeal>), day, day);
-    tickets
-}
-
-fn configuration(edge: config::Edge) -> config::Config {
-    config::Config {
-        acme: config::Acme {
-            directory: "https://ca.example/dir".to_owned(),
-            contact: Vec::new(),
-            accept_terms: true,
-            challenges: Vec::new(),
-            ca_root: None,
-            profile: None,
-            eab: None,
-            renewal_info: true,
-        },
-        listen: config::Listen { https: Vec::new(), http: Vec::new(), proxy_from: Vec::new() },
-        state: config::State { dir: "/nonexistent".into() },
-        admin: config::Admin { socket: "/nonexistent".into(), group: None },
-        vault: config::Vault {
-            master_key: config::MasterKey::Auto,
-            cache: 1 << 20,
-            require: config::Require::Available,
-        },
-        tls: config::Tls {
-            ktls: config::KernelTls::Auto,
-            tickets: config::TicketMode::Fast,
-            ticket_rotation: Duration::from_secs(3600),
-            unknown_names: config::UnknownNames::DefaultSite,
-        },
-        edge,
-        log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
-        access_log: config::AccessLog {
-            to: None,
-            format: config::AccessFormat::Json,
-            queries: false,
-            sample: 1,
-        },
-        sites: vec![config::Site {
-            names: vec![Identifier::parse("default.example").unwrap()],
-            origin: config::Origin::Welcome,
-            issuer: IssuerName::Internal,
-            key: KeyAlgorithm::P256,
-            profile: None,
-            hsts: None,
-            redirect: true,
-            default: true,
-            preserve_host: true,
-            second_key: None,
-            reuse_key: false,
-            early_data: false,
-            access_log: true,
-            tls: config::Agreement::default(),
-            clients: None,
-            exportable: false,
-            line: 0,
-        }],
-        source: None,
-    }
 }

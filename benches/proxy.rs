@@ -15,33 +15,28 @@
     reason = "in a test a panic is the report, and the runtime is the test's own"
 )]
 
+#[path = "../tests/kit/house.rs"]
+mod house;
 #[path = "../tests/kit/load.rs"]
 mod load;
 #[path = "../tests/kit/memory.rs"]
 mod memory;
 #[path = "../tests/kit/origin.rs"]
 mod origin;
+#[path = "../tests/kit/threads.rs"]
+mod threads;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use keyward::base::SystemClock;
-use keyward::cert::identifier::Identifier;
-use keyward::cert::key::KeyAlgorithm;
-use keyward::cert::ports::Signers;
-use keyward::cert::ports::TicketSeal;
-use keyward::cert::spec::IssuerName;
-use keyward::config;
-use keyward::edge::tickets::Tickets;
-use keyward::edge::{Edge, EdgeOptions, listen};
-use keyward::vault::ticket::RawTicketKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
+
+use self::house::House;
 
 const ROUNDS: usize = 7;
 const REQUESTS: usize = 4000;
@@ -51,10 +46,8 @@ const NAME: &str = "a.example";
 
 struct Bench {
     runtime: Runtime,
-    edge: SocketAddr,
     origin: origin::Origin,
-    ca: memory::MemoryCa,
-    _edge: Edge,
+    house: House,
 }
 
 /// A name and how to measure it once.
@@ -95,62 +88,20 @@ fn median(figures: &[Figure], pick: fn(&Figure) -> f64) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// CPU time of the edge's worker thread so far, in microseconds.
-fn edge_cpu() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("this is Linux");
-    for task in tasks.flatten() {
-        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        if name.trim() == "edge-0" {
-            let line = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let nanoseconds = line.split(' ').next().and_then(|n| n.parse::<f64>().ok());
-            return nanoseconds.unwrap_or_default() / 1000.0;
-        }
-    }
-    0.0
-}
-
 impl Bench {
     fn open() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let origin = origin::Origin::start();
-        let ca = memory::MemoryCa::new();
-        let limits = config::Edge {
-            workers: 1,
-            handshake_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(60),
-            body_timeout: Duration::from_secs(60),
-            origin_idle: 64,
-            max_connections: 10_000,
-            network_share: 100,
-            handshake_share: 100,
-            drain_timeout: Duration::from_secs(10),
-            request_ids: config::RequestIds::Off,
-        };
-        let https = listen::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
-        let edge = https[0].local_addr().unwrap();
-        let signers: Arc<dyn Signers> = ca.signers.clone();
-        let options = EdgeOptions {
-            https,
-            http: Vec::new(),
-            limits: limits.clone(),
-            clock: Arc::new(SystemClock),
-            config: Arc::new(configuration(origin.address, limits)),
-            catalog: memory::Shelf::of(vec![ca.issue(&[NAME])]),
-            tickets: tickets(),
-        };
-        let started = Edge::start(options, signers).unwrap();
-        Self { runtime, edge, origin, ca, _edge: started }
+        let house = House::open(vec![house::site(&[NAME], origin.address)], house::unlimited());
+        Self { runtime, origin, house }
     }
 
     fn measure<F: Future<Output = usize>>(&self, work: F) -> Figure {
         self.runtime.block_on(async {
-            let (before, start) = (edge_cpu(), Instant::now());
+            let (before, start) = (threads::cpu("edge-0"), Instant::now());
             let done = work.await as f64;
             let took = start.elapsed().as_secs_f64();
-            (done / took, (edge_cpu() - before) / done)
+            (done / took, (threads::cpu("edge-0") - before) / done)
         })
     }
 
@@ -163,11 +114,11 @@ impl Bench {
     }
 
     fn h1(&self, clients: usize, name: &'static str) -> Figure {
-        let config = load::client_config(&self.ca.root(), &[b"http/1.1"]);
+        let config = load::client_config(&self.house.ca.root(), &[b"http/1.1"]);
         let streams: Vec<_> = self.runtime.block_on(async {
             let mut streams = Vec::new();
             for _ in 0..clients {
-                let stream = load::connect(&config, self.edge, name).await.unwrap();
+                let stream = load::connect(&config, self.house.https, name).await.unwrap();
                 streams.push(TokioIo::new(stream));
             }
             streams
@@ -184,9 +135,9 @@ impl Bench {
     }
 
     fn h2(&self, streams: usize) -> Figure {
-        let config = load::client_config(&self.ca.root(), &[b"h2"]);
+        let config = load::client_config(&self.house.ca.root(), &[b"h2"]);
         let connect = async {
-            let stream = load::connect(&config, self.edge, NAME).await.unwrap();
+            let stream = load::connect(&config, self.house.https, NAME).await.unwrap();
             let (sender, connection) = hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(
                 TokioExecutor::new(),
                 TokioIo::new(stream),
@@ -222,35 +173,28 @@ impl Bench {
     }
 
     fn handshakes(&self, resume: bool) -> Figure {
-        use tokio::io::AsyncReadExt as _;
-        let config = load::client_config(&self.ca.root(), &[b"http/1.1"]);
+        let config = load::client_config(&self.house.ca.root(), &[b"http/1.1"]);
         self.measure(async {
             for _ in 0..HANDSHAKES {
                 // A new configuration has no tickets.
                 let config = if resume {
                     Arc::clone(&config)
                 } else {
-                    load::client_config(&self.ca.root(), &[b"http/1.1"])
+                    load::client_config(&self.house.ca.root(), &[b"http/1.1"])
                 };
-                let mut stream = load::connect(&config, self.edge, NAME).await.unwrap();
-                // The ticket follows the handshake; both rows take it, so that they compare.
-                while stream.get_ref().1.tls13_tickets_received() == 0 {
-                    let mut byte = [0; 1];
-                    tokio::select! {
-                        biased;
-                        read = stream.read(&mut byte) => panic!("unasked: {read:?}"),
-                        () = tokio::task::yield_now() => {}
-                    }
-                }
+                let mut stream = load::connect(&config, self.house.https, NAME).await.unwrap();
+                // Both rows take what the server says until it hangs up, so that they compare.
+                stream.shutdown().await.unwrap();
+                stream.read_to_end(&mut Vec::new()).await.unwrap();
             }
             HANDSHAKES
         })
     }
 
     fn bulk(&self) -> Figure {
-        let config = load::client_config(&self.ca.root(), &[b"http/1.1"]);
+        let config = load::client_config(&self.house.ca.root(), &[b"http/1.1"]);
         self.measure(async {
-            let stream = load::connect(&config, self.edge, NAME).await.unwrap();
+            let stream = load::connect(&config, self.house.https, NAME).await.unwrap();
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
             tokio::task::spawn(connection);
@@ -282,84 +226,4 @@ where
         answer.into_body().collect().await.unwrap();
     }
     count
-}
-
-/// A ticket key as main holds it.
-fn tickets() -> Tickets {
-    #[derive(Debug)]
-    struct NoVault;
-    impl TicketSeal for NoVault {
-        fn seal(&self, _: &[u8; 32], _: &[u8]) -> Option<Vec<u8>> {
-            None
-        }
-        fn open(&self, _: &[u8; 32], _: &[u8]) -> Option<Vec<u8>> {
-            None
-        }
-    }
-    let tickets = Tickets::default();
-    let key = RawTicketKey { name: [1; 16], key: Some(zeroize::Zeroizing::new([7; 32])) };
-    let day = Duration::from_secs(24 * 3600);
-    tickets.use_keys(&[key], &(Arc::new(NoVault) as Arc<dyn TicketSeal>), day, day);
-    tickets
-}
-
-fn configuration(origin: SocketAddr, edge: config::Edge) -> config::Config {
-    config::Config {
-        acme: config::Acme {
-            directory: "https://ca.example/dir".to_owned(),
-            contact: Vec::new(),
-            accept_terms: true,
-            challenges: Vec::new(),
-            ca_root: None,
-            profile: None,
-            eab: None,
-            renewal_info: true,
-        },
-        listen: config::Listen { https: Vec::new(), http: Vec::new(), proxy_from: Vec::new() },
-        state: config::State { dir: "/nonexistent".into() },
-        admin: config::Admin { socket: "/nonexistent".into(), group: None },
-        vault: config::Vault {
-            master_key: config::MasterKey::Auto,
-            cache: 1 << 20,
-            require: config::Require::Available,
-        },
-        tls: config::Tls {
-            tickets: config::TicketMode::Fast,
-            ticket_rotation: Duration::from_secs(3600),
-            unknown_names: config::UnknownNames::DefaultSite,
-            ktls: config::KernelTls::Auto,
-        },
-        edge,
-        log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
-        access_log: config::AccessLog {
-            to: None,
-            format: config::AccessFormat::Json,
-            queries: false,
-            sample: 1,
-        },
-        sites: vec![config::Site {
-            names: vec![Identifier::parse(NAME).unwrap()],
-            origin: config::Origin::Http(origin.to_string().parse().unwrap()),
-            issuer: IssuerName::Internal,
-            key: KeyAlgorithm::P256,
-            profile: None,
-            hsts: Some(config::Hsts {
-                max_age: 63_072_000,
-                include_subdomains: false,
-                preload: false,
-            }),
-            redirect: true,
-            default: false,
-            preserve_host: true,
-            second_key: None,
-            reuse_key: false,
-            early_data: false,
-            access_log: true,
-            tls: config::Agreement::default(),
-            clients: None,
-            exportable: false,
-            line: 0,
-        }],
-        source: None,
-    }
 }

@@ -10,7 +10,7 @@
 )]
 #![allow(dead_code, reason = "a test uses a part of the kit")]
 
-#[path = "edge/house.rs"]
+#[path = "kit/house.rs"]
 mod house;
 #[path = "kit/load.rs"]
 mod load;

@@ -24,7 +24,7 @@
 #![allow(clippy::indexing_slicing, dead_code, reason = "a benchmark uses a part of the kit")]
 
 mod door;
-#[path = "../../tests/edge/house.rs"]
+#[path = "../../tests/kit/house.rs"]
 mod house;
 mod kinds;
 #[path = "../../tests/kit/load.rs"]

@@ -10,6 +10,8 @@
     reason = "in a test a panic is the report, and the runtime is the test's own"
 )]
 
+#[path = "../kit/house.rs"]
+mod house;
 #[path = "../kit/load.rs"]
 mod load;
 #[path = "../kit/memory.rs"]
@@ -33,7 +35,6 @@ mod frames;
 mod framing;
 mod groups;
 mod handshakes;
-mod house;
 mod origins;
 mod presets;
 mod proxied;

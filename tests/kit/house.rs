@@ -1,4 +1,5 @@
 //! An edge in this process, and what tests ask it with.
+#![allow(dead_code, reason = "each target uses a part of the kit")]
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -72,6 +73,21 @@ pub(crate) fn limits() -> config::Edge {
         handshake_share: 80,
         drain_timeout: Duration::from_secs(10),
         request_ids: config::RequestIds::Off,
+    }
+}
+
+/// Of one worker, for a client that is all clients, as in a benchmark.
+pub(crate) fn unlimited() -> config::Edge {
+    config::Edge {
+        workers: 1,
+        origin_idle: 64,
+        max_connections: 10_000,
+        network_share: 100,
+        handshake_share: 100,
+        idle_timeout: Duration::from_secs(60),
+        response_timeout: Duration::from_secs(60),
+        body_timeout: Duration::from_secs(60),
+        ..limits()
     }
 }
 
@@ -168,19 +184,29 @@ impl House {
         limits: config::Edge,
         certificates: Vec<Arc<Served>>,
     ) -> Self {
+        let shelf = Shelf::of(certificates);
+        Self::over((ca, signers), sites, limits, (shelf.clone(), shelf))
+    }
+
+    /// The same, which finds its certificates in the second of the two.
+    pub(crate) fn over(
+        (ca, signers): (MemoryCa, Arc<dyn Signers>),
+        sites: Vec<config::Site>,
+        limits: config::Edge,
+        (shelf, catalog): (Arc<Shelf>, Arc<dyn Catalog>),
+    ) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let https = listen::bind(&[any], limits.workers).unwrap();
         let http = listen::bind(&[any], limits.workers).unwrap();
         let (https_at, http_at) = (https[0].local_addr().unwrap(), http[0].local_addr().unwrap());
         let config = config(sites, limits.clone());
-        let shelf = Shelf::of(certificates);
         let options = EdgeOptions {
             https,
             http,
             limits,
             clock: Arc::new(SystemClock),
             config: Arc::new(config.clone()),
-            catalog: shelf.clone(),
+            catalog,
             tickets: tickets(),
         };
         let edge = Edge::start(options, signers).unwrap();
