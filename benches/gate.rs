@@ -108,7 +108,7 @@ fn main() {
     vault.adopt_tickets(&state).unwrap();
     let ticket = vault.seal(&[3; 32], &SESSION).unwrap();
     let ticket_key = TicketKey::new([1; 16], &[2; 32]);
-    let own_ticket = ticket_key.seal(&random, &[3; 32], &SESSION).unwrap();
+    let own_ticket = ticket_key.seal(&[3; 32], &SESSION).unwrap();
 
     let sign = |key: &KeyHandle| {
         vault.sign(key, Purpose::Tls13, Scheme::EcdsaP256Sha256, &message).unwrap()

@@ -11,7 +11,6 @@ use keyward::cert::ports::Signers;
 use keyward::cert::ports::TicketSeal;
 use keyward::vault::Vault;
 use keyward::vault::ticket::TicketKey;
-use ring::rand::SystemRandom;
 use rustls::ClientConfig;
 use rustls::NamedGroup;
 use rustls::ServerConfig;
@@ -127,7 +126,7 @@ impl Site {
                 Arc::new(Strict(vault.clone()))
             } else {
                 let key = TicketKey::new([1; 16], &[2; 32]);
-                Arc::new(Fast { key, random: SystemRandom::new() })
+                Arc::new(Fast { key })
             };
         }
         let mut roots = rustls::RootCertStore::empty();
@@ -165,7 +164,6 @@ fn fastest(algorithm: KeyAlgorithm) -> CryptoProvider {
 /// Tickets as in the mode `fast`.
 struct Fast {
     key: TicketKey,
-    random: SystemRandom,
 }
 
 /// Tickets as in the mode `strict`.
@@ -193,7 +191,7 @@ impl ProducesTickets for Fast {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.key.seal(&self.random, &CONTEXT, plain)
+        self.key.seal(&CONTEXT, plain)
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {

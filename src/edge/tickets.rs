@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ring::digest;
-use ring::rand::SystemRandom;
 use rustls::server::ProducesTickets;
 use rustls::server::StoresServerSessions;
 use tokio::time::Instant;
@@ -127,7 +126,6 @@ impl InUse {
 pub(super) struct BoundTickets {
     tickets: Tickets,
     context: Context,
-    random: SystemRandom,
 }
 
 impl BoundTickets {
@@ -136,7 +134,7 @@ impl BoundTickets {
         // Who is asked for something gets no ticket (see `super::terms`).
         let bound = [b"keyward ticket, client proves nothing, ", &certificate.0[..]].concat();
         context.copy_from_slice(digest::digest(&digest::SHA256, &bound).as_ref());
-        Self { tickets, context, random: SystemRandom::new() }
+        Self { tickets, context }
     }
 
     fn seal(&self, session: &[u8], now: Instant) -> Option<Vec<u8>> {
@@ -149,7 +147,7 @@ impl BoundTickets {
             Holder::Nobody => None,
             // See the head of this file.
             Holder::Main { current, .. } if version(session) == Some(TLS_1_3) => {
-                current.seal(&self.random, &self.context, session)
+                current.seal(&self.context, session)
             }
             Holder::Main { .. } => None,
             Holder::Other { seal, .. } => seal.seal(&self.context, session),
@@ -196,7 +194,7 @@ pub(super) struct KeptSessions {
 
 impl KeptSessions {
     pub(super) fn new(tickets: Tickets, certificate: CertificateId) -> Self {
-        let BoundTickets { tickets, context, .. } = BoundTickets::new(tickets, certificate);
+        let BoundTickets { tickets, context } = BoundTickets::new(tickets, certificate);
         Self { tickets, context }
     }
 

@@ -8,12 +8,11 @@
 
 use ring::aead;
 use ring::hmac;
-use ring::rand::SecureRandom;
-use ring::rand::SystemRandom;
 use zeroize::Zeroize;
 use zeroize::Zeroizing;
 
 use crate::base::bounds::TICKET_BYTES;
+use crate::base::tls;
 use crate::os::wiped::Wiped;
 
 /// Octets of a key's name.
@@ -72,15 +71,10 @@ impl TicketKey {
     }
 
     /// A ticket for `session`; `None` when it would be too long, or there is no randomness.
-    pub fn seal(
-        &self,
-        random: &SystemRandom,
-        context: &Context,
-        session: &[u8],
-    ) -> Option<Vec<u8>> {
+    pub fn seal(&self, context: &Context, session: &[u8]) -> Option<Vec<u8>> {
         let len = session.len().checked_add(OVERHEAD).filter(|len| *len <= TICKET_BYTES)?;
         let mut salt = [0; SALT];
-        random.fill(&mut salt).ok()?;
+        tls::fill(&mut salt)?;
         let mut ticket = Vec::with_capacity(len);
         ticket.extend_from_slice(&self.name);
         ticket.extend_from_slice(&salt);
@@ -154,7 +148,7 @@ mod tests {
             at in any::<proptest::sample::Index>(),
             bit in 0..8_u32,
         ) {
-            let mut ticket = key(1).seal(&SystemRandom::new(), &context, &session).unwrap();
+            let mut ticket = key(1).seal(&context, &session).unwrap();
             prop_assert_eq!(ticket.len(), session.len() + OVERHEAD);
             prop_assert_eq!(key(1).open(&context, &ticket), Some(session));
             let at = at.index(ticket.len());
@@ -175,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_ticket_opens_with_its_key_and_in_its_context_only() {
-        let ticket = key(1).seal(&SystemRandom::new(), &[5; 32], b"session").unwrap();
+        let ticket = key(1).seal(&[5; 32], b"session").unwrap();
         assert_eq!(name_of(&ticket), Some([1; NAME]));
         assert_eq!(key(1).open(&[6; 32], &ticket), None);
         assert_eq!(key(2).open(&[5; 32], &ticket), None);
@@ -186,17 +180,15 @@ mod tests {
 
     #[test]
     fn two_tickets_for_one_session_have_nothing_but_the_name_in_common() {
-        let random = SystemRandom::new();
-        let [one, two] = [(); 2].map(|()| key(1).seal(&random, &[0; 32], &[7; 64]).unwrap());
+        let [one, two] = [(); 2].map(|()| key(1).seal(&[0; 32], &[7; 64]).unwrap());
         assert_eq!(one[..NAME], two[..NAME]);
         assert!(one[NAME..].iter().zip(&two[NAME..]).filter(|(a, b)| a == b).count() < 20);
     }
 
     #[test]
     fn a_session_that_is_too_long_gets_no_ticket() {
-        let random = SystemRandom::new();
         let most = vec![0; TICKET_BYTES - OVERHEAD];
-        assert!(key(1).seal(&random, &[0; 32], &most).is_some());
-        assert_eq!(key(1).seal(&random, &[0; 32], &[most, vec![0]].concat()), None);
+        assert!(key(1).seal(&[0; 32], &most).is_some());
+        assert_eq!(key(1).seal(&[0; 32], &[most, vec![0]].concat()), None);
     }
 }

@@ -58,7 +58,7 @@ impl Ticketing {
             TicketRequest::Seal { context, session } => {
                 let keys = self.adopted.load();
                 let current = keys.as_ref().and_then(|keys| keys.first());
-                found = current.and_then(|key| key.seal(random, &context, session));
+                found = current.and_then(|key| key.seal(&context, session));
                 sealed(found.as_deref())
             }
             TicketRequest::Open { context, ticket } => {
