@@ -15,6 +15,7 @@ use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use super::guard::Farewell;
 use super::kernel::Kernel;
 use super::meter::Measured;
 use super::stats::Counters;
@@ -131,6 +132,21 @@ fn keys((sequence, secrets): &(u64, ConnectionTrafficSecrets)) -> Option<Keys<'_
     };
     let iv = iv.as_ref().first_chunk()?;
     Some(Keys { suite, key: key.as_ref(), iv, sequence: *sequence })
+}
+
+impl Farewell for BulkStream {
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Rustls(stream) => {
+                stream.get_mut().0.closes = true;
+                let told = ready!(Pin::new(&mut *stream).poll_shutdown(cx));
+                stream.get_mut().0.closes = false;
+                Poll::Ready(told)
+            }
+            Io::Kernel(kernel) => kernel.poll_farewell(cx),
+            Io::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
 }
 
 impl AsyncRead for BulkStream {

@@ -19,7 +19,6 @@ use http_body::Frame;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
@@ -27,6 +26,7 @@ use super::access::Entry;
 use super::early::Unproven;
 use super::flow::Flow;
 use super::flow::Streams;
+use super::guard::Farewell;
 use super::guard::Guard;
 use super::guard::Pulse;
 use super::headers::HostFields;
@@ -225,7 +225,7 @@ pub(super) async fn tls<S>(
     port: u16,
     identity: Identity,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Farewell + Send + 'static,
 {
     let Shaken { stream, h2, unproven, shown } = shaken;
     let client = Client::new(worker, Some(identity), peer, port, (h2, unproven, shown));

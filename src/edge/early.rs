@@ -26,6 +26,8 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 
+use super::guard::Farewell;
+
 /// Whether the client has yet to prove that it is there now: what it says may be a repetition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unproven(Arc<AtomicBool>);
@@ -135,6 +137,16 @@ impl EarlyStream {
     }
 }
 
+impl Farewell for EarlyStream {
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.closing {
+            self.closing = true;
+            self.tls.send_close_notify();
+        }
+        self.poll_drain(cx)
+    }
+}
+
 impl AsyncRead for EarlyStream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -197,11 +209,7 @@ impl AsyncWrite for EarlyStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.closing {
-            this.closing = true;
-            this.tls.send_close_notify();
-        }
-        ready!(this.poll_drain(cx))?;
+        ready!(this.poll_farewell(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }

@@ -13,10 +13,30 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::framing::Scanner;
 use crate::base::bounds::{LINGER, LINGER_BYTES};
+
+/// A connection that can say goodbye without an end of its own: that no octet follows, its client
+/// hears when it is closed right after.
+pub(super) trait Farewell: AsyncRead + AsyncWrite + Unpin {
+    /// Says what its protocol has for the end.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Farewell for TcpStream {
+    fn poll_farewell(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Farewell + ?Sized> Farewell for Box<T> {
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_farewell(cx)
+    }
+}
 
 /// What the two ends of a connection tell each other about its bytes.
 #[derive(Clone, Debug, Default)]
@@ -26,14 +46,26 @@ pub(super) struct Pulse(Arc<Inner>);
 struct Inner {
     /// The bytes are no HTTP/1, or not any more.
     opaque: AtomicBool,
+    /// They are somebody else's, who may end one direction and go on with the other.
+    given_away: AtomicBool,
     /// Writes that the client's side took.
     writes: AtomicU64,
 }
 
 impl Pulse {
-    /// From now on the client's bytes pass unseen. To be called before a 101 is written.
+    /// From now on the client's bytes pass unseen.
     pub(super) fn look_away(&self) {
         self.0.opaque.store(true, Ordering::Release);
+    }
+
+    /// From now on the connection is no HTTP. To be called before a 101 is written.
+    pub(super) fn give_away(&self) {
+        self.0.given_away.store(true, Ordering::Release);
+        self.look_away();
+    }
+
+    fn given_away(&self) -> bool {
+        self.0.given_away.load(Ordering::Acquire)
     }
 
     fn opaque(&self) -> bool {
@@ -131,7 +163,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+impl<T: Farewell> AsyncWrite for Guard<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -162,15 +194,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
-    /// Closes our half, then listens a moment when the client was not done: a socket closed with
-    /// unread bytes resets the connection, and the client may lose the answer it was given.
+    /// Says goodbye, which is all where the client is done: the connection is closed next, and that
+    /// ends our half as well. Where it is not, our half is ended and the client heard for a moment: a
+    /// socket closed with unread bytes resets the connection, and the client may lose the answer it was
+    /// given.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.linger.is_none() {
-            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            if this.pulse.given_away() {
+                return Pin::new(&mut this.io).poll_shutdown(cx);
+            }
+            ready!(this.io.poll_farewell(cx))?;
             if this.pulse.opaque() || this.scanner.at_rest() {
                 return Poll::Ready(Ok(()));
             }
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
             this.linger = Some(LINGER_BYTES);
             this.timer = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
         }
@@ -189,5 +227,79 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
             this.linger = Some(left.saturating_sub(buf.filled().len()));
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A client that has sent something, and notes how it is left.
+    #[derive(Default)]
+    struct Left {
+        sent: &'static [u8],
+        farewells: usize,
+        ends: usize,
+    }
+
+    impl Farewell for Left {
+        fn poll_farewell(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.farewells += 1;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Left {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(std::mem::take(&mut self.sent));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Left {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.ends += 1;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// How a client is left that has sent `sent`: farewells, and ends of our half.
+    async fn left(sent: &'static [u8], then: fn(&Pulse)) -> (usize, usize) {
+        let pulse = Pulse::default();
+        let client = Left { sent, ..Left::default() };
+        let mut guard = Guard::new(client, pulse.clone(), Duration::from_secs(9), false);
+        let _ = guard.read(&mut [0; 256]).await.unwrap();
+        then(&pulse);
+        guard.shutdown().await.unwrap();
+        (guard.io.farewells, guard.io.ends)
+    }
+
+    #[tokio::test]
+    async fn our_half_is_ended_by_itself_only_where_the_client_may_go_on() {
+        assert_eq!(left(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", |_| ()).await, (1, 0));
+        assert_eq!(left(b"", Pulse::look_away).await, (1, 0), "HTTP/2");
+        // More is under way, and a close would be a reset.
+        let half = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
+        assert_eq!(left(half, |_| ()).await, (1, 1));
+        // A relay ends one direction and goes on with the other.
+        assert_eq!(left(b"", Pulse::give_away).await, (0, 1));
     }
 }

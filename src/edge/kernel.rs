@@ -133,7 +133,7 @@ impl Kernel {
         Ok(())
     }
 
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.closing {
             let socket = &self.socket;
             // A record that waits for room would be left behind when the socket is closed.
@@ -152,6 +152,11 @@ impl Kernel {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_farewell(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

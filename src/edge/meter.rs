@@ -47,12 +47,14 @@ impl Meter {
 pub(super) struct Measured {
     pub(super) socket: TcpStream,
     pub(super) meter: Meter,
+    /// The socket is closed right after the farewell, which says that nothing follows.
+    pub(super) closes: bool,
 }
 
 impl Measured {
     /// `meter` has seen what was read of `socket` before.
     pub(super) const fn new(socket: TcpStream, meter: Meter) -> Self {
-        Self { socket, meter }
+        Self { socket, meter, closes: false }
     }
 }
 
@@ -96,7 +98,11 @@ impl AsyncWrite for Measured {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.closes {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.socket).poll_shutdown(cx)
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn switch(
     theirs: OnUpgrade,
     idle: Duration,
 ) -> Response<AnswerBody> {
-    client.pulse.look_away();
+    client.pulse.give_away();
     client.worker.counters.upgrades.up();
     let (mut parts, _) = response.into_parts();
     let protocol = parts.headers.get(UPGRADE).cloned();
