@@ -8,6 +8,7 @@ use std::time::Duration;
 pub mod access;
 pub mod backup;
 pub mod catalog;
+pub mod client;
 pub mod gate;
 pub mod master;
 pub mod proxied;

@@ -147,46 +147,58 @@ impl Door {
                 return;
             }
         };
-        let worker = Rc::clone(worker);
-        let (kind, port) = (self.kind, self.port);
-        drop(tokio::task::spawn_local(async move {
-            let mut stream = stream;
-            let begun = (peer, port, place);
-            let Some((ends, port, place)) = announced(&worker, &mut stream, begun).await else {
-                return;
-            };
-            match kind {
-                Kind::Https => https(&worker, stream, ends, port).await,
-                Kind::Http => connection::plain(&worker, stream, ends.client, port).await,
-            }
-            drop(place);
-        }));
+        let arrived = Arrived { stream, peer, port: self.port, place };
+        drop(tokio::task::spawn_local(serve(Rc::clone(worker), self.kind, arrived)));
     }
 }
 
-/// Who is at the other end, with the port they came to and their place: whoever is connected, or whom
-/// that one speaks for. `None` when the connection is over.
-async fn announced(
-    worker: &Rc<Worker>,
-    stream: &mut TcpStream,
-    (peer, port, place): (SocketAddr, u16, Place),
-) -> Option<(Ends, u16, Place)> {
-    let own = Ends { client: peer, server: stream.local_addr().ok()? };
-    let (balancer, limit) = {
-        let set = worker.set();
-        (set.is_balancer(peer.ip()), set.limits.handshake_timeout)
+/// A connection that was accepted.
+struct Arrived {
+    stream: TcpStream,
+    /// Whoever is connected.
+    peer: SocketAddr,
+    /// The port they came to.
+    port: u16,
+    place: Place,
+}
+
+/// One connection, to its end. This is the task of every client while it is connected, and it is moved
+/// several times before it is at its place: so it is small, and what only some need is on the heap while
+/// they need it.
+async fn serve(worker: Rc<Worker>, kind: Kind, arrived: Arrived) {
+    let balancer = worker.set().is_balancer(arrived.peer.ip());
+    let (arrived, ends) = if balancer {
+        match Box::pin(announced(&worker, arrived)).await {
+            Some(announced) => announced,
+            None => return,
+        }
+    } else {
+        let ends = Ends { client: arrived.peer, server: None };
+        (arrived, ends)
     };
-    if !balancer {
-        return Some((own, port, place));
+    let Arrived { stream, port, place, .. } = arrived;
+    match kind {
+        Kind::Https => https(&worker, stream, ends, port).await,
+        Kind::Http => connection::plain(&worker, stream, ends.client, port).await,
     }
-    match timeout(limit, proxied::read(stream)).await {
-        Ok(Ok(None)) => Some((own, port, place)),
+    drop(place);
+}
+
+/// A connection from a balancer: who is at its other end, with the port they came to and their place.
+/// `None` when the connection is over.
+async fn announced(worker: &Rc<Worker>, mut arrived: Arrived) -> Option<(Arrived, Ends)> {
+    let peer = arrived.peer;
+    let limit = worker.set().limits.handshake_timeout;
+    match timeout(limit, proxied::read(&mut arrived.stream)).await {
+        Ok(Ok(None)) => Some((arrived, Ends { client: peer, server: None })),
         Ok(Ok(Some(ends))) => {
+            let Arrived { stream, peer, port, place } = arrived;
             let Some(place) = worker.change(place, ends.client.ip()) else {
-                close_hard(stream);
+                close_hard(&stream);
                 return None;
             };
-            Some((ends, ends.server.port(), place))
+            let port = ends.server.map_or(port, |server| server.port());
+            Some((Arrived { stream, peer, port, place }, ends))
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
             worker.counters.protocol.up();
@@ -217,7 +229,8 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
     let limit = worker.set().limits.handshake_timeout;
     let limit = worker.crowd.borrow().patience(limit);
     let counters = &worker.counters;
-    let shaken = timeout(limit, handshake(worker, stream, ends)).await;
+    // Gone when it is over, so that it takes no memory while the client stays.
+    let shaken = timeout(limit, Box::pin(handshake(worker, stream, ends))).await;
     tickets::settle(counters);
     let Ok(shaken) = shaken else {
         counters.timeout.up();
@@ -237,7 +250,7 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
             let h2 = look(counters, stream.session());
             let unproven = stream.unproven();
             let shaken = connection::Shaken { stream, h2, unproven, shown: None };
-            connection::tls(worker, shaken, peer, port, identity).await;
+            Box::pin(connection::tls(worker, shaken, peer, port, identity)).await;
         }
         Ok(Shaken::Challenge) => counters.challenges.up(),
         Err(Failed::UnknownName) => counters.unknown_name.up(),
@@ -294,20 +307,26 @@ const INTERNAL_ERROR: u8 = 80;
 async fn handshake(worker: &Worker, stream: TcpStream, ends: Ends) -> Result<Shaken, Failed> {
     let network = Network::of(ends.client.ip());
     let Greeted { start, ticket, meter } =
-        hello::read(stream, |ticket| worker.shared.certificates.mould.knows(ticket)).await?;
+        Box::pin(hello::read(stream, |ticket| worker.shared.certificates.mould.knows(ticket)))
+            .await?;
     if let Some(chosen) = challenge(worker, &start.client_hello()) {
         let Some(config) = chosen else {
             refuse(start.io, UNRECOGNIZED_NAME).await;
             return Err(Failed::UnknownName);
         };
         // The CA has seen what it came for; the connection carries nothing (RFC 8737, section 3).
-        let mut stream = Admitted::unasked(worker, network).shake(start, meter, config).await?;
+        let admitted = Admitted::unasked(worker, network);
+        let mut stream = Box::pin(admitted.shake(start, meter, config)).await?;
         let _ = stream.shutdown().await;
         return Ok(Shaken::Challenge);
     }
     let identity = match start.client_hello().server_name() {
         Some(name) => Identity::Name(normal(name).into()),
-        None => Identity::Address(ends.server.ip()),
+        None => Identity::Address(match ends.server {
+            Some(server) => server.ip(),
+            // Asked of the kernel only here: nearly all clients say a name.
+            None => start.io.local_addr()?.ip(),
+        }),
     };
     let set = worker.set().clone();
     let known = identity.known(&set);
@@ -331,11 +350,11 @@ async fn handshake(worker: &Worker, stream: TcpStream, ends: Ends) -> Result<Sha
         return Err(Failed::NoCertificate);
     };
     if site.early_data {
-        let stream = admitted.shake_early(start, Mould::early(&config)).await?;
+        let stream = Box::pin(admitted.shake_early(start, Mould::early(&config))).await?;
         return Ok(Shaken::Early(Box::new(stream), identity));
     }
     let stream = admitted.shake(start, meter, config).await?;
-    Ok(Shaken::Site(Box::new(stream), identity))
+    Ok(Shaken::Site(stream, identity))
 }
 
 /// The configuration for `identity`, which leads to `site`. A name that no site has leads to the default
@@ -372,4 +391,28 @@ async fn refuse(mut stream: TcpStream, description: u8) {
     // The client may be gone; then nobody misses the alert.
     let _ = stream.write_all(&alert(description)).await;
     let _ = stream.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::bounds::client::CONNECTION_TASK;
+    use crate::base::bounds::client::HANDSHAKE_TASK;
+
+    /// What `make` gives, without making it.
+    fn size<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is moved several times on its way to the heap, and stays there as long as the client.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        let task = size(serve);
+        let shaking = size(|worker: Rc<Worker>, stream, ends| async move {
+            drop(handshake(&worker, stream, ends).await);
+        });
+        println!("a connection's task: {task} octets, while it shakes hands {shaking} more");
+        assert!(task <= CONNECTION_TASK, "{task}");
+        assert!(shaking <= HANDSHAKE_TASK, "{shaking}");
+    }
 }

@@ -236,10 +236,10 @@ pub(super) async fn tls<S>(
     let service = service_fn(move |request| site::serve(Rc::clone(&answering), request));
     if h2 {
         client.pulse.look_away();
-        let connection = speaks_h2(&client).serve_connection(io, service);
+        let connection = Box::pin(speaks_h2(&client).serve_connection(io, service));
         drive(connection, |c| c.graceful_shutdown(), &client).await;
     } else {
-        let connection = speaks_h1().serve_connection(io, service).with_upgrades();
+        let connection = Box::pin(speaks_h1().serve_connection(io, service).with_upgrades());
         drive(connection, |c| c.graceful_shutdown(), &client).await;
     }
 }
@@ -251,7 +251,7 @@ pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAd
     let io = TokioIo::new(Guard::new(stream, client.pulse.clone(), head, true));
     let answering = Rc::clone(&client);
     let service = service_fn(move |request| plain_http::serve(Rc::clone(&answering), request));
-    let connection = speaks_h1().serve_connection(io, service);
+    let connection = Box::pin(speaks_h1().serve_connection(io, service));
     drive(connection, |c| c.graceful_shutdown(), &client).await;
 }
 
@@ -282,12 +282,12 @@ fn speaks_h2(client: &Rc<Client>) -> http2::Builder<Streams> {
     builder
 }
 
-/// Polls `connection` to its end, or ends it.
-async fn drive<F>(connection: F, finish: fn(Pin<&mut F>), client: &Client)
+/// Polls `connection` to its end, or ends it. It is on the heap, as every move of it costs a
+/// kilobyte of copies.
+async fn drive<F>(mut connection: Pin<Box<F>>, finish: fn(Pin<&mut F>), client: &Client)
 where
     F: Future<Output = hyper::Result<()>>,
 {
-    let mut connection = pin!(connection);
     let mut draining = client.worker.draining.clone();
     let mut drained = pin!(async move { drop(draining.wait_for(|draining| *draining).await) });
     let mut watch = StallWatch { writes: 0, since: Instant::now() };

@@ -18,7 +18,8 @@ use crate::base::bounds::HELLO_KEPT;
 
 /// A client that has said hello and waits for an answer.
 pub(super) struct Greeted {
-    pub(super) start: StartHandshake<TcpStream>,
+    /// On the heap: it takes a kilobyte, and changes hands some times.
+    pub(super) start: Box<StartHandshake<TcpStream>>,
     /// Whether the client brings a ticket that was found good.
     pub(super) ticket: bool,
     /// What was read.
@@ -36,7 +37,7 @@ pub(super) async fn read(
     let tap = Tap { stream, good, kept: Vec::new(), ticket: None, meter: Meter::default() };
     let start = LazyConfigAcceptor::new(Acceptor::default(), tap).await?;
     let Tap { stream, ticket, meter, .. } = start.io;
-    let start = StartHandshake::from_parts(start.accepted, stream);
+    let start = Box::new(StartHandshake::from_parts(start.accepted, stream));
     Ok(Greeted { start, ticket: ticket.unwrap_or(false), meter })
 }
 

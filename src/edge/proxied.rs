@@ -18,7 +18,8 @@ use crate::base::bounds::proxied::PROXY_V2;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ends {
     pub(super) client: SocketAddr,
-    pub(super) server: SocketAddr,
+    /// `None` is the address of the socket.
+    pub(super) server: Option<SocketAddr>,
 }
 
 /// The first octets of version 2.
@@ -69,7 +70,7 @@ fn parse(header: &[u8]) -> io::Result<Option<Ends>> {
         return Err(invalid("a header that is longer than it says"));
     }
     let address = parsed.proxied_address();
-    Ok(address.map(|address| Ends { client: address.source, server: address.destination }))
+    Ok(address.map(|address| Ends { client: address.source, server: Some(address.destination) }))
 }
 
 fn invalid(what: &'static str) -> io::Error {
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     fn ends(client: &str, server: &str) -> Ends {
-        Ends { client: client.parse().unwrap(), server: server.parse().unwrap() }
+        Ends { client: client.parse().unwrap(), server: Some(server.parse().unwrap()) }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,15 +67,20 @@ impl<'a> Admitted<'a> {
     /// Shakes hands under `config`; `meter` has seen the client's hello.
     pub(super) async fn shake(
         mut self,
-        start: StartHandshake<TcpStream>,
+        start: Box<StartHandshake<TcpStream>>,
         meter: Meter,
         config: Arc<ServerConfig>,
-    ) -> io::Result<TlsStream<Measured>> {
+    ) -> io::Result<Box<TlsStream<Measured>>> {
+        let start = *start;
         let start = StartHandshake::from_parts(start.accepted, Measured::new(start.io, meter));
         // Within the future: `into_stream` itself does all up to the signature, and that is to be
         // timed, and may stop for others.
-        let shaking = async move { start.into_stream(config).await };
-        let stream = self.timed(together(shaking)).await?;
+        let shaking = async move { start.into_stream(config).into_fallible().await };
+        let shaking = Box::pin(together(shaking));
+        let stream = match self.timed(shaking).await {
+            Ok(stream) => Box::new(stream),
+            Err((error, _)) => return Err(error),
+        };
         self.resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(stream)
     }
@@ -83,16 +88,15 @@ impl<'a> Admitted<'a> {
     /// The same with a client who may speak before it is done; what is left then costs little.
     pub(super) async fn shake_early(
         mut self,
-        start: StartHandshake<TcpStream>,
+        start: Box<StartHandshake<TcpStream>>,
         config: Arc<ServerConfig>,
     ) -> io::Result<EarlyStream> {
-        let stream = self.timed(together(EarlyStream::begin(start, config))).await?;
+        let stream = self.timed(Box::pin(together(EarlyStream::begin(*start, config)))).await?;
         self.resumed = stream.session().handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(stream)
     }
 
-    async fn timed<T>(&mut self, shaking: impl Future<Output = T>) -> T {
-        let mut shaking = pin!(shaking);
+    async fn timed<T>(&mut self, mut shaking: Pin<Box<impl Future<Output = T>>>) -> T {
         poll_fn(|cx| {
             let begun = Instant::now();
             let polled = shaking.as_mut().poll(cx);
