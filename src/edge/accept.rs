@@ -240,16 +240,17 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
         Ok(Shaken::Site(stream, identity)) => {
             let h2 = look(counters, stream.get_ref().1);
             let shown = Shown::new(stream.get_ref().1.peer_certificates());
+            let held = stream.get_ref().0.held.waits();
             let kernel = worker.shared.certificates.mould.kernel;
             let stream = BulkStream::new(stream, kernel, Arc::clone(counters));
             let unproven = Unproven::default();
-            let shaken = connection::Shaken { stream, h2, unproven, shown };
+            let shaken = connection::Shaken { stream, held, h2, unproven, shown };
             connection::tls(worker, shaken, peer, port, identity).await;
         }
         Ok(Shaken::Early(stream, identity)) => {
             let h2 = look(counters, stream.session());
             let unproven = stream.unproven();
-            let shaken = connection::Shaken { stream, h2, unproven, shown: None };
+            let shaken = connection::Shaken { stream, held: false, h2, unproven, shown: None };
             Box::pin(connection::tls(worker, shaken, peer, port, identity)).await;
         }
         Ok(Shaken::Challenge) => counters.challenges.up(),

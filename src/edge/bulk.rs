@@ -80,7 +80,8 @@ impl BulkStream {
             self.offered = Suites::default();
             return Ok(());
         }
-        if !measured.meter.between_records() || session.wants_write() {
+        let whole = measured.meter.between_records() && !measured.held.waits();
+        if !whole || session.wants_write() {
             return Ok(());
         }
         // What rustls has against what came, whoever reads next shall hear.

@@ -47,7 +47,8 @@ async fn echo(len: usize, offered: Suites) -> Arc<Counters> {
     let here = async {
         let (socket, _) = listener.accept().await.unwrap();
         let measured = Measured::new(socket, Meter::default());
-        let tls = TlsAcceptor::from(Arc::new(server)).accept(measured).await.unwrap();
+        let mut tls = TlsAcceptor::from(Arc::new(server)).accept(measured).await.unwrap();
+        tls.get_mut().0.held.shaken();
         let mut stream = BulkStream::new(Box::new(tls), offered, Arc::clone(&counters));
         let body: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
         stream.write_all(&body).await.unwrap();

@@ -46,6 +46,7 @@ use crate::base::bounds::H2_STREAMS;
 use crate::base::bounds::H2_TAKEN_BACK;
 use crate::base::bounds::HEAD_BYTES;
 use crate::base::bounds::HEAD_FIELDS;
+use crate::base::bounds::client::HELD_FOR;
 
 /// A client while it is connected.
 #[derive(Debug)]
@@ -212,6 +213,8 @@ impl Drop for Waiting<'_> {
 /// A client with whom hands are shaken, or who may speak before.
 pub(super) struct Shaken<S> {
     pub(super) stream: S,
+    /// Something waits that is to be sent before long.
+    pub(super) held: bool,
     pub(super) h2: bool,
     pub(super) unproven: Unproven,
     pub(super) shown: Option<Shown>,
@@ -227,7 +230,7 @@ pub(super) async fn tls<S>(
 ) where
     S: Farewell + Send + 'static,
 {
-    let Shaken { stream, h2, unproven, shown } = shaken;
+    let Shaken { stream, held, h2, unproven, shown } = shaken;
     let client = Client::new(worker, Some(identity), peer, port, (h2, unproven, shown));
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
@@ -237,10 +240,10 @@ pub(super) async fn tls<S>(
     if h2 {
         client.pulse.look_away();
         let connection = Box::pin(speaks_h2(&client).serve_connection(io, service));
-        drive(connection, |c| c.graceful_shutdown(), &client).await;
+        drive(connection, |c| c.graceful_shutdown(), (&client, held)).await;
     } else {
         let connection = Box::pin(speaks_h1().serve_connection(io, service).with_upgrades());
-        drive(connection, |c| c.graceful_shutdown(), &client).await;
+        drive(connection, |c| c.graceful_shutdown(), (&client, held)).await;
     }
 }
 
@@ -252,7 +255,7 @@ pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAd
     let answering = Rc::clone(&client);
     let service = service_fn(move |request| plain_http::serve(Rc::clone(&answering), request));
     let connection = Box::pin(speaks_h1().serve_connection(io, service));
-    drive(connection, |c| c.graceful_shutdown(), &client).await;
+    drive(connection, |c| c.graceful_shutdown(), (&client, false)).await;
 }
 
 fn speaks_h1() -> http1::Builder {
@@ -283,9 +286,12 @@ fn speaks_h2(client: &Rc<Client>) -> http2::Builder<Streams> {
 }
 
 /// Polls `connection` to its end, or ends it. It is on the heap, as every move of it costs a
-/// kilobyte of copies.
-async fn drive<F>(mut connection: Pin<Box<F>>, finish: fn(Pin<&mut F>), client: &Client)
-where
+/// kilobyte of copies. `held` asks for a poll before long.
+async fn drive<F>(
+    mut connection: Pin<Box<F>>,
+    finish: fn(Pin<&mut F>),
+    (client, held): (&Client, bool),
+) where
     F: Future<Output = hyper::Result<()>>,
 {
     let mut draining = client.worker.draining.clone();
@@ -293,7 +299,8 @@ where
     let mut watch = StallWatch { writes: 0, since: Instant::now() };
     let first = {
         let set = client.worker.set();
-        set.limits.idle_timeout.min(set.limits.body_timeout)
+        let first = set.limits.idle_timeout.min(set.limits.body_timeout);
+        if held { first.min(HELD_FOR) } else { first }
     };
     let mut timer = pin!(sleep_until(Instant::now() + first));
     let mut finishing = false;

@@ -15,9 +15,9 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::base::bounds::hold::HELD_FOR;
-use crate::base::bounds::hold::HELD_MOST;
-use crate::base::bounds::hold::HELD_SLICES;
+use crate::base::bounds::client::HELD_FOR;
+use crate::base::bounds::client::HELD_MOST;
+use crate::base::bounds::client::HELD_SLICES;
 
 /// The type of records under keys (RFC 8446, section 5.2).
 pub(super) const SEALED: u8 = 23;
@@ -115,3 +115,7 @@ impl Held {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "hold_tests.rs"]
+mod tests;

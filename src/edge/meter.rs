@@ -9,6 +9,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::hold::Held;
+use super::hold::SEALED;
+
 /// Where a stream of TLS records stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meter {
@@ -17,6 +20,8 @@ pub(super) struct Meter {
     length: u16,
     /// What is to come of the record's body.
     left: usize,
+    /// One of them was under keys.
+    sealed: bool,
 }
 
 impl Meter {
@@ -27,6 +32,7 @@ impl Meter {
             bytes = bytes.get(body..).unwrap_or_default();
             let Some((octet, rest)) = bytes.split_first() else { return };
             bytes = rest;
+            self.sealed |= self.header == 0 && *octet == SEALED;
             // Kind and version, then two octets of length (RFC 8446, section 5.1).
             self.length = self.length << 8 | u16::from(*octet);
             self.header += 1;
@@ -40,6 +46,11 @@ impl Meter {
     pub(super) const fn between_records(self) -> bool {
         self.header == 0 && self.left == 0
     }
+
+    /// Whether a record under keys has begun, by what it says it is.
+    pub(super) const fn sealed(self) -> bool {
+        self.sealed
+    }
 }
 
 /// A connection that is measured while it is read.
@@ -47,14 +58,15 @@ impl Meter {
 pub(super) struct Measured {
     pub(super) socket: TcpStream,
     pub(super) meter: Meter,
+    pub(super) held: Held,
     /// The socket is closed right after the farewell, which says that nothing follows.
     pub(super) closes: bool,
 }
 
 impl Measured {
-    /// `meter` has seen what was read of `socket` before.
-    pub(super) const fn new(socket: TcpStream, meter: Meter) -> Self {
-        Self { socket, meter, closes: false }
+    /// For a handshake; `meter` has seen what was read of `socket` before.
+    pub(super) fn new(socket: TcpStream, meter: Meter) -> Self {
+        Self { socket, meter, held: Held::shaking(), closes: false }
     }
 }
 
@@ -78,7 +90,7 @@ impl AsyncWrite for Measured {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -86,7 +98,11 @@ impl AsyncWrite for Measured {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        if let Some(taken) = this.held.take(this.meter.sealed(), bufs) {
+            return Poll::Ready(Ok(taken));
+        }
+        this.held.poll_write(&mut this.socket, cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -94,11 +110,14 @@ impl AsyncWrite for Measured {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(this.held.poll_due(&mut this.socket, cx))?;
+        Pin::new(&mut this.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.held.poll_write(&mut this.socket, cx, &[]))?;
         if this.closes {
             return Poll::Ready(Ok(()));
         }

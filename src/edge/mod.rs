@@ -23,6 +23,7 @@ mod groups;
 mod guard;
 mod headers;
 mod hello;
+mod hold;
 mod kernel;
 mod ledger;
 pub mod listen;

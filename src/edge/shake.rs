@@ -77,11 +77,16 @@ impl<'a> Admitted<'a> {
         // timed, and may stop for others.
         let shaking = async move { start.into_stream(config).into_fallible().await };
         let shaking = Box::pin(together(shaking));
-        let stream = match self.timed(shaking).await {
+        let mut stream = match self.timed(shaking).await {
             Ok(stream) => Box::new(stream),
-            Err((error, _)) => return Err(error),
+            Err((error, mut io)) => {
+                io.held.let_go(&io.socket);
+                return Err(error);
+            }
         };
-        self.resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        let (io, session) = stream.get_mut();
+        io.held.shaken();
+        self.resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(stream)
     }
 
