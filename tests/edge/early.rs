@@ -16,6 +16,13 @@ use rustls::client::Tls12ClientSessionValue;
 use rustls::client::Tls13ClientSessionValue;
 use rustls::pki_types::ServerName;
 
+use crate::frames::DATA;
+use crate::frames::END_HEADERS;
+use crate::frames::END_STREAM;
+use crate::frames::HEADERS;
+use crate::frames::SETTINGS;
+use crate::frames::block;
+use crate::frames::frame;
 use crate::house::House;
 use crate::house::limits;
 use crate::house::site;
@@ -31,7 +38,11 @@ fn open(early_data: bool) -> (House, Origin) {
 }
 
 fn client(house: &House) -> Arc<ClientConfig> {
-    let mut config = (*load::client_config(&house.ca.root(), &[b"http/1.1"])).clone();
+    client_of(house, b"http/1.1")
+}
+
+fn client_of(house: &House, protocol: &[u8]) -> Arc<ClientConfig> {
+    let mut config = (*load::client_config(&house.ca.root(), &[protocol])).clone();
     config.enable_early_data = true;
     Arc::new(config)
 }
@@ -95,6 +106,80 @@ fn answer(tls: &mut ClientConnection, socket: &mut TcpStream) -> String {
         let read = tls.read_tls(socket).unwrap();
         assert!(read > 0, "closed after {text:?}");
         tls.process_new_packets().unwrap();
+    }
+}
+
+/// An HTTP/2 client whose first octets were early.
+struct Streams {
+    tls: ClientConnection,
+    socket: TcpStream,
+    octets: Vec<u8>,
+    /// By their number: the header block that came, the body, and whether that is all.
+    answers: std::collections::HashMap<u32, (Vec<u8>, Vec<u8>, bool)>,
+}
+
+/// `:status` as it begins a header block: 200 has a place in the static table, 425 is a literal in
+/// Huffman's code (RFC 7541, appendices A and B).
+const OK: &[u8] = &[0x88];
+const TOO_EARLY: &[u8] = &[0x08, 0x83, 0x68, 0x4d, 0xff];
+
+/// The beginning of a connection, on which each header block is to stand by itself: the table of
+/// those that came before has no room (RFC 7541, section 4.2).
+fn preface() -> Vec<u8> {
+    let no_table = [0, 1, 0, 0, 0, 0];
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &no_table)].concat()
+}
+
+fn stream(number: u32, method: &str, path: &str) -> Vec<u8> {
+    let fields = [
+        (":method", method.as_bytes()),
+        (":scheme", b"https"),
+        (":authority", b"a.example"),
+        (":path", path.as_bytes()),
+    ];
+    frame(HEADERS, END_STREAM | END_HEADERS, number, &block(&fields))
+}
+
+impl Streams {
+    fn send(&mut self, octets: &[u8]) {
+        self.tls.writer().write_all(octets).unwrap();
+        speak(&mut self.tls, &mut self.socket);
+    }
+
+    /// The whole answer of a stream: the beginning of its header block, and the body.
+    fn answer(&mut self, number: u32) -> (Vec<u8>, String) {
+        loop {
+            if let Some((head, body, true)) = self.answers.get(&number) {
+                return (head.clone(), String::from_utf8_lossy(body).to_ascii_lowercase());
+            }
+            let mut octets = vec![0; 16 * 1024];
+            match self.tls.reader().read(&mut octets) {
+                Ok(read) => self.octets.extend_from_slice(&octets[..read]),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+            }
+            while let Some([a, b, c, kind, flags, stream @ ..]) = self.octets.first_chunk::<9>() {
+                let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+                let (kind, flags, stream) = (*kind, *flags, u32::from_be_bytes(*stream));
+                if self.octets.len() < 9 + length {
+                    break;
+                }
+                let payload: Vec<u8> = self.octets.drain(..9 + length).skip(9).collect();
+                // That the table has no room is said at the head of a block.
+                let payload = payload.strip_prefix(&[0x20]).unwrap_or(&payload).to_vec();
+                let answer = self.answers.entry(stream).or_default();
+                match kind {
+                    HEADERS => answer.0 = payload,
+                    DATA => answer.1.extend(payload),
+                    _ => continue,
+                }
+                answer.2 = flags & END_STREAM != 0;
+            }
+            if self.answers.get(&number).is_none_or(|answer| !answer.2) {
+                let read = self.tls.read_tls(&mut self.socket).unwrap();
+                assert!(read > 0, "closed; {:?}", self.answers);
+                self.tls.process_new_packets().unwrap();
+            }
+        }
     }
 }
 
@@ -211,6 +296,75 @@ fn what_may_not_be_repeated_has_to_come_again() {
     assert!(refused.starts_with("HTTP/1.1 421"), "{refused}");
     assert_eq!(house.edge.stats().early.refused, 5);
     assert_eq!(house.edge.stats().early.taken, 0);
+}
+
+/// Of the requests in one first flight, each is judged for itself.
+#[test]
+fn on_http_2_safe_requests_are_answered_early_and_others_have_to_come_again() {
+    let (house, origin) = open(true);
+    let config = client_of(&house, b"h2");
+    // A visit in the usual way, which leaves a session.
+    let mut socket = send(&house, &[]);
+    let mut tls = connection(&config);
+    while tls.is_handshaking() {
+        tls.complete_io(&mut socket).unwrap();
+    }
+    let answers = std::collections::HashMap::new();
+    let mut usual = Streams { tls, socket, octets: Vec::new(), answers };
+    usual.send(&[preface(), stream(1, "GET", "/head")].concat());
+    let (head, body) = usual.answer(1);
+    assert!(head.starts_with(OK) && !body.contains("early-data"), "{head:?} {body}");
+
+    let before = origin.seen();
+    let early = [
+        preface(),
+        stream(1, "POST", "/head"),
+        stream(3, "GET", "/head"),
+        stream(5, "DELETE", "/head"),
+        stream(7, "HEAD", "/"),
+    ];
+    let (tls, octets) = first_flight(&config, &early.concat());
+    let socket = send(&house, &octets);
+    let answers = std::collections::HashMap::new();
+    let mut client = Streams { tls, socket, octets: Vec::new(), answers };
+    for refused in [1, 5] {
+        let (head, body) = client.answer(refused);
+        assert!(head.starts_with(TOO_EARLY), "stream {refused}: {head:?} {body}");
+    }
+    let (head, body) = client.answer(3);
+    assert!(head.starts_with(OK) && body.contains("early-data: 1"), "{head:?} {body}");
+    assert!(client.answer(7).0.starts_with(OK));
+    assert!(client.tls.is_early_data_accepted());
+    assert_eq!(origin.seen(), before + 2, "what is refused stays here");
+    // Only now does the client prove that it is there.
+    client.send(&[stream(9, "POST", "/head"), stream(11, "GET", "/head")].concat());
+    for late in [9, 11] {
+        let (head, body) = client.answer(late);
+        assert!(head.starts_with(OK) && !body.contains("early-data"), "{head:?} {body}");
+    }
+    let stats = house.edge.stats();
+    assert_eq!((stats.early.taken, stats.early.refused), (2, 2));
+}
+
+/// It knows better than we do which of its requests are harmless (RFC 8470, section 5.2).
+#[test]
+fn an_origin_that_says_425_is_heard() {
+    let (house, origin) = open(true);
+    let config = client(&house);
+    visit(&house, &config);
+    let before = origin.seen();
+    let asked = request("GET", "/early", "");
+    let (mut tls, octets) = first_flight(&config, &asked);
+    let mut socket = send(&house, &octets);
+    let early = answer(&mut tls, &mut socket);
+    assert!(early.starts_with("HTTP/1.1 425") && early.ends_with("wants to be sure"), "{early}");
+    assert_eq!(origin.seen(), before + 1);
+    // On the same connection, once hands are shaken.
+    tls.writer().write_all(&asked).unwrap();
+    speak(&mut tls, &mut socket);
+    let late = answer(&mut tls, &mut socket);
+    assert!(late.starts_with("HTTP/1.1 200") && late.ends_with("ok"), "{late}");
+    assert_eq!((house.edge.stats().early.taken, house.edge.stats().early.refused), (1, 0));
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! | `/silent` | never answers |
 //! | `/stall` | sends the head and half of a body, then nothing |
 //! | `/drop` | closes the connection without an answer |
+//! | `/early` | answers 425 to what may be a repetition, `ok` to the rest |
 //! | `/hop` | answers with hop-by-hop fields and a Strict-Transport-Security of its own |
 //! | `/last` | answers properly, and closes the connection without having said so |
 //! | anything else | answers `ok` |
@@ -266,6 +267,10 @@ async fn answer(
         }
         "silent" => std::future::pending().await,
         "drop" => return Err(std::io::Error::other("asked to")),
+        "early" if request.headers().contains_key("early-data") => {
+            *response.status_mut() = http::StatusCode::TOO_EARLY;
+            *response.body_mut() = text("the origin wants to be sure");
+        }
         "last" => leave.notify_one(),
         "hop" => {
             for (name, value) in [
