@@ -24,6 +24,7 @@ mod algorithms;
 mod catalog;
 mod challenges;
 mod changes;
+mod chromium;
 mod clients;
 mod compression;
 mod crowd;
