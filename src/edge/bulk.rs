@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use rustls::ConnectionTrafficSecrets;
 use rustls::ProtocolVersion;
+use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -115,6 +116,12 @@ impl BulkStream {
     }
 }
 
+/// Whether rustls has nothing for whoever reads next.
+pub(super) fn is_silent(session: &mut ServerConnection) -> bool {
+    let state = session.process_new_packets();
+    state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed())
+}
+
 const fn kernel_suite(suite: rustls::CipherSuite) -> Option<Suite> {
     match suite {
         rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Suite::Aes128),
@@ -146,6 +153,17 @@ impl Farewell for BulkStream {
             }
             Io::Kernel(kernel) => kernel.poll_farewell(cx),
             Io::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.io {
+            Io::Rustls(stream) => {
+                let (measured, session) = stream.get_mut();
+                if is_silent(session) { measured.socket.poll_heard(cx) } else { Poll::Ready(()) }
+            }
+            Io::Kernel(kernel) => kernel.socket.poll_heard(cx),
+            Io::Gone => Poll::Ready(()),
         }
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body::Frame;
+use hyper::server::conn::http1::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -31,6 +32,7 @@ use super::guard::Guard;
 use super::guard::Pulse;
 use super::headers::HostFields;
 use super::plain as plain_http;
+use super::rest;
 use super::route::Identity;
 use super::site;
 use super::visitors::Shown;
@@ -47,6 +49,7 @@ use crate::base::bounds::H2_TAKEN_BACK;
 use crate::base::bounds::HEAD_BYTES;
 use crate::base::bounds::HEAD_FIELDS;
 use crate::base::bounds::client::HELD_FOR;
+use crate::base::bounds::client::REST_AFTER;
 
 /// A client while it is connected.
 #[derive(Debug)]
@@ -141,6 +144,17 @@ impl Client {
     /// Whether the client takes back far more requests than it lets be answered.
     fn fickle(&self) -> bool {
         self.credit.get() < -H2_TAKEN_BACK
+    }
+
+    /// When it is idle for too long, if it says nothing.
+    pub(super) fn idle_until(&self) -> Instant {
+        self.last.get() + self.worker.set().limits.idle_timeout
+    }
+
+    /// Whether it has been between two requests for a while, with nothing under way.
+    fn rests(&self, now: Instant) -> bool {
+        let quiet = self.active.get() == 0 && !self.closing.get() && self.pulse.settled();
+        quiet && self.last.get() + REST_AFTER <= now
     }
 
     pub(super) fn wait(&self) -> Waiting<'_> {
@@ -240,11 +254,32 @@ pub(super) async fn tls<S>(
     if h2 {
         client.pulse.look_away();
         let connection = Box::pin(speaks_h2(&client).serve_connection(io, service));
-        drive(connection, |c| c.graceful_shutdown(), (&client, held)).await;
-    } else {
-        let connection = Box::pin(speaks_h1().serve_connection(io, service).with_upgrades());
-        drive(connection, |c| c.graceful_shutdown(), (&client, held)).await;
+        drive(connection, |c| c.graceful_shutdown(), &client, Soon { held, rest: false }).await;
+        return;
     }
+    let mut connection = Box::pin(speaks_h1().serve_connection(io, service).with_upgrades());
+    let mut soon = Soon { held, rest: true };
+    while let Some(resting) = drive(connection, |c| c.graceful_shutdown(), &client, soon).await {
+        let Some(parts) = Pin::into_inner(resting).into_parts() else { return };
+        let Parts { io, read_buf, service, .. } = parts;
+        let mut guard = io.into_inner();
+        guard.put_back(read_buf);
+        if !Box::pin(rest::rest(&mut guard, &client)).await {
+            return;
+        }
+        let http = speaks_h1().serve_connection(TokioIo::new(guard), service);
+        connection = Box::pin(http.with_upgrades());
+        soon.held = false;
+    }
+}
+
+/// What is to be done before long.
+#[derive(Clone, Copy)]
+struct Soon {
+    /// Something waits that is to be sent.
+    held: bool,
+    /// The connection may be taken apart when it rests.
+    rest: bool,
 }
 
 /// Speaks plain HTTP until the connection ends.
@@ -255,7 +290,8 @@ pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAd
     let answering = Rc::clone(&client);
     let service = service_fn(move |request| plain_http::serve(Rc::clone(&answering), request));
     let connection = Box::pin(speaks_h1().serve_connection(io, service));
-    drive(connection, |c| c.graceful_shutdown(), (&client, false)).await;
+    let nothing = Soon { held: false, rest: false };
+    drive(connection, |c| c.graceful_shutdown(), &client, nothing).await;
 }
 
 fn speaks_h1() -> http1::Builder {
@@ -286,21 +322,27 @@ fn speaks_h2(client: &Rc<Client>) -> http2::Builder<Streams> {
 }
 
 /// Polls `connection` to its end, or ends it. It is on the heap, as every move of it costs a
-/// kilobyte of copies. `held` asks for a poll before long.
+/// kilobyte of copies. Given back when it rests.
 async fn drive<F>(
     mut connection: Pin<Box<F>>,
     finish: fn(Pin<&mut F>),
-    (client, held): (&Client, bool),
-) where
+    client: &Client,
+    soon: Soon,
+) -> Option<Pin<Box<F>>>
+where
     F: Future<Output = hyper::Result<()>>,
 {
     let mut draining = client.worker.draining.clone();
     let mut drained = pin!(async move { drop(draining.wait_for(|draining| *draining).await) });
-    let mut watch = StallWatch { writes: 0, since: Instant::now() };
+    let mut watch = StallWatch { writes: 0, since: Instant::now(), rest: soon.rest };
     let first = {
         let set = client.worker.set();
         let first = set.limits.idle_timeout.min(set.limits.body_timeout);
-        if held { first.min(HELD_FOR) } else { first }
+        match soon {
+            Soon { held: true, .. } => first.min(HELD_FOR),
+            Soon { rest: true, .. } => first.min(REST_AFTER),
+            Soon { .. } => first,
+        }
     };
     let mut timer = pin!(sleep_until(Instant::now() + first));
     let mut finishing = false;
@@ -311,13 +353,16 @@ async fn drive<F>(
                 if let Err(error) = result {
                     tracing::debug!(reason = %error, "connection ended");
                 }
-                return;
+                return None;
             }
             () = poll_fn(|_| if client.fickle() { Poll::Ready(()) } else { Poll::Pending }) => {
                 tracing::debug!("a client takes back its requests, its connection is closed");
-                return;
+                return None;
             }
             () = timer.as_mut() => match watch.look(client) {
+                Standing::Good(_) if soon.rest && client.rests(Instant::now()) => {
+                    return Some(connection);
+                }
                 Standing::Good(until) => timer.as_mut().reset(until),
                 Standing::Idle if !finishing => {
                     finishing = true;
@@ -325,7 +370,7 @@ async fn drive<F>(
                     // A client that is gone does not even take the farewell.
                     timer.as_mut().reset(Instant::now() + DRAIN_IDLE);
                 }
-                Standing::Idle | Standing::Stalled => return,
+                Standing::Idle | Standing::Stalled => return None,
             },
             () = drained.as_mut(), if !client.closing() => {
                 client.closing.set(true);
@@ -348,6 +393,8 @@ enum Standing {
 struct StallWatch {
     writes: u64,
     since: Instant,
+    /// Whether it is to be seen when the client rests.
+    rest: bool,
 }
 
 impl StallWatch {
@@ -361,7 +408,11 @@ impl StallWatch {
                 if client.closing() { DRAIN_IDLE } else { set.limits.idle_timeout };
             let due = client.last.get() + limit;
             // A request may begin meanwhile, and its deadline is not to wait for this one.
-            let soon = due.min(now + set.limits.body_timeout);
+            let mut soon = due.min(now + set.limits.body_timeout);
+            if self.rest {
+                let rest = client.last.get() + REST_AFTER;
+                soon = soon.min(if rest > now { rest } else { now + REST_AFTER });
+            }
             return if due <= now { Standing::Idle } else { Standing::Good(soon) };
         }
         if writes != self.writes || client.waiting.get() > 0 {

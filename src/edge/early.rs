@@ -26,6 +26,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 
+use super::bulk::is_silent;
 use super::guard::Farewell;
 
 /// Whether the client has yet to prove that it is there now: what it says may be a repetition.
@@ -144,6 +145,11 @@ impl Farewell for EarlyStream {
             self.tls.send_close_notify();
         }
         self.poll_drain(cx)
+    }
+
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let early = self.tls.early_data().is_some();
+        if !early && is_silent(&mut self.tls) { self.io.poll_heard(cx) } else { Poll::Ready(()) }
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -24,17 +25,29 @@ use crate::base::bounds::{LINGER, LINGER_BYTES};
 pub(super) trait Farewell: AsyncRead + AsyncWrite + Unpin {
     /// Says what its protocol has for the end.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready when there is something to read, be it the end; needs no buffer to find that out.
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl Farewell for TcpStream {
     fn poll_farewell(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // What is wrong with it, whoever reads next shall hear.
+        self.poll_read_ready(cx).map(drop)
+    }
 }
 
 impl<T: Farewell + ?Sized> Farewell for Box<T> {
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         (**self).poll_farewell(cx)
+    }
+
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_heard(cx)
     }
 }
 
@@ -48,6 +61,8 @@ struct Inner {
     opaque: AtomicBool,
     /// They are somebody else's, who may end one direction and go on with the other.
     given_away: AtomicBool,
+    /// Everything is written, and what was read ends where a message does.
+    settled: AtomicBool,
     /// Writes that the client's side took.
     writes: AtomicU64,
 }
@@ -66,6 +81,15 @@ impl Pulse {
 
     fn given_away(&self) -> bool {
         self.0.given_away.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing is under way in either direction.
+    pub(super) fn settled(&self) -> bool {
+        self.0.settled.load(Ordering::Relaxed) && !self.opaque()
+    }
+
+    fn settle(&self, settled: bool) {
+        self.0.settled.store(settled, Ordering::Relaxed);
     }
 
     fn opaque(&self) -> bool {
@@ -95,6 +119,8 @@ pub(super) struct Guard<T> {
     head_due: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     linger: Option<usize>,
+    /// Read and looked at before.
+    unread: Bytes,
 }
 
 impl<T> Guard<T> {
@@ -109,7 +135,13 @@ impl<T> Guard<T> {
             head_due: None,
             timer: None,
             linger: None,
+            unread: Bytes::new(),
         }
+    }
+
+    /// Takes `read` back, to be read once more.
+    pub(super) fn put_back(&mut self, read: Bytes) {
+        self.unread = read;
     }
 
     /// Ready when the head that is being read is overdue.
@@ -125,6 +157,13 @@ impl<T> Guard<T> {
     }
 }
 
+impl<T: Farewell> Guard<T> {
+    /// Ready when the client has said something, or is gone.
+    pub(super) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unread.is_empty() { self.io.poll_heard(cx) } else { Poll::Ready(()) }
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -132,6 +171,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.unread.is_empty() {
+            let again = this.unread.split_to(this.unread.len().min(buf.remaining()));
+            buf.put_slice(&again);
+            return Poll::Ready(Ok(()));
+        }
         if this.pulse.opaque() {
             return Pin::new(&mut this.io).poll_read(cx, buf);
         }
@@ -146,6 +190,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
             }
             Poll::Ready(result) => result?,
         }
+        this.pulse.settle(false);
         let messages = this.scanner.messages();
         let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
         if let Err(refusal) = this.scanner.feed(fresh) {
@@ -170,6 +215,7 @@ impl<T: Farewell> AsyncWrite for Guard<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.pulse.settle(false);
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
         this.pulse.wrote();
         Poll::Ready(Ok(written))
@@ -181,6 +227,7 @@ impl<T: Farewell> AsyncWrite for Guard<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.pulse.settle(false);
         let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
         this.pulse.wrote();
         Poll::Ready(Ok(written))
@@ -191,7 +238,11 @@ impl<T: Farewell> AsyncWrite for Guard<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        this.pulse.settle(false);
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        this.pulse.settle(!this.refused && this.scanner.at_rest());
+        Poll::Ready(Ok(()))
     }
 
     /// Says goodbye, which is all where the client is done: the connection is closed next, and that
@@ -248,6 +299,10 @@ mod tests {
         fn poll_farewell(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             self.farewells += 1;
             Poll::Ready(Ok(()))
+        }
+
+        fn poll_heard(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
         }
     }
 

@@ -34,6 +34,7 @@ mod plain;
 mod preset;
 mod proxied;
 mod relay;
+mod rest;
 mod route;
 mod serving;
 mod sessions;

@@ -39,6 +39,7 @@ impl Counter {
 #[repr(align(128))]
 pub(super) struct Counters {
     pub(super) open: Counter,
+    pub(super) resting: Counter,
     pub(super) accepted: Counter,
     pub(super) full: Counter,
     pub(super) resumed: Counter,
@@ -132,6 +133,8 @@ pub struct Lookups {
 pub struct Connections {
     /// Open now.
     pub open: u64,
+    /// Of those, the ones that have given their buffers back until the client is heard.
+    pub resting: u64,
     /// Accepted since the start.
     pub total: u64,
 }
@@ -223,7 +226,11 @@ impl EdgeStats {
     pub(super) fn sum(workers: &[Arc<Counters>]) -> Self {
         let sum = |pick: fn(&Counters) -> &Counter| workers.iter().map(|w| pick(w).get()).sum();
         Self {
-            connections: Connections { open: sum(|w| &w.open), total: sum(|w| &w.accepted) },
+            connections: Connections {
+                open: sum(|w| &w.open),
+                resting: sum(|w| &w.resting),
+                total: sum(|w| &w.accepted),
+            },
             handshakes: Handshakes {
                 full: sum(|w| &w.full),
                 resumed: sum(|w| &w.resumed),

@@ -40,6 +40,7 @@ mod origins;
 mod presets;
 mod proxied;
 mod proxying;
+mod rests;
 mod scripted;
 mod sockets;
 mod translation;

@@ -12,6 +12,10 @@ pub const HELD_MOST: usize = 4096;
 /// Pieces that are written at once behind what waited. rustls has one for each record.
 pub const HELD_SLICES: usize = 16;
 
+/// How long a client says nothing before the buffers for what it says next are given back: longer
+/// than a page and what belongs to it take.
+pub const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// The most that the task of a client's connection may take beside what is on the heap.
 pub const CONNECTION_TASK: usize = 2048;
 
