@@ -5,6 +5,9 @@
 //! what batches and socket options save. The last ones are the edge itself, with ClientHellos that
 //! were made before. CPU is that of the serving thread alone; measurements take turns, and medians
 //! are shown. Clients are on the same machine and count in the rate.
+//!
+//! `-- --first-packet` compares clients that say hello in their first packet (TCP Fast Open) with
+//! those that connect first, in a network of its own in which the kernel admits it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -62,7 +65,13 @@ const WAYS: [Way; 4] = [
 /// Connections a second, and CPU microseconds of the serving thread for each.
 type Figure = (f64, f64);
 
+/// Set in the process that has a network of its own.
+const OWN_NETWORK: &str = "KEYWARD_BENCH_NETWORK";
+
 fn main() {
+    if std::env::args().any(|argument| argument == "--first-packet") {
+        return first_packets();
+    }
     let quick = std::env::args().any(|argument| argument == "--quick");
     let (rounds, rows) = if quick { (1, 5) } else { (9, 200) };
     let loops: Vec<_> = WAYS.iter().map(|way| Loop::start(*way)).collect();
@@ -98,6 +107,48 @@ fn main() {
     let away = stats.turned_away.handshakes + stats.turned_away.busy;
     assert!(away > stats.connections.total / 8, "{stats:?}");
     assert!(stats.handshakes.failed.unknown_name > 0, "{stats:?}");
+}
+
+/// Visits up to the server's answer, one after the other, with the hello in the first packet and
+/// behind it.
+fn first_packets() {
+    if std::env::var_os(OWN_NETWORK).is_none() {
+        let mut inside = std::process::Command::new("unshare");
+        inside.args(["--net", "--map-root-user", "sh", "-c"]);
+        inside.arg(
+            "ip link set lo up && echo 3 >/proc/sys/net/ipv4/tcp_fastopen && exec \"$0\" \"$@\"",
+        );
+        inside.arg(std::env::current_exe().unwrap()).args(std::env::args().skip(1));
+        assert!(inside.env(OWN_NETWORK, "1").status().unwrap().success());
+        return;
+    }
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let (rounds, visits) = if quick { (1, 100) } else { (15, 1000) };
+    let door = Door::open();
+    door.allow(100);
+    let ways = ["hello behind the connection", "hello in the first packet"];
+    let mut figures = vec![Vec::new(); ways.len()];
+    for round in 0..=rounds {
+        for (early, figures) in [false, true].into_iter().zip(&mut figures) {
+            let (before, begun) = (threads::cpu("edge-0"), Instant::now());
+            (0..visits).for_each(|_| door.visit(early));
+            let took = begun.elapsed().as_secs_f64() * 1e6 / f64::from(visits);
+            let spent = (threads::cpu("edge-0") - before) / f64::from(visits);
+            // The first one brings the cookie.
+            if round > 0 {
+                figures.push((took, spent));
+            }
+        }
+    }
+    println!("{:<34} {:>14} {:>12}", "visit up to the first answer", "took us", "CPU us");
+    for (name, figures) in ways.iter().zip(&figures) {
+        let middle = |pick: fn(&Figure) -> f64| {
+            let mut all: Vec<f64> = figures.iter().map(pick).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        println!("{name:<34} {:>14.1} {:>12.1}", middle(|f| f.0), middle(|f| f.1));
+    }
 }
 
 /// An accept loop on a thread of its own, named as its way.
@@ -210,6 +261,23 @@ impl Door {
         };
         let (known, unknown) = (hello("a.example"), hello("b.example"));
         Self { house, known, unknown }
+    }
+
+    /// One hello and the beginning of what comes back.
+    fn visit(&self, early: bool) {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let to = self.house.https.into();
+        let sent = if early {
+            socket.send_to_with_flags(&self.known, &to, libc::MSG_FASTOPEN).unwrap()
+        } else {
+            socket.connect(&to).unwrap();
+            socket.send(&self.known).unwrap()
+        };
+        assert_eq!(sent, self.known.len());
+        let mut stream = TcpStream::from(socket);
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Lets handshakes take so much of the worker's time.
