@@ -15,7 +15,7 @@ use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::spec::IssuerName;
 use keyward::cli::check;
 use keyward::config;
-use keyward::config::{Hsts, Loaded, MasterKey, Origin, Problem, Problems};
+use keyward::config::{Address, Hsts, Loaded, MasterKey, Origin, Problem, Problems};
 
 const REFUSALS: &str = include_str!("config/refusals.txt");
 const NO_ENV: [(&str, &str); 0] = [];
@@ -94,13 +94,25 @@ fn three_lines_make_a_site() {
     assert_eq!(config.sites.len(), 1);
     let site = &config.sites[0];
     assert_eq!(site.name(), &Identifier::parse("nas.internal").unwrap());
-    assert_eq!(site.origin, Origin::Http("127.0.0.1:8080".parse().unwrap()));
+    assert_eq!(site.origin, Origin::http("127.0.0.1:8080".parse().unwrap()));
     assert_eq!(site.issuer, IssuerName::Internal);
     assert_eq!(site.key, KeyAlgorithm::P256);
     assert_eq!(site.hsts, None, "internal names get no HSTS by themselves");
     assert_eq!((site.redirect, site.default, site.preserve_host), (true, false, true));
     assert!(!site.reuse_key && !site.exportable);
     assert_eq!(site.line, 1);
+}
+
+#[test]
+fn an_origin_may_be_a_socket_unless_the_service_would_not_see_it() {
+    let behind = |path: &str| parse(&SITE.replace("http://127.0.0.1:8080", path)).unwrap();
+    let Loaded { config, warnings } = behind("unix:/run/app/web.sock");
+    let socket = Origin::Server(Address::Unix("/run/app/web.sock".into()));
+    assert_eq!((&config.sites[0].origin, warnings.as_slice()), (&socket, [].as_slice()));
+    assert_eq!(socket.to_string(), "unix:/run/app/web.sock");
+    let seen = shown(&behind("unix:/tmp/web.sock").warnings);
+    assert!(seen[0].contains("the service does not see the sockets below /tmp"), "{seen:?}");
+    assert_eq!(behind("unix:/tmpfiles/web.sock").warnings, []);
 }
 
 #[test]
@@ -208,11 +220,11 @@ fn every_key_is_taken_up() {
     let [first, second, third] = config.sites.as_slice() else { panic!() };
     let names: Vec<String> = first.names.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["xn--bcher-kva.example", "*.shop.internal", "2001:db8::7"]);
-    assert_eq!(first.origin, Origin::Http("[::1]:9000".parse().unwrap()));
+    assert_eq!(first.origin, Origin::http("[::1]:9000".parse().unwrap()));
     assert_eq!((first.issuer.clone(), first.key), (IssuerName::Internal, KeyAlgorithm::Rsa2048));
     assert_eq!((first.redirect, first.default, first.preserve_host), (false, true, false));
     assert_eq!((first.hsts, first.profile.as_deref()), (None, Some("shortlived")));
-    assert_eq!(second.origin, Origin::Http("backend:80".parse().unwrap()));
+    assert_eq!(second.origin, Origin::http("backend:80".parse().unwrap()));
     let hsts = Hsts { max_age: 31_536_000, include_subdomains: true, preload: true };
     assert_eq!(second.hsts, Some(hsts));
     assert!(third.reuse_key && !second.reuse_key);

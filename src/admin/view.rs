@@ -20,7 +20,6 @@ use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::record::Installed;
 use crate::cert::spec::Role;
-use crate::config::Origin;
 use crate::config::Site;
 
 /// Failures in a row after which a name that has no valid certificate is somebody's business:
@@ -184,7 +183,7 @@ where
     SiteView {
         name: site.name().to_string(),
         names: site.names.iter().map(ToString::to_string).collect(),
-        origin: origin(&site.origin),
+        origin: site.origin.to_string(),
         issuer: site.issuer.to_string(),
         // While a bridge answers the port, the site's own certificate is what counts.
         state: match wanted.map_or(Standing::Working, |record| standing(record, now)) {
@@ -236,14 +235,6 @@ where
     }
     counts.phases = phases;
     counts
-}
-
-/// `http://host:port`, or the name of a built-in page.
-pub fn origin(origin: &Origin) -> String {
-    match origin {
-        Origin::Http(authority) => format!("http://{authority}"),
-        Origin::Welcome => "builtin:welcome".to_owned(),
-    }
 }
 
 /// The kind of key; an RSA key that was brought may be longer than those that are made here.
@@ -408,7 +399,7 @@ mod tests {
     fn a_site_is_answered_by_its_bridge_until_its_own_certificate_is_there() {
         let shop = Site {
             names: vec![Identifier::parse("shop.example").unwrap()],
-            origin: Origin::Http("127.0.0.1:8080".parse().unwrap()),
+            origin: crate::config::Origin::http("127.0.0.1:8080".parse().unwrap()),
             issuer: IssuerName::Acme("https://ca.example/dir".to_owned()),
             key: KeyAlgorithm::P256,
             profile: None,

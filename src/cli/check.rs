@@ -142,7 +142,7 @@ fn joined(names: &[impl ToString]) -> String {
 
 fn origin(origin: &Origin) -> String {
     match origin {
-        Origin::Http(authority) => format!("http://{authority}"),
+        Origin::Server(address) => address.to_string(),
         Origin::Welcome => "the built-in page".to_owned(),
     }
 }
@@ -261,10 +261,7 @@ fn json_sites(config: &Config) -> Vec<JsonSite> {
             IssuerName::Internal | IssuerName::Imported => Vec::new(),
             IssuerName::Acme(_) => config.acme.challenges.iter().map(ToString::to_string).collect(),
         },
-        origin: match &site.origin {
-            Origin::Http(authority) => format!("http://{authority}"),
-            Origin::Welcome => "builtin:welcome".to_owned(),
-        },
+        origin: site.origin.to_string(),
         hsts: site.hsts.map(|hsts| JsonHsts {
             max_age: hsts.max_age,
             include_subdomains: hsts.include_subdomains,

@@ -10,6 +10,7 @@ mod keys;
 mod load;
 mod losses;
 mod model;
+mod origin;
 mod problem;
 mod quantity;
 mod raw;
@@ -24,7 +25,8 @@ pub use keys::{Key, keys};
 pub use load::{Loaded, load, parse};
 pub use model::{
     AccessFormat, AccessLog, AccessLogTo, Acme, Admin, Agreement, ClientCertificates, Config, Eab,
-    Edge, Hsts, IpNetwork, KernelTls, Listen, Log, LogFormat, MasterKey, Origin, Preset,
-    RequestIds, Require, Site, State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
+    Edge, Hsts, IpNetwork, KernelTls, Listen, Log, LogFormat, MasterKey, Preset, RequestIds,
+    Require, Site, State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
+pub use origin::{Address, Origin};
 pub use problem::{Problem, Problems, Provenance, Severity};

@@ -8,8 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::uri::Authority;
-
+use super::origin::Origin;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
@@ -407,15 +406,6 @@ pub struct ClientCertificates {
     pub ca: PathBuf,
     /// File with the lists of those that are revoked.
     pub crl: Option<PathBuf>,
-}
-
-/// The plain server behind a site.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Origin {
-    /// `http://host[:port]`: the authority with the port always present.
-    Http(Authority),
-    /// `builtin:welcome`: a page of keyward's own, for `keyward demo` and for a first look.
-    Welcome,
 }
 
 /// Strict-Transport-Security (RFC 6797).

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
@@ -26,6 +26,7 @@ use super::origin::Lease;
 use super::origin::Pool;
 use super::relay;
 use super::serving::ServedSite;
+use super::target::Target;
 
 /// Why there is no answer from the origin.
 #[derive(Debug, thiserror::Error)]
@@ -69,18 +70,18 @@ struct Limits {
     idle: Duration,
 }
 
-/// Sends a request for `asked` to the origin at `authority` and gives its answer.
+/// Sends a request for `asked` to the server `target` and gives its answer.
 pub(super) async fn forward(
     client: &Rc<Client>,
     site: &ServedSite,
-    authority: &Authority,
+    target: &Target,
     asked: &str,
     parts: Parts,
     body: Incoming,
 ) -> Response<AnswerBody> {
     let h1 = parts.version != Version::HTTP_2;
     let _waiting = client.wait();
-    match exchange(client, site, authority, asked, parts, body).await {
+    match exchange(client, site, target, asked, parts, body).await {
         Ok(response) => response,
         Err(failed) => {
             let status = failed.status();
@@ -98,7 +99,7 @@ pub(super) async fn forward(
 async fn exchange(
     client: &Rc<Client>,
     site: &ServedSite,
-    authority: &Authority,
+    target: &Target,
     asked: &str,
     mut parts: Parts,
     body: Incoming,
@@ -110,7 +111,7 @@ async fn exchange(
             body: set.limits.body_timeout,
             idle: set.limits.idle_timeout,
         };
-        (client.worker.pools.get(&set, authority), limits)
+        (client.worker.pools.get(&set, target), limits)
     };
     let (body, state) = UpBody::new(body, limits.body);
     let upgrade = (parts.version == Version::HTTP_11 && state.is_none())
@@ -119,7 +120,7 @@ async fn exchange(
     let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
     let ours = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     parts.extensions.clear();
-    headers::to_origin(&mut parts.headers, client, site, asked, version);
+    headers::to_origin(&mut parts.headers, client, site, target, asked, version);
     if let Some(protocol) = &upgrade {
         parts.headers.insert(UPGRADE, protocol.clone());
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -131,7 +132,7 @@ async fn exchange(
     parts.uri = origin_form(&parts.uri)?;
     let request = Request::from_parts(parts, body);
     let (mut response, mut lease) =
-        send(client, &pool, authority, request, state.as_deref(), limits).await?;
+        send(client, &pool, target, request, state.as_deref(), limits).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let chosen = response.headers().get(UPGRADE);
         let same = |asked: &HeaderValue| {
@@ -163,7 +164,7 @@ async fn exchange(
 async fn send(
     client: &Rc<Client>,
     pool: &Rc<Pool>,
-    authority: &Authority,
+    target: &Target,
     mut request: Request<UpBody>,
     state: Option<&UpState>,
     limits: Limits,
@@ -182,7 +183,7 @@ async fn send(
             Err((failed, _)) => return Err(failed),
         }
     }
-    let mut lease = pool.connect(&client.worker, authority).await?;
+    let mut lease = pool.connect(&client.worker, target).await?;
     match attempt(&mut lease, request, state, limits).await {
         Ok(response) => Ok((response, lease)),
         Err((failed, _)) => Err(failed),

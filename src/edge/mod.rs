@@ -41,6 +41,7 @@ mod sessions;
 mod shake;
 mod site;
 mod stats;
+mod target;
 mod terms;
 pub mod tickets;
 mod tls;

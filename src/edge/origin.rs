@@ -10,25 +10,27 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use http::uri::Authority;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio::time::timeout;
 
 use super::body::UpBody;
 use super::body::UpState;
 use super::serving::ServingSet;
+use super::target::Target;
 use super::worker::Worker;
 use crate::base::bounds::H1_BUFFER;
 use crate::base::bounds::HEAD_FIELDS;
 use crate::base::bounds::ORIGIN_IDLE;
 use crate::base::bounds::ORIGIN_SURE;
+use crate::config::Address;
 
 type Sender = http1::SendRequest<UpBody>;
 
-/// The pools of one worker, by authority.
+/// The pools of one worker, by the key of their server.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
     pools: RefCell<HashMap<Box<str>, Rc<Pool>>>,
@@ -77,21 +79,21 @@ pub(super) enum ConnectError {
 }
 
 impl Pools {
-    /// The pool for `authority`. Pools of origins that `set` has not are dropped on the way, once
+    /// The pool for `target`. Pools of servers that `set` has not are dropped on the way, once
     /// for each set.
-    pub(super) fn get(&self, set: &ServingSet, authority: &Authority) -> Rc<Pool> {
+    pub(super) fn get(&self, set: &ServingSet, target: &Target) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
         if self.generation.replace(set.generation) != set.generation {
-            let present = set.origins();
+            let present = set.targets();
             pools.retain(|known, _| present.contains(&**known));
         }
-        if let Some(pool) = pools.get(authority.as_str()) {
+        if let Some(pool) = pools.get(target.key()) {
             pool.most.set(set.limits.origin_idle);
             return Rc::clone(pool);
         }
         let pool = Rc::<Pool>::default();
         pool.most.set(set.limits.origin_idle);
-        pools.insert(authority.as_str().into(), Rc::clone(&pool));
+        pools.insert(target.key().into(), Rc::clone(&pool));
         pool
     }
 }
@@ -116,19 +118,36 @@ impl Pool {
         }
     }
 
-    /// A new connection to `authority`.
+    /// A new connection to `target`.
     pub(super) async fn connect(
         self: &Rc<Self>,
         worker: &Worker,
-        authority: &Authority,
+        target: &Target,
     ) -> Result<Lease, ConnectError> {
         let limit = worker.set().limits.connect_timeout;
-        let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let port = authority.port_u16().unwrap_or(80);
-        let connecting = TcpStream::connect((host, port));
-        let stream = timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout)??;
-        stream.set_nodelay(true)?;
+        let late = |_| ConnectError::Timeout;
+        match target.address() {
+            Address::Http(authority) => {
+                let host = authority.host();
+                let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+                let port = authority.port_u16().unwrap_or(80);
+                let connecting = TcpStream::connect((host, port));
+                let stream = timeout(limit, connecting).await.map_err(late)??;
+                stream.set_nodelay(true)?;
+                self.speak(worker, stream).await
+            }
+            Address::Unix(path) => {
+                let stream = timeout(limit, UnixStream::connect(path)).await.map_err(late)??;
+                self.speak(worker, stream).await
+            }
+        }
+    }
+
+    /// Begins to speak HTTP/1.1.
+    async fn speak<S>(self: &Rc<Self>, worker: &Worker, stream: S) -> Result<Lease, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(H1_BUFFER);
         // hyper's own default is the same number and needs no allocation for each answer.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access;
+use super::target::Target;
 use super::terms::Terms;
 use super::tls::Mould;
 use super::visitors::Stamp;
@@ -47,9 +48,10 @@ pub(super) struct ServingSet {
 pub(super) struct ServedSite {
     /// The first name, for logs, and for who is led here as to the default site.
     pub(super) name: Box<str>,
-    pub(super) origin: config::Origin,
-    /// The origin's own Host, when the client's is not preserved.
-    pub(super) origin_host: Option<HeaderValue>,
+    /// The server behind it; without one it is the welcome page.
+    pub(super) target: Option<Target>,
+    /// Whether the origin sees the Host that the client asked for.
+    pub(super) preserve_host: bool,
     pub(super) hsts: Option<HeaderValue>,
     pub(super) redirect: bool,
     /// What is agreed on with its clients.
@@ -140,14 +142,11 @@ impl ServingSet {
         self.fallback.as_ref()
     }
 
-    /// The authorities of all origins.
-    pub(super) fn origins(&self) -> HashSet<&str> {
+    /// The keys of all servers.
+    pub(super) fn targets(&self) -> HashSet<&str> {
         let all = self.names.values().chain(self.wildcards.values());
         all.chain(self.addresses.values())
-            .filter_map(|site| match &site.origin {
-                config::Origin::Http(authority) => Some(authority.as_str()),
-                config::Origin::Welcome => None,
-            })
+            .filter_map(|site| site.target.as_ref().map(Target::key))
             .collect()
     }
 }
@@ -164,12 +163,6 @@ pub(super) fn normal(host: &str) -> Cow<'_, str> {
 
 impl ServedSite {
     fn new(site: &config::Site, mould: &Mould, request_ids: config::RequestIds) -> Self {
-        let origin_host = match &site.origin {
-            config::Origin::Http(authority) if !site.preserve_host => {
-                HeaderValue::from_str(authority.as_str()).ok()
-            }
-            _ => None,
-        };
         let mut visitors = Visitors::of(site.clients.as_ref(), &site.name().to_string());
         let mut terms = Arc::clone(mould.terms(site.tls));
         if let Visitors::Checked(check) = &visitors {
@@ -183,8 +176,8 @@ impl ServedSite {
         }
         Self {
             name: site.name().to_string().into_boxed_str(),
-            origin: site.origin.clone(),
-            origin_host,
+            target: Target::of(&site.origin),
+            preserve_host: site.preserve_host,
             hsts: site.hsts.and_then(hsts),
             redirect: site.redirect,
             terms,

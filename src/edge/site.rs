@@ -19,7 +19,6 @@ use super::route::Refused;
 use super::serving::ServedSite;
 use super::serving::ServingSet;
 use super::trace;
-use crate::config::Origin;
 
 /// Answers one request. Never fails: a refusal is an answer.
 pub(super) async fn serve(
@@ -55,11 +54,9 @@ pub(super) async fn serve(
                 parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
             }
             let ids = trace::identify(site.request_ids, &mut parts.headers);
-            let mut response = match &site.origin {
-                Origin::Http(authority) => {
-                    forward::forward(&client, &site, authority, &asked, parts, body).await
-                }
-                Origin::Welcome => welcome(&parts),
+            let mut response = match &site.target {
+                Some(target) => forward::forward(&client, &site, target, &asked, parts, body).await,
+                None => welcome(&parts),
             };
             headers::secure(response.headers_mut(), &site);
             if let Some(ids) = ids {

@@ -168,11 +168,12 @@ fn threads() -> usize {
 }
 
 /// The restrictions that are asked for. Later ones concern sockets by path, which main needs for
-/// the journal, the resolver and the service manager.
+/// the journal, the resolver, the service manager and origins.
 const HANDLED: ABI = ABI::V5;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
     use std::process::Command;
 
     use super::*;
@@ -211,6 +212,7 @@ mod tests {
             std::fs::write(dir.path().join("credentials/keyward.master"), "secret").unwrap();
             std::fs::write(dir.path().join("config/keyward.toml"), "text").unwrap();
             std::fs::write(dir.path().join("store/old"), "data").unwrap();
+            let _origin = UnixListener::bind(dir.path().join("app.sock")).unwrap();
             // The loader is a program that needs no other file to run.
             let loader = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
                 .into_iter()
@@ -247,6 +249,7 @@ mod tests {
         denied(std::thread::spawn(move || std::fs::read(key)).join().unwrap());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        UnixStream::connect(base.join("app.sock")).unwrap();
         // Dumps are off.
         assert!(!nix::sys::prctl::get_dumpable().unwrap());
         let limits = nix::sys::resource::getrlimit(Resource::RLIMIT_CORE).unwrap();

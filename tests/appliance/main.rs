@@ -57,6 +57,7 @@ mod status;
 mod terminal;
 mod terms;
 mod tickets;
+mod unix;
 mod vault;
 mod walls;
 mod window;

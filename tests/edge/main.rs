@@ -44,5 +44,6 @@ mod rests;
 mod scripted;
 mod sockets;
 mod translation;
+mod unix;
 mod upgrades;
 mod visitors;

@@ -39,7 +39,7 @@ pub(crate) fn catalog(certificates: Vec<Arc<Served>>) -> Arc<dyn Catalog> {
 pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
     config::Site {
         names: names.iter().map(|n| Identifier::parse(n).unwrap()).collect(),
-        origin: config::Origin::Http(origin.to_string().parse().unwrap()),
+        origin: config::Origin::http(origin.to_string().parse().unwrap()),
         issuer: IssuerName::Internal,
         key: KeyAlgorithm::P256,
         profile: None,

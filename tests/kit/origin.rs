@@ -40,7 +40,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::time::Sleep;
 
@@ -113,13 +114,27 @@ impl Origin {
         })
     }
 
+    /// The same as [`Origin::start`] on a Unix socket, which is made at `path`; it has no address.
+    pub fn on_socket(path: &std::path::Path) -> Self {
+        let runtime = runtime();
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (requests, connections) =
+            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (counted, accepted) = (Arc::clone(&requests), Arc::clone(&connections));
+        runtime.spawn(async move {
+            let listener = UnixListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                tokio::task::spawn(serve(stream, Arc::clone(&counted)));
+            }
+        });
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self { address, requests, connections, runtime: Some(runtime) }
+    }
+
     fn with(handler: Handler) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("origin")
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -154,6 +169,15 @@ impl Drop for Origin {
             runtime.shutdown_background();
         }
     }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("origin")
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// A body that makes itself: so many bytes, in pieces, with pauses, perhaps never ending.
@@ -209,7 +233,10 @@ fn text(text: impl Into<Bytes>) -> Answer {
     Full::new(text.into()).boxed()
 }
 
-async fn serve(stream: TcpStream, requests: Arc<AtomicUsize>) {
+async fn serve<S>(stream: S, requests: Arc<AtomicUsize>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let leave = Arc::new(tokio::sync::Notify::new());
     let leaving = Arc::clone(&leave);
     let service = service_fn(move |request| {

@@ -16,6 +16,7 @@ mod origin;
 mod service;
 mod site;
 mod tls;
+mod unix;
 
 use std::path::Path;
 
@@ -41,7 +42,7 @@ pub(super) fn config(
     let log = service::log(&raw.log, findings);
     let access_log = access_log::check(&raw.access_log, &state, findings);
     let hsts = hsts::general(raw.tls.hsts.as_ref(), findings);
-    let general = site::General { acme: &acme, listen: &listen, hsts, agreement };
+    let general = site::General { acme: &acme, listen: &listen, admin: &admin, hsts, agreement };
     let sites = site::check_all(&raw.site, &general, line, findings);
     if sites.is_empty() && !findings.is_spoilt(&KeyPath::dotted("site")) {
         findings

@@ -1,20 +1,22 @@
-//! `origin` of a site: the plain server behind it.
+//! `origin` of a site: the server behind it.
 
 use http::uri::Authority;
 use url::{Host, Url};
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::model::{Listen, Origin};
+use super::super::model::{Admin, Listen};
+use super::super::origin::{Address, Origin};
 use super::super::suggest;
-use super::quoted_url;
+use super::{quoted_url, unix};
 
 const WELCOME: &str = "builtin:welcome";
-const EXPECTED: &str = "a URL such as \"http://127.0.0.1:8080\"";
+const EXPECTED: &str =
+    "a URL such as \"http://127.0.0.1:8080\", or a socket: \"unix:/run/app.sock\"";
 
 pub(super) fn check(
     raw: Option<&str>,
-    listen: &Listen,
+    (listen, admin): (&Listen, &Admin),
     key: &KeyPath,
     findings: &mut Findings,
 ) -> Origin {
@@ -22,7 +24,7 @@ pub(super) fn check(
         if !findings.is_spoilt(key) {
             findings
                 .error(key, "the site has no origin, so there is nothing to serve")
-                .expected("`origin`, the plain-HTTP server behind the site")
+                .expected("`origin`, the server behind the site")
                 .hint("origin = \"http://127.0.0.1:8080\"");
         }
         return Origin::Welcome;
@@ -30,13 +32,17 @@ pub(super) fn check(
     if text == WELCOME {
         return Origin::Welcome;
     }
-    let origin = Url::parse(text).map_err(|error| no_url(text, &error)).and_then(|url| {
-        let authority = authority(text, &url)?;
-        not_ourselves(&url, listen)?;
-        Ok(authority)
-    });
-    match origin {
-        Ok(authority) => Origin::Http(authority),
+    match address(text, listen, admin) {
+        Ok(address) => {
+            if let Address::Unix(path) = &address
+                && let Some(place) = unix::hidden(path)
+            {
+                findings
+                    .warning(key, format!("the service does not see the sockets below {place}"))
+                    .hint("a socket below /run, in a directory that its server makes");
+            }
+            Origin::Server(address)
+        }
         Err(Refusal { problem, hint }) => {
             let finding = findings.error(key, problem).expected(EXPECTED);
             if let Some(hint) = hint {
@@ -47,12 +53,29 @@ pub(super) fn check(
     }
 }
 
-struct Refusal {
+/// Why a text names no origin, and what to try.
+pub(super) struct Refusal {
     problem: String,
     hint: Option<String>,
 }
 
-fn refuse<T>(problem: impl Into<String>, hint: Option<String>) -> Result<T, Refusal> {
+fn address(text: &str, listen: &Listen, admin: &Admin) -> Result<Address, Refusal> {
+    if let Some(path) = text.strip_prefix(unix::SCHEME) {
+        return unix::path(path, &admin.socket).map(Address::Unix);
+    }
+    // As nginx has it.
+    if let Some(path) = text.strip_prefix("http://unix:") {
+        let path = path.trim_end_matches([':', '/']);
+        let hint = Some(format!("\"{}{path}\"", unix::SCHEME));
+        return refuse("the origin is a socket and has the scheme of a host", hint);
+    }
+    let url = Url::parse(text).map_err(|error| no_url(text, &error))?;
+    let authority = authority(text, &url)?;
+    not_ourselves(&url, listen)?;
+    Ok(Address::Http(authority))
+}
+
+pub(super) fn refuse<T>(problem: impl Into<String>, hint: Option<String>) -> Result<T, Refusal> {
     Err(Refusal { problem: problem.into(), hint })
 }
 

@@ -10,7 +10,7 @@ use super::{files, quoted};
 
 /// Octets that the kernel takes for the path of a socket, without the NUL at the end
 /// (`sun_path` has 108; unix(7)).
-const SOCKET_PATH: usize = 107;
+pub(super) const SOCKET_PATH: usize = 107;
 
 /// Bounds of the key cache: below, not one key fits; above, it is a slip of the pen.
 const CACHE: std::ops::RangeInclusive<u64> = 64 * 1024..=64 * 1024 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::model::{Acme, Hsts, Listen, Site};
+use super::super::model::{Acme, Admin, Hsts, Listen, Site};
 use super::super::raw::{RawKeys, RawSite};
 use super::super::suggest;
 use super::names::Seen;
@@ -23,6 +23,7 @@ const KEYS: [(&str, KeyAlgorithm); 3] = [
 pub(super) struct General<'a> {
     pub(super) acme: &'a Acme,
     pub(super) listen: &'a Listen,
+    pub(super) admin: &'a Admin,
     pub(super) hsts: Option<Hsts>,
     pub(super) agreement: tls::General,
 }
@@ -33,7 +34,7 @@ pub(super) fn check_all(
     line: &dyn Fn(&KeyPath) -> usize,
     findings: &mut Findings,
 ) -> Vec<Site> {
-    let &General { acme, listen, hsts: general_hsts, agreement } = general;
+    let &General { acme, listen, admin, hsts: general_hsts, agreement } = general;
     let mut seen = Seen::new();
     let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
     let mut default_line = None;
@@ -60,9 +61,9 @@ pub(super) fn check_all(
             default_line = default_line.or(Some(line));
         }
         let origin = if findings.is_spoilt(&at) {
-            super::super::model::Origin::Welcome
+            super::super::origin::Origin::Welcome
         } else {
-            origin::check(raw.origin.as_deref(), listen, &at.key("origin"), findings)
+            origin::check(raw.origin.as_deref(), (listen, admin), &at.key("origin"), findings)
         };
         let (key, second_key) = keys(&raw.key, &at.key("key"), findings);
         let whose = (&issuer, names.as_slice());
