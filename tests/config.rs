@@ -15,7 +15,9 @@ use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::spec::IssuerName;
 use keyward::cli::check;
 use keyward::config;
-use keyward::config::{Address, Hsts, Loaded, MasterKey, Origin, Problem, Problems};
+use keyward::config::{
+    Address, Asking, Hsts, Loaded, MasterKey, Origin, Problem, Problems, Server, Servers,
+};
 
 const REFUSALS: &str = include_str!("config/refusals.txt");
 const NO_ENV: [(&str, &str); 0] = [];
@@ -107,12 +109,39 @@ fn three_lines_make_a_site() {
 fn an_origin_may_be_a_socket_unless_the_service_would_not_see_it() {
     let behind = |path: &str| parse(&SITE.replace("http://127.0.0.1:8080", path)).unwrap();
     let Loaded { config, warnings } = behind("unix:/run/app/web.sock");
-    let socket = Origin::Server(Address::Unix("/run/app/web.sock".into()));
+    let socket = Origin::several([Address::Unix("/run/app/web.sock".into())]);
     assert_eq!((&config.sites[0].origin, warnings.as_slice()), (&socket, [].as_slice()));
     assert_eq!(socket.to_string(), "unix:/run/app/web.sock");
     let seen = shown(&behind("unix:/tmp/web.sock").warnings);
     assert!(seen[0].contains("the service does not see the sockets below /tmp"), "{seen:?}");
     assert_eq!(behind("unix:/tmpfiles/web.sock").warnings, []);
+}
+
+#[test]
+fn origins_may_be_several_with_weights_and_ways_to_ask_them() {
+    let list = "[\"http://10.0.0.1\", \"unix:/run/app.sock weight=3\"]\n[site.origins]\n\
+                max_requests = 100\nretries = 0\neject_after = 1\neject_for = \"1m\"\n\
+                eject_on_errors = true";
+    let text = SITE.replace("\"http://127.0.0.1:8080\"", list);
+    let Loaded { config, warnings } = parse(&text).unwrap();
+    assert_eq!(warnings, []);
+    let server = |address, weight| Server { address, weight };
+    let servers = Servers {
+        list: vec![
+            server(Address::Http("10.0.0.1:80".parse().unwrap()), 1),
+            server(Address::Unix("/run/app.sock".into()), 3),
+        ],
+        asking: Asking {
+            max_requests: 100,
+            retries: 0,
+            eject_after: 1,
+            eject_for: Duration::from_secs(60),
+            eject_on_errors: true,
+        },
+    };
+    assert_eq!(config.sites[0].origin, Origin::Servers(servers));
+    let told = config.sites[0].origin.to_string();
+    assert_eq!(told, "http://10.0.0.1:80, unix:/run/app.sock weight=3");
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod client;
 pub mod gate;
 pub mod master;
+pub mod origins;
 pub mod proxied;
 pub mod visitors;
 

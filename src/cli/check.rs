@@ -142,7 +142,7 @@ fn joined(names: &[impl ToString]) -> String {
 
 fn origin(origin: &Origin) -> String {
     match origin {
-        Origin::Server(address) => address.to_string(),
+        Origin::Servers(_) => origin.to_string(),
         Origin::Welcome => "the built-in page".to_owned(),
     }
 }

@@ -161,6 +161,7 @@ fn traffic(figures: &Figures) -> String {
         (turned_away, "clients turned away"),
         (figure("refused"), "requests refused"),
         (figure("origin_failures"), "requests without an answer of their origin"),
+        (figure("origins_full"), "requests for which no origin had room"),
         (figure("panics"), "connections lost to a fault of keyward"),
     ] {
         if number > 0 {

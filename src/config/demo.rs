@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::load::{self, Loaded};
 use super::problem::Problems;
+use super::raw::RawOrigin;
 use super::raw::{RawAdmin, RawConfig, RawListen, RawSite, RawState};
 
 /// `localhost` and the loopback addresses, signed by the internal CA, in front of the built-in
@@ -30,7 +31,7 @@ pub fn embedded(
         },
         site: vec![RawSite {
             names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
-            origin: Some("builtin:welcome".to_owned()),
+            origin: Some(RawOrigin::One("builtin:welcome".to_owned())),
             // A client that asks for an address sends no name.
             default: true,
             ..RawSite::default()

@@ -1,19 +1,66 @@
 //! Where the requests for a site go.
 //!
-//! How a server is asked is the edge's business.
+//! Choosing among servers is the edge's business.
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::uri::Authority;
 
 /// What is behind a site.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Origin {
-    /// A server of the operator's.
-    Server(Address),
+    /// Servers of the operator's.
+    Servers(Servers),
     /// `builtin:welcome`: a page of keyward's own, for `keyward demo` and for a first look.
     Welcome,
+}
+
+/// Servers that do the same, one of which is chosen for each request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Servers {
+    /// Never empty; each address once.
+    pub list: Vec<Server>,
+    /// How they are asked.
+    pub asking: Asking,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Server {
+    /// Where it listens.
+    pub address: Address,
+    /// Its share of the requests beside those of the others; at least 1.
+    pub weight: u32,
+}
+
+/// `[site.origins]`: how the servers of a site are asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Asking {
+    /// The most requests that one server may have at a time, over all workers; 0 is no limit.
+    pub max_requests: u32,
+    /// How many of a hundred requests may be sent to another server after one failed.
+    pub retries: u8,
+    /// After so many failures in a row a server is left out; 0 is never.
+    pub eject_after: u32,
+    /// For how long at first; twice as long each further time.
+    pub eject_for: Duration,
+    /// Whether an answer with a status of 500 or more is a failure.
+    pub eject_on_errors: bool,
+}
+
+impl Default for Asking {
+    /// What holds where nothing is said.
+    fn default() -> Self {
+        Self {
+            max_requests: 0,
+            retries: 20,
+            eject_after: 3,
+            eject_for: Duration::from_secs(10),
+            eject_on_errors: false,
+        }
+    }
 }
 
 /// Where a server listens.
@@ -27,18 +74,31 @@ pub enum Address {
 
 impl Origin {
     /// The server that speaks plain HTTP at `authority`, which has a port.
-    pub const fn http(authority: Authority) -> Self {
-        Self::Server(Address::Http(authority))
+    pub fn http(authority: Authority) -> Self {
+        Self::several([Address::Http(authority)])
+    }
+
+    /// Servers that have equal shares.
+    pub fn several(addresses: impl IntoIterator<Item = Address>) -> Self {
+        let list = addresses.into_iter().map(|address| Server { address, weight: 1 }).collect();
+        Self::Servers(Servers { list, asking: Asking::default() })
     }
 }
 
 impl fmt::Display for Origin {
-    /// As it is written in the file.
+    /// As it is written in the file, without brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Server(address) => address.fmt(f),
-            Self::Welcome => f.write_str("builtin:welcome"),
+        let Self::Servers(Servers { list, .. }) = self else {
+            return f.write_str("builtin:welcome");
+        };
+        for (number, Server { address, weight }) in list.iter().enumerate() {
+            f.write_str(if number == 0 { "" } else { ", " })?;
+            address.fmt(f)?;
+            if *weight != 1 {
+                write!(f, " weight={weight}")?;
+            }
         }
+        Ok(())
     }
 }
 

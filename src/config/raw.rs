@@ -130,7 +130,7 @@ pub(super) struct RawAccessLog {
 pub(super) struct RawSite {
     pub(super) names: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) origin: Option<String>,
+    pub(super) origin: Option<RawOrigin>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<String>,
     pub(super) key: RawKeys,
@@ -145,8 +145,27 @@ pub(super) struct RawSite {
     pub(super) preserve_host: bool,
     pub(super) early_data: bool,
     pub(super) access_log: bool,
+    pub(super) origins: RawOrigins,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls: Option<RawSiteTls>,
+}
+
+/// `origin = "..."`, or a list of such.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawOrigin {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawOrigins {
+    pub(super) max_requests: u64,
+    pub(super) retries: u64,
+    pub(super) eject_after: u64,
+    pub(super) eject_for: String,
+    pub(super) eject_on_errors: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -305,7 +324,20 @@ impl Default for RawSite {
             preserve_host: true,
             early_data: false,
             access_log: true,
+            origins: RawOrigins::default(),
             tls: None,
+        }
+    }
+}
+
+impl Default for RawOrigins {
+    fn default() -> Self {
+        Self {
+            max_requests: 0,
+            retries: 20,
+            eject_after: 3,
+            eject_for: "10s".to_owned(),
+            eject_on_errors: false,
         }
     }
 }
@@ -338,7 +370,7 @@ impl RawConfig {
             },
             site: vec![RawSite {
                 names: vec!["example.org".to_owned(), "www.example.org".to_owned()],
-                origin: Some("http://127.0.0.1:8080".to_owned()),
+                origin: Some(RawOrigin::One("http://127.0.0.1:8080".to_owned())),
                 issuer: Some("acme".to_owned()),
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),

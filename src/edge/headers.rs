@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderValue, Version};
 
 use super::connection::Client;
 use super::serving::ServedSite;
-use super::target::Target;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -56,7 +55,6 @@ pub(super) fn to_origin(
     headers: &mut HeaderMap,
     client: &Client,
     site: &ServedSite,
-    target: &Target,
     asked: &str,
     version: Version,
 ) {
@@ -71,8 +69,7 @@ pub(super) fn to_origin(
     }
     site.visitors.introduce(client.shown.as_ref(), headers);
     let fields = host_fields(client, asked);
-    let host = if site.preserve_host { &fields.host } else { target.host() };
-    headers.insert(HOST, host.clone());
+    headers.insert(HOST, fields.host.clone());
     headers.insert(X_FORWARDED_FOR, client.peer.clone());
     headers.insert(X_REAL_IP, client.peer.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));

@@ -7,6 +7,8 @@
 mod accept;
 mod access;
 mod answer;
+mod asking;
+mod balance;
 mod body;
 mod bulk;
 mod cast;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::body::AnswerBody;
 use super::connection::Client;
 use super::headers;
+use super::origin::Turn;
 use super::serving::ServedSite;
 use crate::base::bounds::RELAY_BUFFER;
 
@@ -28,8 +29,8 @@ pub(super) fn switch(
     client: &Rc<Client>,
     site: &ServedSite,
     response: Response<Incoming>,
-    ours: OnUpgrade,
-    theirs: OnUpgrade,
+    (ours, theirs): (OnUpgrade, OnUpgrade),
+    turn: Turn,
     idle: Duration,
 ) -> Response<AnswerBody> {
     client.pulse.give_away();
@@ -47,7 +48,7 @@ pub(super) fn switch(
         if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
             relay(ours, theirs, idle).await;
         }
-        drop(place);
+        drop((place, turn));
     }));
     Response::from_parts(parts, AnswerBody::ready(Bytes::new()))
 }

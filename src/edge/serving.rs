@@ -14,6 +14,7 @@ use http::HeaderValue;
 
 use super::access;
 use super::target::Target;
+use super::target::Upstream;
 use super::terms::Terms;
 use super::tls::Mould;
 use super::visitors::Stamp;
@@ -48,8 +49,8 @@ pub(super) struct ServingSet {
 pub(super) struct ServedSite {
     /// The first name, for logs, and for who is led here as to the default site.
     pub(super) name: Box<str>,
-    /// The server behind it; without one it is the welcome page.
-    pub(super) target: Option<Target>,
+    /// The servers behind it; without any it is the welcome page.
+    pub(super) upstream: Option<Upstream>,
     /// Whether the origin sees the Host that the client asked for.
     pub(super) preserve_host: bool,
     pub(super) hsts: Option<HeaderValue>,
@@ -146,7 +147,8 @@ impl ServingSet {
     pub(super) fn targets(&self) -> HashSet<&str> {
         let all = self.names.values().chain(self.wildcards.values());
         all.chain(self.addresses.values())
-            .filter_map(|site| site.target.as_ref().map(Target::key))
+            .filter_map(|site| site.upstream.as_ref())
+            .flat_map(|upstream| upstream.targets.iter().map(Target::key))
             .collect()
     }
 }
@@ -176,7 +178,7 @@ impl ServedSite {
         }
         Self {
             name: site.name().to_string().into_boxed_str(),
-            target: Target::of(&site.origin),
+            upstream: Upstream::of(&site.origin),
             preserve_host: site.preserve_host,
             hsts: site.hsts.and_then(hsts),
             redirect: site.redirect,

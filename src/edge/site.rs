@@ -54,8 +54,10 @@ pub(super) async fn serve(
                 parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
             }
             let ids = trace::identify(site.request_ids, &mut parts.headers);
-            let mut response = match &site.target {
-                Some(target) => forward::forward(&client, &site, target, &asked, parts, body).await,
+            let mut response = match &site.upstream {
+                Some(upstream) => {
+                    forward::forward(&client, &site, upstream, &asked, parts, body).await
+                }
                 None => welcome(&parts),
             };
             headers::secure(response.headers_mut(), &site);

@@ -69,6 +69,9 @@ pub(super) struct Counters {
     pub(super) refused: Counter,
     pub(super) origin_failures: Counter,
     pub(super) origin_connections: Counter,
+    pub(super) origin_retries: Counter,
+    pub(super) origin_ejections: Counter,
+    pub(super) origins_full: Counter,
     pub(super) upgrades: Counter,
     pub(super) panics: Counter,
     pub(super) looked_up: Counter,
@@ -100,6 +103,12 @@ pub struct EdgeStats {
     pub origin_failures: u64,
     /// Connections opened to origins.
     pub origin_connections: u64,
+    /// Requests sent to another server after one had failed them.
+    pub origin_retries: u64,
+    /// Servers left out for a while, by each worker for itself.
+    pub origin_ejections: u64,
+    /// Requests answered with 503, because no server might have more.
+    pub origins_full: u64,
     /// Connections that left HTTP by an upgrade.
     pub upgrades: u64,
     /// Connections lost to a fault of our own.
@@ -266,6 +275,9 @@ impl EdgeStats {
             refused: sum(|w| &w.refused),
             origin_failures: sum(|w| &w.origin_failures),
             origin_connections: sum(|w| &w.origin_connections),
+            origin_retries: sum(|w| &w.origin_retries),
+            origin_ejections: sum(|w| &w.origin_ejections),
+            origins_full: sum(|w| &w.origins_full),
             upgrades: sum(|w| &w.upgrades),
             access_log: AccessFigures::default(),
             panics: sum(|w| &w.panics),

@@ -1,11 +1,25 @@
-//! A server behind a site, with what each request to it needs made once.
+//! The servers behind a site, with what each request to them needs made once.
 //!
-//! Connections to it are in `origin`.
+//! They are the same for all workers and never change; connections, and how each server fares, are
+//! in `origin`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
 
 use crate::config::Address;
+use crate::config::Asking;
 use crate::config::Origin;
+
+/// The servers of a site.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// No other has it, as long as the process lives.
+    pub(super) id: u64,
+    /// Never empty.
+    pub(super) targets: Vec<Target>,
+    pub(super) asking: Asking,
+}
 
 /// A server.
 #[derive(Debug)]
@@ -14,22 +28,34 @@ pub(super) struct Target {
     /// What tells it from others; servers with the same key share their connections.
     key: Box<str>,
     host: HeaderValue,
+    pub(super) weight: u32,
+}
+
+impl Upstream {
+    /// The servers of `origin`, if it has any.
+    pub(super) fn of(origin: &Origin) -> Option<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let Origin::Servers(servers) = origin else { return None };
+        let targets: Vec<_> =
+            servers.list.iter().map(|server| Target::new(&server.address, server.weight)).collect();
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        (!targets.is_empty()).then(|| Self { id, targets, asking: servers.asking })
+    }
 }
 
 impl Target {
-    /// The server of `origin`, if it has one.
-    pub(super) fn of(origin: &Origin) -> Option<Self> {
-        let Origin::Server(address) = origin else { return None };
+    fn new(address: &Address, weight: u32) -> Self {
         let own = match address {
             Address::Http(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             // A socket has no name; this one is always of the machine itself.
             Address::Unix(_) => None,
         };
-        Some(Self {
+        Self {
             address: address.clone(),
             key: address.to_string().into_boxed_str(),
             host: own.unwrap_or_else(|| HeaderValue::from_static("localhost")),
-        })
+            weight: weight.max(1),
+        }
     }
 
     pub(super) const fn address(&self) -> &Address {

@@ -9,7 +9,7 @@ use crate::origin::Origin;
 
 fn behind(path: &Path) -> config::Site {
     let mut site = site(&["a.example"], ([127, 0, 0, 1], 9).into());
-    site.origin = config::Origin::Server(config::Address::Unix(path.to_owned()));
+    site.origin = config::Origin::several([config::Address::Unix(path.to_owned())]);
     site
 }
 

@@ -53,18 +53,22 @@ fn request_ids(text: &str, findings: &mut Findings) -> RequestIds {
 }
 
 fn deadline(text: &str, name: &str, findings: &mut Findings) -> Duration {
-    let key = KeyPath::dotted("edge").key(name);
+    span(text, &KeyPath::dotted("edge").key(name), findings)
+}
+
+/// A time that is neither too short nor too long for anything on the way to an origin.
+pub(super) fn span(text: &str, key: &KeyPath, findings: &mut Findings) -> Duration {
     match quantity::duration(text) {
         Ok(duration) if (SHORTEST..=LONGEST).contains(&duration) => duration,
         Ok(_) | Err(QuantityError::TooLarge) => {
             findings
-                .error(&key, format!("a deadline of {} is out of bounds", quoted(text)))
+                .error(key, format!("a deadline of {} is out of bounds", quoted(text)))
                 .expected("at least 100ms and at most 1h");
             SHORTEST
         }
         Err(QuantityError::NoNumber | QuantityError::NoUnit) => {
             let finding = findings
-                .error(&key, format!("{} is no duration", quoted(text)))
+                .error(key, format!("{} is no duration", quoted(text)))
                 .expected("a whole number and one of ms, s, m, h, such as \"10s\"");
             if text.parse::<u32>().is_ok() {
                 finding.hint(format!("\"{text}s\" for seconds"));

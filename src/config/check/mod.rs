@@ -13,6 +13,7 @@ mod listen;
 mod names;
 mod networks;
 mod origin;
+mod origins;
 mod service;
 mod site;
 mod tls;

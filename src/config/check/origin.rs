@@ -1,4 +1,4 @@
-//! `origin` of a site: the server behind it.
+//! One server behind a site, as `origin` names it.
 
 use http::uri::Authority;
 use url::{Host, Url};
@@ -6,32 +6,21 @@ use url::{Host, Url};
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Admin, Listen};
-use super::super::origin::{Address, Origin};
+use super::super::origin::Address;
 use super::super::suggest;
 use super::{quoted_url, unix};
 
-const WELCOME: &str = "builtin:welcome";
+pub(super) const WELCOME: &str = "builtin:welcome";
 const EXPECTED: &str =
     "a URL such as \"http://127.0.0.1:8080\", or a socket: \"unix:/run/app.sock\"";
 
-pub(super) fn check(
-    raw: Option<&str>,
+/// The server that `text` names, if it names one.
+pub(super) fn server(
+    text: &str,
     (listen, admin): (&Listen, &Admin),
     key: &KeyPath,
     findings: &mut Findings,
-) -> Origin {
-    let Some(text) = raw else {
-        if !findings.is_spoilt(key) {
-            findings
-                .error(key, "the site has no origin, so there is nothing to serve")
-                .expected("`origin`, the server behind the site")
-                .hint("origin = \"http://127.0.0.1:8080\"");
-        }
-        return Origin::Welcome;
-    };
-    if text == WELCOME {
-        return Origin::Welcome;
-    }
+) -> Option<Address> {
     match address(text, listen, admin) {
         Ok(address) => {
             if let Address::Unix(path) = &address
@@ -41,14 +30,14 @@ pub(super) fn check(
                     .warning(key, format!("the service does not see the sockets below {place}"))
                     .hint("a socket below /run, in a directory that its server makes");
             }
-            Origin::Server(address)
+            Some(address)
         }
         Err(Refusal { problem, hint }) => {
             let finding = findings.error(key, problem).expected(EXPECTED);
             if let Some(hint) = hint {
                 finding.hint(hint);
             }
-            Origin::Welcome
+            None
         }
     }
 }

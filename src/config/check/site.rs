@@ -6,7 +6,7 @@ use super::super::model::{Acme, Admin, Hsts, Listen, Site};
 use super::super::raw::{RawKeys, RawSite};
 use super::super::suggest;
 use super::names::Seen;
-use super::{acme, clients, hsts, names, origin, quoted, tls};
+use super::{acme, clients, hsts, names, origins, quoted, tls};
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::IssuerName;
@@ -63,7 +63,7 @@ pub(super) fn check_all(
         let origin = if findings.is_spoilt(&at) {
             super::super::origin::Origin::Welcome
         } else {
-            origin::check(raw.origin.as_deref(), (listen, admin), &at.key("origin"), findings)
+            origins::check(raw.origin.as_ref(), &raw.origins, (listen, admin), &at, findings)
         };
         let (key, second_key) = keys(&raw.key, &at.key("key"), findings);
         let whose = (&issuer, names.as_slice());

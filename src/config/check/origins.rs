@@ -1,0 +1,117 @@
+//! `origin` and `[site.origins]`: the servers behind a site, and how they are asked.
+
+use std::ops::RangeInclusive;
+
+use super::super::finding::Findings;
+use super::super::key_path::KeyPath;
+use super::super::model::{Admin, Listen};
+use super::super::origin::{Asking, Origin, Server, Servers};
+use super::super::raw::{RawOrigin, RawOrigins};
+use super::origin::{WELCOME, server};
+use super::{edge, quoted};
+use crate::base::bounds::origins::ORIGIN_SERVERS;
+
+/// What stands before a weight, behind the address.
+const WEIGHT: &str = " weight=";
+
+const WEIGHTS: RangeInclusive<u32> = 1..=1000;
+
+pub(super) fn check(
+    raw: Option<&RawOrigin>,
+    how: &RawOrigins,
+    around: (&Listen, &Admin),
+    site: &KeyPath,
+    findings: &mut Findings,
+) -> Origin {
+    let key = &site.key("origin");
+    let asking = asking(how, &site.key("origins"), findings);
+    let texts = match raw {
+        None => {
+            if !findings.is_spoilt(key) {
+                findings
+                    .error(key, "the site has no origin, so there is nothing to serve")
+                    .expected("`origin`, the server behind the site")
+                    .hint("origin = \"http://127.0.0.1:8080\"");
+            }
+            return Origin::Welcome;
+        }
+        Some(RawOrigin::One(text)) => std::slice::from_ref(text),
+        Some(RawOrigin::Several(texts)) => texts,
+    };
+    if let [only] = texts
+        && only == WELCOME
+    {
+        return Origin::Welcome;
+    }
+    if texts.is_empty() || texts.len() > ORIGIN_SERVERS {
+        findings
+            .error(key, format!("there are {} origins", texts.len()))
+            .expected(format!("one, or a list of at most {ORIGIN_SERVERS}"));
+        return Origin::Welcome;
+    }
+    let mut list: Vec<Server> = Vec::with_capacity(texts.len());
+    for (number, text) in texts.iter().enumerate() {
+        let at = match raw {
+            Some(RawOrigin::Several(_)) => key.index(number),
+            _ => key.clone(),
+        };
+        if findings.is_spoilt(&at) {
+            continue;
+        }
+        if text == WELCOME {
+            findings
+                .error(&at, "the built-in page stands among servers")
+                .expected("servers that all do the same, or the page alone");
+            continue;
+        }
+        let (address, weight) = match text.split_once(WEIGHT) {
+            None => (text.as_str(), 1),
+            Some((address, weight)) => (address, self::weight(weight, &at, findings)),
+        };
+        let Some(address) = server(address, around, &at, findings) else { continue };
+        if list.iter().any(|known| known.address == address) {
+            findings
+                .error(&at, format!("the origin {} stands twice", quoted(&address.to_string())))
+                .expected("each server once, with a weight if it is to have more than others")
+                .hint(format!("\"{address}{WEIGHT}2\""));
+            continue;
+        }
+        list.push(Server { address, weight });
+    }
+    // Without one, something was complained of.
+    if list.is_empty() { Origin::Welcome } else { Origin::Servers(Servers { list, asking }) }
+}
+
+fn weight(text: &str, at: &KeyPath, findings: &mut Findings) -> u32 {
+    let weight = text.parse().ok().filter(|weight| WEIGHTS.contains(weight));
+    if weight.is_none() {
+        findings
+            .error(at, format!("{} is no weight of an origin", quoted(text)))
+            .expected(format!("a number from {} to {}", WEIGHTS.start(), WEIGHTS.end()))
+            .hint("leave a server out that is to get nothing");
+    }
+    weight.unwrap_or(1)
+}
+
+fn asking(raw: &RawOrigins, at: &KeyPath, findings: &mut Findings) -> Asking {
+    let mut number =
+        |value: u64, name: &str, bounds: RangeInclusive<u32>| {
+            let number = u32::try_from(value).ok().filter(|number| bounds.contains(number));
+            if number.is_none() {
+                findings
+                    .error(&at.key(name), format!("{value} is out of bounds"))
+                    .expected(format!("a number from {} to {}", bounds.start(), bounds.end()));
+            }
+            number.unwrap_or_default()
+        };
+    let max_requests = number(raw.max_requests, "max_requests", 0..=1_000_000);
+    let retries = number(raw.retries, "retries", 0..=100);
+    let eject_after = number(raw.eject_after, "eject_after", 0..=1000);
+    Asking {
+        max_requests,
+        retries: u8::try_from(retries).unwrap_or(100),
+        eject_after,
+        eject_for: edge::span(&raw.eject_for, &at.key("eject_for"), findings),
+        eject_on_errors: raw.eject_on_errors,
+    }
+}
