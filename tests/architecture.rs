@@ -76,6 +76,7 @@ const VAULT_CLIENT: &[&str] = &[
     "porter.rs",
     "signer.rs",
     "supervisor.rs",
+    "together.rs",
 ];
 
 /// Names that gather what has no place, until everything imports them.

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::large_futures,
     clippy::print_stdout,
     reason = "a test ends at its first surprise, and prints its figure"
 )]

@@ -6,7 +6,6 @@
 //! to say, so one alone for each worker asks the vault alone, and several ask it together.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Barrier;

@@ -21,7 +21,12 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![allow(clippy::cast_precision_loss, reason = "a figure of three digits")]
-#![allow(clippy::indexing_slicing, dead_code, reason = "a benchmark uses a part of the kit")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    dead_code,
+    reason = "a benchmark uses a part of the kit"
+)]
 
 mod door;
 #[path = "../../tests/kit/house.rs"]
