@@ -163,10 +163,12 @@ async fn ask(
         let mut lease = turn.on(sender);
         match attempt(&mut lease, request, state, limits).await {
             Ok(response) => return Ok((response, lease)),
-            Err((failed, unsent)) => match unsent.or(again.filter(|_| is_broken(&failed))) {
-                Some(left) => request = left,
-                None => return Err((failed, None)),
-            },
+            Err((failed, unsent)) => {
+                match unsent.or_else(|| again.filter(|_| is_broken(&failed))) {
+                    Some(left) => request = left,
+                    None => return Err((failed, None)),
+                }
+            }
         }
         turn = lease.into_turn();
     }
@@ -179,7 +181,7 @@ async fn ask(
     match attempt(&mut lease, request, state, limits).await {
         Ok(response) => Ok((response, lease)),
         Err((failed, unsent)) => {
-            let again = unsent.or(again.filter(|_| is_broken(&failed)));
+            let again = unsent.or_else(|| again.filter(|_| is_broken(&failed)));
             Err((failed, again))
         }
     }
