@@ -17,6 +17,7 @@ use super::wire::EntryView;
 use super::wire::Reloaded;
 use super::wire::SiteView;
 use super::wire::Status;
+use super::wire::rotate::AccountView;
 use super::wire::rotate::MasterView;
 use super::wire::rotate::RotateKeys;
 use super::wire::rotate::RotatedKeys;
@@ -77,6 +78,8 @@ pub trait House: Send + Sync {
     /// Gives the master key a successor, for `peer`; does not wait until everything is sealed
     /// under it.
     fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>>;
+    /// Gives the account at the CA another key, for `peer`, and waits for the CA.
+    fn rotate_account(&self, peer: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>>;
     /// Takes an imported certificate away again.
     fn forget<'a>(
         &'a self,

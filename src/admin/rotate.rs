@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::access::Peer;
 use super::routes::Desk;
 use super::wire::Problem;
+use super::wire::rotate::AccountView;
 use super::wire::rotate::MasterView;
 use super::wire::rotate::RotateKeys;
 use super::wire::rotate::RotatedKeys;
@@ -28,6 +29,14 @@ pub(super) async fn master(
     Extension(peer): Extension<Peer>,
 ) -> Result<(StatusCode, Json<MasterView>), Problem> {
     Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_master(peer).await?)))
+}
+
+/// `POST /v1/rotate/account`
+pub(super) async fn account(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<AccountView>, Problem> {
+    Ok(Json(desk.house.rotate_account(peer).await?))
 }
 
 /// `POST /v1/rotate/keys`

@@ -77,6 +77,7 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/import", post(transfer::import))
         .route("/v1/rotate/master", post(rotate::master))
         .route("/v1/rotate/keys", post(rotate::keys))
+        .route("/v1/rotate/account", post(rotate::account))
         .route("/v1/reload", post(reload))
         .route("/v1/rotate/tickets", post(rotate::tickets))
         .route("/v1/events", get(events::events))
@@ -300,6 +301,7 @@ mod tests {
 
     use super::super::wire::EntryView;
     use super::super::wire::SiteView;
+    use super::super::wire::rotate::AccountView;
     use super::super::wire::rotate::MasterView;
     use super::super::wire::rotate::RotateKeys;
     use super::super::wire::rotate::RotatedKeys;
@@ -366,6 +368,9 @@ mod tests {
         ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
             Box::pin(pending())
         }
+        fn rotate_account(&self, _: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>> {
+            Box::pin(pending())
+        }
         fn rotate_master(&self, _: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {
             Box::pin(pending())
         }
@@ -407,6 +412,7 @@ mod tests {
             ("DELETE", "/v1/certificates/a.example"),
             ("GET", "/v1/import/key"),
             ("POST", "/v1/rotate/master"),
+            ("POST", "/v1/rotate/account"),
             ("POST", "/v1/reload"),
             ("GET", "/v1/events"),
             ("GET", "/v1/trust/root"),

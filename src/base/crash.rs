@@ -77,5 +77,8 @@ pub const RESTORE_POINTS: &[&str] = &[
 pub const ROTATION_POINTS: &[&str] =
     &["master-made", "keys-resealed", "shelves-resealed", "copies-resealed", "former-forgotten"];
 
+/// Every point of a change of an account's key, in the order in which it passes them.
+pub const ACCOUNT_POINTS: &[&str] = &["account-key-stored", "account-key-changed"];
+
 /// Every point at which a second copy that is made anew becomes the one that counts.
 pub const COPY_POINTS: &[&str] = &["copy-emptied", "copy-filled", "copy-named"];

@@ -129,6 +129,18 @@ pub trait RemoteSigning: Send + Sync + fmt::Debug {
         what: ToBeSigned,
         message: &[u8],
     ) -> Result<Vec<u8>, String>;
+
+    /// Signs with `key` one half of the change of an account's key from or to `other` (RFC 8555,
+    /// section 7.3.5): header and payload of a JWS as above. Blocks as that does.
+    ///
+    /// # Errors
+    /// In plain words, when the vault does not answer or refuses.
+    fn sign_key_change(
+        &self,
+        key: &KeyHandle,
+        other: &KeyHandle,
+        message: &[u8],
+    ) -> Result<Vec<u8>, String>;
 }
 
 /// Who keeps the keys of accounts at CAs: the vault.

@@ -167,6 +167,8 @@ pub(super) enum Rotate {
     },
     /// Have the next renewal of certificates make new keys, also where reuse_key is set
     Keys(RotateKeys),
+    /// Give the account at the CA another key, which its present one vouches for
+    Account,
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,6 +11,7 @@ use super::report::Report;
 use super::report::plain;
 use crate::admin::wire::Status;
 use crate::admin::wire::rotate;
+use crate::admin::wire::rotate::AccountView;
 use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotatedKeys;
 use crate::admin::wire::tickets::TicketsView;
@@ -21,6 +22,7 @@ pub(super) fn rotate(client: &Client, what: &Rotate, out: &mut Out) -> Result<u8
         Rotate::Tickets => tickets(client, out),
         Rotate::Master { wait } => master(client, *wait, out),
         Rotate::Keys(which) => keys(client, which, out),
+        Rotate::Account => account(client, out),
     }
 }
 
@@ -83,6 +85,23 @@ fn master(client: &Client, wait: bool, out: &mut Out) -> Result<u8, Report> {
         }
         told = Some(news);
     }
+}
+
+/// `keyward rotate account`
+fn account(client: &Client, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.post("/rotate/account")?;
+    if out.json {
+        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
+    }
+    let view: AccountView = answer.decode()?;
+    let short = |key: &str| key.chars().take(12).collect::<String>();
+    out.line(format_args!(
+        "the account {} has the key {} in the place of {}",
+        plain(&view.account),
+        short(&view.present),
+        short(&view.former)
+    ))?;
+    Ok(DONE)
 }
 
 /// `keyward rotate keys NAME... | --all [--now]`

@@ -76,12 +76,19 @@ impl Authorities {
 
     /// The authority called `name`; `None` when the configuration no longer knows it.
     pub(super) fn of(&self, name: &IssuerName) -> Option<Arc<dyn CertificateAuthority>> {
-        let directory = match name {
-            IssuerName::Internal => return Some(Arc::<InternalCa>::clone(&self.internal) as _),
-            IssuerName::Acme(directory) => directory,
+        match name {
+            IssuerName::Internal => Some(Arc::<InternalCa>::clone(&self.internal) as _),
+            IssuerName::Acme(directory) => {
+                let issuer = self.acme();
+                (issuer.0 == *directory).then_some(issuer.1 as _)
+            }
             // Who brought the certificate brings its successor.
-            IssuerName::Imported => return None,
-        };
+            IssuerName::Imported => None,
+        }
+    }
+
+    /// The ACME CA of the configuration, and the URL of its directory.
+    pub(super) fn acme(&self) -> (String, Arc<AcmeIssuer>) {
         let (config, listen) = {
             let config = self.config.borrow();
             (config.acme.clone(), config.listen.clone())
@@ -90,15 +97,12 @@ impl Authorities {
             .means
             .inherited
             .unwrap_or(Doorways { http: !listen.http.is_empty(), tls: !listen.https.is_empty() });
-        if config.directory != *directory {
-            return None;
-        }
         let mut known = self.acme.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, doors, issuer)) = known.as_ref()
             && *of == config
             && *doors == doorways
         {
-            return Some(Arc::<AcmeIssuer>::clone(issuer) as _);
+            return (config.directory, Arc::<AcmeIssuer>::clone(issuer));
         }
         let means = &self.means;
         let issuer = Arc::new(AcmeIssuer::new(AcmeOptions {
@@ -111,7 +115,8 @@ impl Authorities {
             has_http: doorways.http,
             has_tls: doorways.tls,
         }));
+        let directory = config.directory.clone();
         *known = Some((config, doorways, Arc::clone(&issuer)));
-        Some(issuer as _)
+        (directory, issuer)
     }
 }

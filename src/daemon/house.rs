@@ -25,6 +25,7 @@ use crate::admin::Place;
 use crate::admin::Selector;
 use crate::admin::view;
 use crate::admin::wire;
+use crate::admin::wire::rotate::AccountView;
 use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
 use crate::admin::wire::rotate::RotatedKeys;
@@ -264,6 +265,10 @@ impl House for Residence {
         peer: Peer,
     ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
         Box::pin(self.replace_keys(order, peer))
+    }
+
+    fn rotate_account(&self, peer: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>> {
+        Box::pin(self.replace_account_key(peer))
     }
 
     fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {

@@ -10,6 +10,7 @@ use crate::admin::HouseError;
 use crate::admin::Peer;
 use crate::admin::Selector;
 use crate::admin::view;
+use crate::admin::wire::rotate::AccountView;
 use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
 use crate::admin::wire::rotate::RotatedKey;
@@ -67,6 +68,32 @@ impl Residence {
 }
 
 impl Residence {
+    /// Gives the account at the CA another key.
+    pub(super) async fn replace_account_key(&self, peer: Peer) -> Result<AccountView, HouseError> {
+        let (directory, issuer) = self.orders()?.authorities.acme();
+        let now = self.clock.now();
+        let told = |level, what: String| {
+            Entry::about_house(now, EntryKind::Requested, level, format!("{} {what}", who(peer)))
+        };
+        let wanted = told(Level::Info, format!("wants another key for the account at {directory}"));
+        self.store()?.append(vec![wanted]).await.map_err(|error| unavailable(&error))?;
+        let changed = issuer.change_account_key().await.map_err(|failure| {
+            refused(format!("the key of the account was not changed: {failure}"))
+        })?;
+        let text = format!("has the key {} in the place of {}", changed.present, changed.former);
+        let done = format!("wanted it: the account {} {text}", changed.account);
+        if let Err(error) = self.store()?.append(vec![told(Level::Warning, done)]).await {
+            tracing::warn!(%error, "the journal takes no entry, going on");
+        }
+        tracing::info!(account = changed.account, "the account {text}");
+        Ok(AccountView {
+            directory,
+            account: changed.account,
+            former: changed.former.to_hex(),
+            present: changed.present.to_hex(),
+        })
+    }
+
     /// Gives the master key a successor; what the former one sealed is sealed anew from then on.
     pub(super) async fn replace_master(&self, peer: Peer) -> Result<MasterView, HouseError> {
         if let Some(how) = self.grounds.master.not_ours() {

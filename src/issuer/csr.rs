@@ -188,4 +188,13 @@ impl RemoteSigning for Recorder {
             *said = Some(reason.clone());
         })
     }
+
+    fn sign_key_change(
+        &self,
+        key: &KeyHandle,
+        other: &KeyHandle,
+        message: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        self.inner.sign_key_change(key, other, message)
+    }
 }

@@ -12,5 +12,6 @@ pub mod trust;
 
 pub use acme::AcmeIssuer;
 pub use acme::AcmeOptions;
+pub use acme::Changed;
 pub use internal::InternalCa;
 pub use internal::InternalOptions;

@@ -3,9 +3,9 @@
 //! known form.
 //!
 //! So whoever has a socket of the vault may order certificates as main may, and no more. Absent on
-//! purpose is everything that would outlast that: another key for the account (section 7.3.5, on
-//! either side of it: what proves a new key has no nonce), its end and that of an authorization
-//! (7.3.6, 7.5.2), and the revocation of a certificate (7.6).
+//! purpose is everything that would outlast that: a key for the account that is not of this vault
+//! (section 7.3.5, on either side of it), its end and that of an authorization (7.3.6, 7.5.2), and the
+//! revocation of a certificate (7.6).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,7 +29,8 @@ const COORDINATE: usize = 32;
 #[serde(deny_unknown_fields)]
 struct Header {
     alg: String,
-    nonce: String,
+    /// None only in what proves a new key (RFC 8555, section 7.3.5).
+    nonce: Option<String>,
     url: String,
     /// The account's URL, once there is one.
     kid: Option<String>,
@@ -54,6 +55,26 @@ struct NewAccount {
     contact: Option<IgnoredAny>,
     terms_of_service_agreed: Option<IgnoredAny>,
     external_account_binding: Option<IgnoredAny>,
+    /// To find out which account a key has (RFC 8555, section 7.3.1).
+    only_return_existing: Option<IgnoredAny>,
+}
+
+/// The change of an account's key, as the former key signs it (RFC 8555, section 7.3.5).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyChange {
+    protected: String,
+    payload: String,
+    #[expect(dead_code, reason = "the CA looks at it")]
+    signature: String,
+}
+
+/// What the new key signs for that.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct NewKey {
+    account: String,
+    old_key: Jwk,
 }
 
 /// RFC 8555, section 7.4; RFC 9773, section 5; profiles.
@@ -89,21 +110,56 @@ struct Ready {}
 
 /// Whether `message` is a request that the account whose key is `key` may make.
 pub(super) fn is_one(key: &KeyId, message: &[u8]) -> bool {
-    let mut parts = message.split(|octet| *octet == b'.');
-    let (Some(header), Some(payload), None) = (parts.next(), parts.next(), parts.next()) else {
-        return false;
-    };
-    let Some(header) = decoded(header) else { return false };
-    let Ok(header) = serde_json::from_slice::<Header>(&header) else { return false };
-    let Some(payload) = decoded(payload) else { return false };
-    let sound =
-        header.alg == "ES256" && !header.nonce.is_empty() && header.url.starts_with("https://");
-    sound
+    let Some((header, payload)) = parts(message) else { return false };
+    header.nonce.is_some()
         && match (&header.kid, &header.jwk) {
             (Some(account), None) => account.starts_with("https://") && is_asked(&payload),
             (None, Some(jwk)) => is_key(jwk, key) && is::<NewAccount>(&payload),
             _ => false,
         }
+}
+
+/// The other key, where `message` is one half of a change of an account's key (RFC 8555, section
+/// 7.3.5): for the key that is to be the account's, the one that is; and the other way round.
+pub(super) fn other_key(key: &KeyId, message: &[u8]) -> Option<KeyId> {
+    let (header, payload) = parts(message)?;
+    match (&header.nonce, &header.kid, &header.jwk) {
+        // The new key names itself, the account, and the key that this has now.
+        (None, None, Some(jwk)) if is_key(jwk, key) => {
+            let wanted = read::<NewKey>(&payload)?;
+            let named = wanted.account.starts_with("https://");
+            named.then(|| key_of(&wanted.old_key)).flatten()
+        }
+        // The former key says the same of the same account, at the same place.
+        (Some(_), Some(account), None) => {
+            let change = read::<KeyChange>(&payload)?;
+            let inner = [change.protected, change.payload].join(".");
+            let (proof, wanted) = parts(inner.as_bytes())?;
+            let new = key_of(proof.jwk.as_ref()?)?;
+            let wanted_of = read::<NewKey>(&wanted)?;
+            let same = proof.url == header.url
+                && wanted_of.account == *account
+                && is_key(&wanted_of.old_key, key)
+                && proof.nonce.is_none()
+                && proof.kid.is_none();
+            same.then_some(new)
+        }
+        _ => None,
+    }
+    .filter(|other| other != key)
+}
+
+/// Header and payload of a signing input whose header is of a known form.
+fn parts(message: &[u8]) -> Option<(Header, Vec<u8>)> {
+    let mut parts = message.split(|octet| *octet == b'.');
+    let (Some(header), Some(payload), None) = (parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    let header: Header = serde_json::from_slice(&decoded(header)?).ok()?;
+    let sound = header.alg == "ES256"
+        && header.nonce.as_ref().is_none_or(|nonce| !nonce.is_empty())
+        && header.url.starts_with("https://");
+    if sound { Some((header, decoded(payload)?)) } else { None }
 }
 
 /// What an account asks: to read something, or one of four things.
@@ -116,15 +172,23 @@ fn is_asked(payload: &[u8]) -> bool {
 }
 
 fn is<'p, T: Deserialize<'p>>(payload: &'p [u8]) -> bool {
+    read::<T>(payload).is_some()
+}
+
+fn read<'p, T: Deserialize<'p>>(payload: &'p [u8]) -> Option<T> {
     // An array would be read as the fields in their order.
-    payload.first() == Some(&b'{') && serde_json::from_slice::<T>(payload).is_ok()
+    let is_object = payload.first() == Some(&b'{');
+    is_object.then(|| serde_json::from_slice(payload).ok()).flatten()
 }
 
 fn is_key(jwk: &Jwk, key: &KeyId) -> bool {
+    key_of(jwk) == Some(*key)
+}
+
+fn key_of(jwk: &Jwk) -> Option<KeyId> {
     let coordinate = |text: &str| decoded(text.as_bytes()).filter(|one| one.len() == COORDINATE);
-    let (Some(x), Some(y)) = (coordinate(&jwk.x), coordinate(&jwk.y)) else { return false };
-    let spki = [&P256_SPKI[..], &x, &y].concat();
-    jwk.kty == "EC" && jwk.crv == "P-256" && KeyId::of_spki(&spki) == *key
+    let spki = [&P256_SPKI[..], &coordinate(&jwk.x)?, &coordinate(&jwk.y)?].concat();
+    (jwk.kty == "EC" && jwk.crv == "P-256").then(|| KeyId::of_spki(&spki))
 }
 
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
@@ -207,6 +271,59 @@ mod tests {
         let inner = format!(r#"{{"alg":"ES256",{},"url":"https://ca.example/x"}}"#, jwk());
         assert!(!asked(&inner, r#"{"account":"https://ca.example/acct/1","oldKey":{}}"#));
         assert!(!asked(&inner, r#"{"contact":[],"termsOfServiceAgreed":true}"#));
+    }
+
+    fn jwk_of(x: u8) -> String {
+        let [x, y] = [[x; COORDINATE], Y].map(|one| URL_SAFE_NO_PAD.encode(one));
+        format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
+    }
+
+    fn id_of(x: u8) -> KeyId {
+        KeyId::of_spki(&[&P256_SPKI[..], &[x; COORDINATE], &Y].concat())
+    }
+
+    fn input(header: &str, payload: &str) -> String {
+        [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+    }
+
+    const CHANGE: &str = "https://ca.example/change";
+    const ACCOUNT: &str = "https://ca.example/acct/1";
+
+    /// What the key 5 signs to follow the key 1, and what that signs then.
+    fn change(url: &str, account: &str, old: u8) -> (String, String) {
+        let proof = format!(r#"{{"alg":"ES256","jwk":{},"url":"{url}"}}"#, jwk_of(5));
+        let wanted = format!(r#"{{"account":"{account}","oldKey":{}}}"#, jwk_of(old));
+        let inner = input(&proof, &wanted);
+        let (protected, payload) = inner.split_once('.').unwrap();
+        let payload =
+            format!(r#"{{"protected":"{protected}","payload":"{payload}","signature":"AA"}}"#);
+        let header = format!(r#"{{"alg":"ES256","kid":"{ACCOUNT}","nonce":"n","url":"{CHANGE}"}}"#);
+        (inner.clone(), input(&header, &payload))
+    }
+
+    #[test]
+    fn both_halves_of_a_change_name_the_other_key_and_are_nothing_else() {
+        let (inner, outer) = change(CHANGE, ACCOUNT, 1);
+        assert_eq!(other_key(&id_of(5), inner.as_bytes()), Some(id_of(1)));
+        assert_eq!(other_key(&id_of(1), outer.as_bytes()), Some(id_of(5)));
+        for (key, message) in [(5, &inner), (1, &outer)] {
+            assert!(!is_one(&id_of(key), message.as_bytes()), "an ordinary request");
+        }
+        // By another key than the one that it says.
+        assert_eq!(other_key(&id_of(1), inner.as_bytes()), None);
+        assert_eq!(other_key(&id_of(5), outer.as_bytes()), None);
+        for (url, account, old) in [
+            ("https://ca.example/other", ACCOUNT, 1),
+            (CHANGE, "https://ca.example/acct/2", 1),
+            (CHANGE, ACCOUNT, 3),
+        ] {
+            let (_, outer) = change(url, account, old);
+            assert_eq!(other_key(&id_of(1), outer.as_bytes()), None, "{url} {account} {old}");
+        }
+        // A key that follows itself, and an ordinary request.
+        let (inner, _) = change(CHANGE, ACCOUNT, 5);
+        assert_eq!(other_key(&id_of(5), inner.as_bytes()), None);
+        assert_eq!(other_key(&key(), input(&header(KID), "{}").as_bytes()), None);
     }
 
     #[test]

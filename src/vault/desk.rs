@@ -19,6 +19,7 @@ use super::keys;
 use super::keys::OpenKey;
 use super::opening;
 use super::opening::Opening;
+use super::purpose::NotThis;
 use super::refused::Refused;
 use super::scheme::Scheme;
 use super::seal::Content;
@@ -368,6 +369,15 @@ impl<'r> Desk<'r> {
         purpose
             .check(key, open.usage, *scheme, message)
             .map_err(|error| (Refusal::Purpose, error.to_string()))?;
+        if let Some(other) = purpose.other_key(key, message) {
+            // Both are of this vault, so that nobody takes the account away with a key of his own.
+            let found = self.room.keyring.find_open(&other, &mut self.last);
+            let usage = found.as_ref().and_then(Found::key).map(|other| other.usage);
+            if usage != Some(open.usage) {
+                let told = NotThis::Absent(other).to_string();
+                return Err((Refusal::Purpose, told));
+            }
+        }
         open.sign(*scheme, &self.random, message, &mut self.signature).map_err(crypto)?;
         self.room.keyring.count(open, &self.last);
         if let (Some(tally), true) = (self.tally, purpose.is_handshake()) {

@@ -34,6 +34,18 @@ impl RemoteSigning for Vault {
         };
         self.sign(key, purpose, scheme, message).map_err(|error| error.to_string())
     }
+
+    fn sign_key_change(
+        &self,
+        key: &KeyHandle,
+        other: &KeyHandle,
+        message: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        let scheme = Scheme::EcdsaP256Sha256;
+        let signed =
+            self.load(other).and_then(|()| self.sign(key, Purpose::AccountKey, scheme, message));
+        signed.map_err(|error| error.to_string())
+    }
 }
 
 impl AccountKeys for Vault {

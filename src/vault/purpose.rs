@@ -25,10 +25,18 @@ pub enum Purpose {
     InternalCaTbs,
     /// What an account asks a CA (RFC 8555, section 6.2).
     Account,
+    /// One half of a change of an account's key to another of this vault (RFC 8555, section 7.3.5).
+    AccountKey,
 }
 
-const PURPOSES: [Purpose; 5] =
-    [Purpose::Tls13, Purpose::Tls12, Purpose::Csr, Purpose::InternalCaTbs, Purpose::Account];
+const PURPOSES: [Purpose; 6] = [
+    Purpose::Tls13,
+    Purpose::Tls12,
+    Purpose::Csr,
+    Purpose::InternalCaTbs,
+    Purpose::Account,
+    Purpose::AccountKey,
+];
 
 /// Why a message is not to be signed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -52,6 +60,9 @@ pub enum NotThis {
     /// The message is something else.
     #[error("the message is no {0:?}")]
     Message(Purpose),
+    /// The message speaks of a key that is not open here, or not of the same calling.
+    #[error("the message is about the key {0}, which is not here")]
+    Absent(KeyId),
 }
 
 impl Purpose {
@@ -63,6 +74,7 @@ impl Purpose {
             Self::Csr => 2,
             Self::InternalCaTbs => 3,
             Self::Account => 4,
+            Self::AccountKey => 5,
         }
     }
 
@@ -74,6 +86,11 @@ impl Purpose {
     /// Whether a worker may ask for it: those serve strangers and only ever sign handshakes.
     pub const fn is_handshake(self) -> bool {
         matches!(self, Self::Tls13 | Self::Tls12)
+    }
+
+    /// The other key that a `message` by `key` is about, which must be here for it to be signed.
+    pub fn other_key(self, key: &KeyId, message: &[u8]) -> Option<KeyId> {
+        if self == Self::AccountKey { account_request::other_key(key, message) } else { None }
     }
 
     /// Checks that a key named `key` for `usage` may sign `message` with `scheme`.
@@ -90,7 +107,7 @@ impl Purpose {
         let called = match usage {
             KeyUsage::Tls | KeyUsage::ExportableTls => self.is_handshake() || self == Self::Csr,
             KeyUsage::InternalCa => matches!(self, Self::Csr | Self::InternalCaTbs),
-            KeyUsage::Account => self == Self::Account,
+            KeyUsage::Account => matches!(self, Self::Account | Self::AccountKey),
         };
         if !called {
             return Err(NotThis::Calling { usage, purpose: self });
@@ -103,6 +120,10 @@ impl Purpose {
             // ES256 is what the header says.
             Self::Account => {
                 (scheme == Scheme::EcdsaP256Sha256, account_request::is_one(key, message))
+            }
+            Self::AccountKey => {
+                let other = account_request::other_key(key, message);
+                (scheme == Scheme::EcdsaP256Sha256, other.is_some())
             }
         };
         if !scheme_fits {

@@ -141,6 +141,18 @@ impl RemoteSigning for Vault {
         let pair = self.keys.lock().unwrap().get(&key.id).cloned().ok_or("no such key")?;
         pair.sign(message).map_err(|error| error.to_string())
     }
+
+    fn sign_key_change(
+        &self,
+        key: &KeyHandle,
+        other: &KeyHandle,
+        message: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        let keys = self.keys.lock().unwrap();
+        keys.get(&other.id).ok_or("no such other key")?;
+        let pair = keys.get(&key.id).ok_or("no such key")?;
+        pair.sign(message).map_err(|error| error.to_string())
+    }
 }
 
 impl AccountKeys for Vault {

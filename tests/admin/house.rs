@@ -30,6 +30,7 @@ use keyward::admin::wire::SiteView;
 use keyward::admin::wire::Standing;
 use keyward::admin::wire::Status;
 use keyward::admin::wire::VaultView;
+use keyward::admin::wire::rotate::AccountView;
 use keyward::admin::wire::rotate::MasterView;
 use keyward::admin::wire::rotate::RotateKeys;
 use keyward::admin::wire::rotate::RotatedKey;
@@ -390,6 +391,13 @@ impl House for Fake {
             certificate.names = vec![order.key];
             Ok(Imported { certificate, replaced: None, notes: vec!["put right".to_owned()] })
         })
+    }
+
+    fn rotate_account(&self, peer: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>> {
+        self.tell("requested", "info", None, &format!("user {}", peer.uid));
+        let account = "https://ca.example/acct/1".to_owned();
+        let account = AccountView { account, ..AccountView::default() };
+        Box::pin(async { Ok(account) })
     }
 
     fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {

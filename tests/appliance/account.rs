@@ -14,6 +14,7 @@ use keyward::vault::seal::Sealer;
 
 use crate::backup::unpacked;
 use crate::daemon::eventually;
+use crate::daemon::was_killed;
 use crate::scan::Needles;
 use crate::scan::forms;
 use crate::scene::Scene;
@@ -134,4 +135,42 @@ fn the_key_of_the_account_stays_in_the_vault_and_that_of_an_earlier_version_goes
     scene.keyward.start();
     scene.renew();
     assert_eq!(scene.pebble.accounts(), 1);
+}
+
+#[test]
+fn the_account_gets_another_key_whenever_it_is_killed_and_stays_the_same_account() {
+    let mut scene = Scene::issued(NAME);
+    let mut known = vec![account_key(&scene)];
+    let told = scene.keyward.cli(&["rotate", "account", "--json"]).json();
+    assert_ne!(told["former"], told["present"], "{told:#}");
+    known.push(account_key(&scene));
+    assert_ne!(known[0], known[1], "the same key");
+    // The CA takes orders under the new key, also after a restart.
+    scene.renew();
+    for point in keyward::base::crash::ACCOUNT_POINTS {
+        assert!(scene.keyward.terminate().success());
+        scene.keyward.with_env("KEYWARD_CRASH_AT", point);
+        scene.keyward.start();
+        let _said = scene.keyward.cli(&["rotate", "account"]);
+        assert!(was_killed(scene.keyward.wait_end(Duration::from_secs(30))), "{point}");
+        scene.keyward.without_env("KEYWARD_CRASH_AT");
+        let (_, between) = stored(&scene.keyward.state().join("store"));
+        assert_eq!(between[0], 3, "{point}: both keys are kept");
+        scene.keyward.start();
+        scene.renew();
+        known.push(account_key(&scene));
+        let same = known[known.len() - 1] == known[known.len() - 2];
+        // The one that the CA knows: it had not heard of the other, or had taken it.
+        assert_eq!(same, *point == "account-key-stored", "{point}");
+    }
+    for key in &known {
+        not_in_main(&scene, key);
+    }
+    assert!(scene.keyward.terminate().success());
+    let (_, after) = stored(&scene.keyward.state().join("store"));
+    assert_eq!(after[0], 2, "one key is left");
+    assert_eq!(scene.pebble.accounts(), 1, "{}", scene.pebble.output());
+    scene.keyward.start();
+    let events = scene.keyward.cli(&["events"]).ok();
+    assert!(events.contains("wants another key for the account"), "{events}");
 }

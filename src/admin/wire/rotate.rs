@@ -39,6 +39,19 @@ pub struct MasterView {
     pub trouble: Option<String>,
 }
 
+/// Answer to `POST /v1/rotate/account`.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// URL of the CA's directory.
+    pub directory: String,
+    /// URL of the account, which stays.
+    pub account: String,
+    /// Name of the key that it had.
+    pub former: String,
+    /// Name of the key that it has.
+    pub present: String,
+}
+
 /// Answer to `POST /v1/rotate/keys`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct RotatedKeys {

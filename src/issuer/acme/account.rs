@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwapOption;
@@ -20,6 +21,7 @@ use instant_acme::NewAccount;
 use serde::Deserialize;
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 use zeroize::Zeroize as _;
 
 use super::super::custody::Reseal;
@@ -45,11 +47,17 @@ const VERSION: u8 = 2;
 /// The same where the key is a secret for main.
 const BEFORE: u8 = 1;
 
+/// The same while another key is to become the account's, and which of both the CA knows is not
+/// known here.
+const CHANGING: u8 = 3;
+
 /// Finds the account, or opens one.
 #[derive(Debug)]
 pub(super) struct AccountDesk {
-    options: AcmeOptions,
+    pub(super) options: AcmeOptions,
     current: ArcSwapOption<Entry>,
+    /// How often somebody else has changed what the book has.
+    rereads: AtomicU64,
     /// URL of the account that the CA has forgotten: it is not read from the book again.
     forgotten: ArcSwapOption<String>,
     /// One at a time reads or opens an account.
@@ -58,10 +66,10 @@ pub(super) struct AccountDesk {
 
 /// An account that is ready for use.
 pub(super) struct Entry {
-    url: String,
-    signatory: Arc<Signatory>,
+    pub(super) url: String,
+    pub(super) signatory: Arc<Signatory>,
     /// Whether the CA ever took it. If it refuses a fresh one, another would fare no better.
-    proven: AtomicBool,
+    pub(super) proven: AtomicBool,
 }
 
 impl fmt::Debug for Entry {
@@ -71,24 +79,32 @@ impl fmt::Debug for Entry {
 }
 
 /// What the book holds.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    url: String,
-    contact: Vec<String>,
-    key: KeyHandle,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) url: String,
+    pub(super) contact: Vec<String>,
+    pub(super) key: KeyHandle,
 }
 
 /// What it held before.
 #[derive(Debug, Serialize, Deserialize)]
-struct RecordBefore {
+pub(super) struct RecordBefore {
     url: String,
     contact: Vec<String>,
     sealed_key: Vec<u8>,
 }
 
-enum Stored {
+/// What it holds while the key is being changed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Changing {
+    pub(super) record: Record,
+    pub(super) next: KeyHandle,
+}
+
+pub(super) enum Stored {
     Now(Record),
     Before(RecordBefore),
+    Changing(Changing),
 }
 
 impl Entry {
@@ -137,7 +153,7 @@ impl Entry {
     }
 }
 
-fn builder(
+pub(super) fn builder(
     client: &CaClient,
     signatory: &Arc<Signatory>,
     directory: &Arc<Directory>,
@@ -157,6 +173,7 @@ impl AccountDesk {
         Self {
             options: options.clone(),
             current: ArcSwapOption::empty(),
+            rereads: AtomicU64::new(0),
             forgotten: ArcSwapOption::empty(),
             turn: Semaphore::new(1),
         }
@@ -182,31 +199,32 @@ impl AccountDesk {
         if let Some(entry) = self.current.load_full() {
             return Ok(entry);
         }
-        let _turn = self
-            .turn
-            .acquire()
-            .await
-            .map_err(|_| Failure::new(FailureKind::Lapsed, "the account desk is closed"))?;
+        let _turn = self.turn().await?;
         if let Some(entry) = self.current.load_full() {
             return Ok(entry);
         }
-        let stored = self.options.book.get(Shelf::Accounts, &self.name()).await?;
-        let stored = stored.map(|bytes| Stored::from_bytes(&bytes)).transpose()?;
+        let rereads = self.rereads.load(Ordering::SeqCst);
+        let stored = self.stored().await?;
         let forgotten = self.forgotten.load_full();
         let entry = match stored {
             Some(stored) if forgotten.as_deref().map(String::as_str) != Some(stored.url()) => {
-                let record = self.present(stored).await?;
+                let record = self.present(client, directory, stored).await?;
                 self.reuse(client, directory, record).await?
             }
             _ => self.create(client, directory).await?,
         };
         let entry = Arc::new(entry);
         self.current.store(Some(Arc::clone(&entry)));
+        if self.rereads.load(Ordering::SeqCst) != rereads {
+            // What was read may be older than what was stored since.
+            self.current.store(None);
+        }
         Ok(entry)
     }
 
     /// The next call of [`Self::entry`] reads the book.
     pub(super) fn reread(&self) {
+        self.rereads.fetch_add(1, Ordering::SeqCst);
         self.current.store(None);
     }
 
@@ -219,10 +237,29 @@ impl AccountDesk {
         }
     }
 
-    /// A record as it is today: a key that main could have opened is the vault's from now on.
-    async fn present(&self, stored: Stored) -> Result<Record, Failure> {
+    /// From then on nobody else reads, opens or changes the account, until the permit goes.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let turn = self.turn.acquire().await;
+        turn.map_err(|_| Failure::new(FailureKind::Lapsed, "the account desk is closed"))
+    }
+
+    /// What the book has.
+    pub(super) async fn stored(&self) -> Result<Option<Stored>, Failure> {
+        let stored = self.options.book.get(Shelf::Accounts, &self.name()).await?;
+        stored.map(|bytes| Stored::from_bytes(&bytes)).transpose()
+    }
+
+    /// A record as it is today: a key that main could have opened is the vault's from now on, and
+    /// of two keys the one that the CA knows is the account's.
+    pub(super) async fn present(
+        &self,
+        client: &CaClient,
+        directory: &Arc<Directory>,
+        stored: Stored,
+    ) -> Result<Record, Failure> {
         let before = match stored {
             Stored::Now(record) => return Ok(record),
+            Stored::Changing(changing) => return self.settle(client, directory, changing).await,
             Stored::Before(before) => before,
         };
         let name = self.name();
@@ -233,7 +270,7 @@ impl AccountDesk {
         Ok(record)
     }
 
-    fn signatory(
+    pub(super) fn signatory(
         &self,
         key: KeyHandle,
         binding: Option<Binding>,
@@ -325,8 +362,13 @@ impl AccountDesk {
         Ok(Entry { url, signatory, proven: false.into() })
     }
 
-    async fn keep(&self, record: &Record) -> Result<(), Failure> {
+    pub(super) async fn keep(&self, record: &Record) -> Result<(), Failure> {
         self.options.book.put(Shelf::Accounts, &self.name(), record.to_bytes()?).await
+    }
+
+    pub(super) async fn keep_changing(&self, changing: &Changing) -> Result<(), Failure> {
+        let bytes = stored(CHANGING, changing)?;
+        self.options.book.put(Shelf::Accounts, &self.name(), bytes).await
     }
 }
 
@@ -341,6 +383,9 @@ impl Stored {
         let damage = |error: postcard::Error| damaged(&error.to_string());
         match bytes.split_first() {
             Some((&VERSION, rest)) => postcard::from_bytes(rest).map(Self::Now).map_err(damage),
+            Some((&CHANGING, rest)) => {
+                postcard::from_bytes(rest).map(Self::Changing).map_err(damage)
+            }
             Some((&BEFORE, rest)) => postcard::from_bytes(rest).map(Self::Before).map_err(damage),
             Some((other, _)) => Err(damaged(&format!("unknown version {other}"))),
             None => Err(damaged("empty")),
@@ -351,6 +396,7 @@ impl Stored {
         match self {
             Self::Now(record) => &record.url,
             Self::Before(record) => &record.url,
+            Self::Changing(changing) => &changing.record.url,
         }
     }
 }
@@ -370,6 +416,20 @@ pub(in crate::issuer) fn reseal_account(
             let Some(sealed) = reseal(&record.key.sealed.0)? else { return Ok(None) };
             record.key.sealed = SealedKey(sealed.into());
             record.to_bytes().map(Some)
+        }
+        Stored::Changing(mut changing) => {
+            let (now, next) = (&changing.record.key.sealed.0, &changing.next.sealed.0);
+            let (now, next) = (reseal(now)?, reseal(next)?);
+            if now.is_none() && next.is_none() {
+                return Ok(None);
+            }
+            if let Some(sealed) = now {
+                changing.record.key.sealed = SealedKey(sealed.into());
+            }
+            if let Some(sealed) = next {
+                changing.next.sealed = SealedKey(sealed.into());
+            }
+            stored(CHANGING, &changing).map(Some)
         }
         Stored::Before(mut record) => {
             let Some(sealed) = reseal(&record.sealed_key)? else { return Ok(None) };

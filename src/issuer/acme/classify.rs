@@ -33,6 +33,19 @@ pub(super) enum During {
     Challenge,
 }
 
+/// The type of the CA's problem, if it named one.
+pub(super) fn problem_type(error: &Error) -> Option<&str> {
+    let problem = match error {
+        Error::Api(problem) => Some(problem),
+        Error::Other(inner) => match inner.downcast_ref::<CaError>() {
+            Some(CaError::Refused(refusal)) => refusal.problem.as_ref(),
+            _ => None,
+        },
+        _ => None,
+    };
+    problem?.r#type.as_deref()
+}
+
 /// The failure behind an error of instant-acme, met in a request of ours.
 pub(super) fn request(error: &Error, now: Timestamp) -> Failure {
     match error {

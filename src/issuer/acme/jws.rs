@@ -35,6 +35,14 @@ pub(super) struct Signatory {
     jwk: Jwk,
     signing: Arc<dyn RemoteSigning>,
     binding: Option<Binding>,
+    /// The key that is to be the account's, for a request that says so.
+    successor: Option<Successor>,
+}
+
+/// A key that is to follow that of an account.
+struct Successor {
+    key: KeyHandle,
+    jwk: Jwk,
 }
 
 /// An external account that a new one is bound to (RFC 8555, section 7.3.4).
@@ -73,13 +81,14 @@ impl Signatory {
         signing: Arc<dyn RemoteSigning>,
         binding: Option<Binding>,
     ) -> Result<Self, Failure> {
-        let strange = || Failure::new(FailureKind::Account, "the account's key is none of P-256");
-        // The public key ends with the point: x, then y.
-        let (rest, y) = key.spki.split_last_chunk::<HALF>().ok_or_else(strange)?;
-        let (_, x) = rest.split_last_chunk::<HALF>().ok_or_else(strange)?;
-        let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
-        let jwk = Jwk { crv: "P-256", kty: "EC", x, y };
-        Ok(Self { key, jwk, signing, binding })
+        let jwk = Jwk::of(&key)?;
+        Ok(Self { key, jwk, signing, binding, successor: None })
+    }
+
+    /// The same, and a change of the account's key that it sends is one to `key`.
+    pub(super) fn followed_by(self, key: KeyHandle) -> Result<Self, Failure> {
+        let jwk = Jwk::of(&key)?;
+        Ok(Self { successor: Some(Successor { key, jwk }), ..self })
     }
 
     /// What stands for the key in an answer to a challenge (RFC 7638).
@@ -110,12 +119,52 @@ impl Signatory {
             }
             jws.protected = encoded(&header).map_err(|error| told(&error))?;
         }
+        // What instant-acme proves is a key of its own.
+        let change = part(&jws.payload).is_ok_and(|payload| payload.contains_key("protected"));
+        let successor = self.successor.as_ref().filter(|_| change);
+        if let Some(successor) = successor {
+            let proof = self.proof(successor, &header)?;
+            jws.payload = encoded(&proof).map_err(|error| told(&error))?;
+        }
         let message = format!("{}.{}", jws.protected, jws.payload);
-        let asked = ToBeSigned::AccountRequest;
-        let signature = self.signing.sign_der(&self.key, asked, message.as_bytes())?;
-        let signature = halves(&signature).ok_or_else(|| told(&"the signature is strange"))?;
+        let signature = match successor {
+            Some(Successor { key, .. }) => {
+                self.signing.sign_key_change(&self.key, key, message.as_bytes())
+            }
+            None => {
+                let asked = ToBeSigned::AccountRequest;
+                self.signing.sign_der(&self.key, asked, message.as_bytes())
+            }
+        };
+        let signature = halves(&signature?).ok_or_else(|| told(&"the signature is strange"))?;
         jws.signature = URL_SAFE_NO_PAD.encode(signature);
         serde_json::to_vec(&jws).map_err(|error| told(&error))
+    }
+
+    /// What the successor signs (RFC 8555, section 7.3.5), for a request with this header.
+    fn proof(&self, successor: &Successor, header: &Map<String, Value>) -> Result<Jws, String> {
+        let told = |error: &dyn fmt::Display| format!("a new key cannot be proven: {error}");
+        let (url, account) = (header.get("url"), header.get("kid"));
+        let proof = serde_json::json!({ "alg": "ES256", "jwk": successor.jwk, "url": url });
+        let wanted = serde_json::json!({ "account": account, "oldKey": self.jwk });
+        let protected = encoded(&proof).map_err(|error| told(&error))?;
+        let payload = encoded(&wanted).map_err(|error| told(&error))?;
+        let message = format!("{protected}.{payload}");
+        let signature =
+            self.signing.sign_key_change(&successor.key, &self.key, message.as_bytes())?;
+        let signature = halves(&signature).ok_or_else(|| told(&"the signature is strange"))?;
+        Ok(Jws { protected, payload, signature: URL_SAFE_NO_PAD.encode(signature) })
+    }
+}
+
+impl Jwk {
+    fn of(key: &KeyHandle) -> Result<Self, Failure> {
+        let strange = || Failure::new(FailureKind::Account, "the account's key is none of P-256");
+        // The public key ends with the point: x, then y.
+        let (rest, y) = key.spki.split_last_chunk::<HALF>().ok_or_else(strange)?;
+        let (_, x) = rest.split_last_chunk::<HALF>().ok_or_else(strange)?;
+        let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
+        Ok(Self { crv: "P-256", kty: "EC", x, y })
     }
 }
 
@@ -192,6 +241,15 @@ mod tests {
             message: &[u8],
         ) -> Result<Vec<u8>, String> {
             assert_eq!(what, ToBeSigned::AccountRequest);
+            Ok(self.0.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec())
+        }
+
+        fn sign_key_change(
+            &self,
+            _: &KeyHandle,
+            _: &KeyHandle,
+            message: &[u8],
+        ) -> Result<Vec<u8>, String> {
             Ok(self.0.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec())
         }
     }

@@ -5,6 +5,7 @@
 //! | `client` | one bounded HTTPS exchange |
 //! | `directory` | what the CA offers |
 //! | `account` | who we are at the CA, kept over restarts |
+//! | `change` | another key for the account |
 //! | `jws` | what the account asks, signed by the vault |
 //! | `order` | one order from opening to certificate |
 //! | `prove` | the challenges of an order |
@@ -58,6 +59,7 @@ macro_rules! insist {
 
 mod account;
 mod ari;
+mod change;
 mod classify;
 mod client;
 mod directory;
@@ -66,6 +68,8 @@ mod order;
 mod prove;
 mod retry_after;
 mod search;
+
+pub use change::Changed;
 
 use account::AccountDesk;
 use account::Entry;
@@ -130,6 +134,15 @@ impl AcmeIssuer {
     /// Reads the account from the book again before it is used next: its key was sealed anew.
     pub fn reread(&self) {
         self.accounts.reread();
+    }
+
+    /// Gives the account another key, made in the vault.
+    ///
+    /// # Errors
+    /// When the CA does not take it; which of both keys it knows is found out at the next use.
+    pub async fn change_account_key(&self) -> Result<Changed, Failure> {
+        let (client, directory) = (self.client().await?, self.directory().await?);
+        self.accounts.change_key(client, &directory).await
     }
 
     /// The configured challenges that have a listener, best first.
