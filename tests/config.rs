@@ -16,7 +16,7 @@ use keyward::cert::spec::IssuerName;
 use keyward::cli::check;
 use keyward::config;
 use keyward::config::{
-    Address, Asking, Hsts, Loaded, MasterKey, Origin, Problem, Problems, Server, Servers,
+    Address, Asking, Hsts, Loaded, MasterKey, Origin, OriginTls, Problem, Problems, Server, Servers,
 };
 
 const REFUSALS: &str = include_str!("config/refusals.txt");
@@ -138,10 +138,31 @@ fn origins_may_be_several_with_weights_and_ways_to_ask_them() {
             eject_for: Duration::from_secs(60),
             eject_on_errors: true,
         },
+        tls: OriginTls::default(),
     };
     assert_eq!(config.sites[0].origin, Origin::Servers(servers));
     let told = config.sites[0].origin.to_string();
     assert_eq!(told, "http://10.0.0.1:80, unix:/run/app.sock weight=3");
+}
+
+#[test]
+fn an_https_origin_is_checked_unless_somebody_says_otherwise() {
+    let behind = |origin: &str, more: &str| {
+        let text = SITE.replace("http://127.0.0.1:8080", origin);
+        let Loaded { config, warnings } = parse(&(text + "[site.origins]\n" + more)).unwrap();
+        let Origin::Servers(servers) = &config.sites[0].origin else { panic!("no servers") };
+        (servers.list[0].address.clone(), servers.tls.clone(), shown(&warnings))
+    };
+    let (address, tls, warnings) = behind("https://backend.example", "");
+    assert_eq!(address, Address::Https("backend.example:443".parse().unwrap()));
+    assert_eq!(tls, OriginTls { ca: None, name: None, verify: true });
+    assert_eq!(warnings, Vec::<String>::new());
+    let (_, tls, warnings) = behind("https://10.0.0.1", "tls_name = \"backend.example\"");
+    assert_eq!((tls.name.as_deref(), warnings.len()), (Some("backend.example"), 0));
+    let (_, tls, warnings) = behind("https://10.0.0.1", "tls_verify = false");
+    assert!(!tls.verify && warnings[0].contains("whoever is on the way"), "{warnings:?}");
+    let (_, _, warnings) = behind("http://10.0.0.1", "tls_name = \"backend.example\"");
+    assert!(warnings[0].contains("no origin of the site speaks TLS"), "{warnings:?}");
 }
 
 #[test]

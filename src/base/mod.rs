@@ -12,6 +12,7 @@ pub mod property;
 pub mod secret;
 pub mod tasks;
 pub mod tls;
+pub mod trust;
 pub mod visitors;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};

@@ -28,5 +28,5 @@ pub use model::{
     Edge, Hsts, IpNetwork, KernelTls, Listen, Log, LogFormat, MasterKey, Preset, RequestIds,
     Require, Site, State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
-pub use origin::{Address, Asking, Origin, Server, Servers};
+pub use origin::{Address, Asking, Origin, OriginTls, Server, Servers};
 pub use problem::{Problem, Problems, Provenance, Severity};

@@ -24,6 +24,8 @@ pub struct Servers {
     pub list: Vec<Server>,
     /// How they are asked.
     pub asking: Asking,
+    /// How those that speak TLS are believed.
+    pub tls: OriginTls,
 }
 
 /// One of them.
@@ -33,6 +35,24 @@ pub struct Server {
     pub address: Address,
     /// Its share of the requests beside those of the others; at least 1.
     pub weight: u32,
+}
+
+/// `tls_*` of `[site.origins]`: when a server is believed that it is the one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OriginTls {
+    /// PEM file with the CAs that are believed, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The name that its certificate must have and that it is asked for, instead of its host.
+    pub name: Option<String>,
+    /// Whether its certificate is looked at.
+    pub verify: bool,
+}
+
+impl Default for OriginTls {
+    /// What holds where nothing is said.
+    fn default() -> Self {
+        Self { ca: None, name: None, verify: true }
+    }
 }
 
 /// `[site.origins]`: how the servers of a site are asked.
@@ -68,6 +88,8 @@ impl Default for Asking {
 pub enum Address {
     /// `http://host[:port]`: the authority with the port always present.
     Http(Authority),
+    /// `https://host[:port]`: the same.
+    Https(Authority),
     /// `unix:/path`: the path of a socket, absolute.
     Unix(PathBuf),
 }
@@ -81,7 +103,7 @@ impl Origin {
     /// Servers that have equal shares.
     pub fn several(addresses: impl IntoIterator<Item = Address>) -> Self {
         let list = addresses.into_iter().map(|address| Server { address, weight: 1 }).collect();
-        Self::Servers(Servers { list, asking: Asking::default() })
+        Self::Servers(Servers { list, asking: Asking::default(), tls: OriginTls::default() })
     }
 }
 
@@ -107,6 +129,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(authority) => write!(f, "http://{authority}"),
+            Self::Https(authority) => write!(f, "https://{authority}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

@@ -166,6 +166,11 @@ pub(super) struct RawOrigins {
     pub(super) eject_after: u64,
     pub(super) eject_for: String,
     pub(super) eject_on_errors: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls_ca: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls_name: Option<String>,
+    pub(super) tls_verify: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -338,6 +343,9 @@ impl Default for RawOrigins {
             eject_after: 3,
             eject_for: "10s".to_owned(),
             eject_on_errors: false,
+            tls_ca: None,
+            tls_name: None,
+            tls_verify: true,
         }
     }
 }
@@ -374,6 +382,11 @@ impl RawConfig {
                 issuer: Some("acme".to_owned()),
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),
+                origins: RawOrigins {
+                    tls_ca: Some("/etc/keyward/origins.pem".to_owned()),
+                    tls_name: Some("backend.example".to_owned()),
+                    ..RawOrigins::default()
+                },
                 tls: Some(RawSiteTls {
                     preset: Some("modern".to_owned()),
                     min_version: Some("1.3".to_owned()),

@@ -48,6 +48,7 @@ mod terms;
 pub mod tickets;
 mod tls;
 mod trace;
+mod trusting;
 mod visitors;
 mod worker;
 
@@ -204,11 +205,11 @@ impl Edge {
         self.shared.access.reopen();
     }
 
-    /// Reads the files for client certificates again if they have changed; `config` is what was
+    /// Reads the files that sites name again if they have changed; `config` is what was
     /// published last. Costs a look at each file.
     pub fn refresh(&self, config: &Config) {
         if self.shared.set.load().is_stale() {
-            tracing::info!("files for client certificates have changed and are read again");
+            tracing::info!("files that sites name have changed and are read again");
             self.publish(config);
         }
     }

@@ -11,13 +11,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use http::uri::Authority;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::balance;
 use super::balance::Budget;
@@ -29,6 +32,7 @@ use super::body::UpState;
 use super::serving::ServingSet;
 use super::target::Target;
 use super::target::Upstream;
+use super::trusting::Secure;
 use super::worker::Worker;
 use crate::base::bounds::H1_BUFFER;
 use crate::base::bounds::HEAD_FIELDS;
@@ -100,6 +104,8 @@ impl fmt::Debug for Lease {
 pub(super) enum ConnectError {
     #[error("origin cannot be reached: {0}")]
     Io(#[from] io::Error),
+    #[error("origin's certificate cannot be checked")]
+    Unchecked,
     #[error("origin did not accept in time")]
     Timeout,
     #[error("origin connection failed: {0}")]
@@ -240,12 +246,19 @@ pub(super) async fn connect(worker: &Worker, target: &Target) -> Result<Sender, 
     let late = |_| ConnectError::Timeout;
     match target.address() {
         Address::Http(authority) => {
-            let host = authority.host();
-            let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-            let port = authority.port_u16().unwrap_or(80);
-            let connecting = TcpStream::connect((host, port));
+            let stream = timeout(limit, dial(authority)).await.map_err(late)??;
+            speak(worker, stream).await
+        }
+        Address::Https(authority) => {
+            let Some(Secure { config: Some(config), name }) = target.secure() else {
+                return Err(ConnectError::Unchecked);
+            };
+            let connector = TlsConnector::from(Arc::clone(config));
+            let connecting = async {
+                let stream = dial(authority).await?;
+                connector.connect(name.clone(), stream).await
+            };
             let stream = timeout(limit, connecting).await.map_err(late)??;
-            stream.set_nodelay(true)?;
             speak(worker, stream).await
         }
         Address::Unix(path) => {
@@ -253,6 +266,16 @@ pub(super) async fn connect(worker: &Worker, target: &Target) -> Result<Sender, 
             speak(worker, stream).await
         }
     }
+}
+
+async fn dial(authority: &Authority) -> io::Result<TcpStream> {
+    let host = authority.host();
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    // The configuration has it always.
+    let port = authority.port_u16().unwrap_or(80);
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Begins to speak HTTP/1.1.

@@ -17,6 +17,7 @@ use super::target::Target;
 use super::target::Upstream;
 use super::terms::Terms;
 use super::tls::Mould;
+use super::trusting::Trusting;
 use super::visitors::Stamp;
 use super::visitors::Visitors;
 use super::visitors::stamp;
@@ -36,7 +37,7 @@ pub(super) struct ServingSet {
     balancers: Vec<config::IpNetwork>,
     /// What stands in the access log, if there is one.
     pub(super) access: Option<access::Terms>,
-    /// Files for client certificates, as they were when they were read.
+    /// Files with CAs and revocation lists, as they were when they were read.
     files: Vec<(PathBuf, Stamp)>,
     /// Deadlines and limits.
     pub(super) limits: config::Edge,
@@ -80,12 +81,14 @@ impl ServingSet {
             unknown_names: config.tls.unknown_names,
             balancers: config.listen.proxy_from.clone(),
             access: access::Terms::of(&config.access_log),
-            files: config.sites.iter().flat_map(|site| stamps(site.clients.as_ref())).collect(),
+            files: config.sites.iter().flat_map(files).collect(),
             limits,
             generation,
         };
+        let mut trusting = Trusting::default();
         for site in &config.sites {
-            let shared = Arc::new(ServedSite::new(site, mould, set.limits.request_ids));
+            let shared =
+                Arc::new(ServedSite::new(site, mould, set.limits.request_ids, &mut trusting));
             if site.default {
                 set.fallback = Some(Arc::clone(&shared));
             }
@@ -153,6 +156,15 @@ impl ServingSet {
     }
 }
 
+/// The files that `site` names, as they are now.
+fn files(site: &config::Site) -> Vec<(PathBuf, Stamp)> {
+    let mut files = stamps(site.clients.as_ref());
+    if let config::Origin::Servers(servers) = &site.origin {
+        files.extend(servers.tls.ca.iter().map(|ca| (ca.clone(), stamp(ca))));
+    }
+    files
+}
+
 /// `host` in the form in which sites are found; borrows where nothing is to be done.
 pub(super) fn normal(host: &str) -> Cow<'_, str> {
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -164,7 +176,12 @@ pub(super) fn normal(host: &str) -> Cow<'_, str> {
 }
 
 impl ServedSite {
-    fn new(site: &config::Site, mould: &Mould, request_ids: config::RequestIds) -> Self {
+    fn new(
+        site: &config::Site,
+        mould: &Mould,
+        request_ids: config::RequestIds,
+        trusting: &mut Trusting,
+    ) -> Self {
         let mut visitors = Visitors::of(site.clients.as_ref(), &site.name().to_string());
         let mut terms = Arc::clone(mould.terms(site.tls));
         if let Visitors::Checked(check) = &visitors {
@@ -178,7 +195,7 @@ impl ServedSite {
         }
         Self {
             name: site.name().to_string().into_boxed_str(),
-            upstream: Upstream::of(&site.origin),
+            upstream: Upstream::of(&site.origin, trusting),
             preserve_host: site.preserve_host,
             hsts: site.hsts.and_then(hsts),
             redirect: site.redirect,

@@ -42,6 +42,7 @@ mod proxied;
 mod proxying;
 mod rests;
 mod scripted;
+mod secure;
 mod several;
 mod sockets;
 mod translation;

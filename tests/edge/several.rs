@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use keyward::config;
-use keyward::config::{Address, Asking, Origin as Behind, Server, Servers};
+use keyward::config::{Address, Asking, Origin as Behind, OriginTls, Server, Servers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::house::{House, limits, site};
@@ -24,7 +24,7 @@ fn at(address: SocketAddr) -> Address {
 fn behind(list: impl IntoIterator<Item = (Address, u32)>, asking: Asking) -> config::Site {
     let mut site = site(&["a.example"], ([127, 0, 0, 1], 9).into());
     let list = list.into_iter().map(|(address, weight)| Server { address, weight }).collect();
-    site.origin = Behind::Servers(Servers { list, asking });
+    site.origin = Behind::Servers(Servers { list, asking, tls: OriginTls::default() });
     site
 }
 

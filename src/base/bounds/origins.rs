@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Servers of one site. More belong behind a balancer of their own.
 pub const ORIGIN_SERVERS: usize = 64;
 
+/// Largest file of CAs for origins: twice what a system has of them.
+pub const ORIGIN_CA_BYTES: u64 = 1024 * 1024;
+
 /// Servers that one request is sent to. Each may take the whole time for a connection, and a client
 /// does not wait for ever.
 pub const ORIGIN_TRIES: u32 = 3;

@@ -61,7 +61,7 @@ fn address(text: &str, listen: &Listen, admin: &Admin) -> Result<Address, Refusa
     let url = Url::parse(text).map_err(|error| no_url(text, &error))?;
     let authority = authority(text, &url)?;
     not_ourselves(&url, listen)?;
-    Ok(Address::Http(authority))
+    Ok(if url.scheme() == "https" { Address::Https(authority) } else { Address::Http(authority) })
 }
 
 pub(super) fn refuse<T>(problem: impl Into<String>, hint: Option<String>) -> Result<T, Refusal> {
@@ -97,13 +97,7 @@ fn bare(url: &Url) -> bool {
 
 fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
     match url.scheme() {
-        "http" => {}
-        "https" => {
-            let mut plain = url.clone();
-            let hint = plain.set_scheme("http").is_ok() && bare(&plain);
-            let hint = hint.then(|| format!("{:?}", plain.as_str().trim_end_matches('/')));
-            return refuse("the origin is an https URL; keyward speaks http:// only for now", hint);
-        }
+        "http" | "https" => {}
         "builtin" => {
             return refuse(
                 format!("there is no built-in origin {}", quoted_url(text)),
@@ -132,7 +126,7 @@ fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
         return refuse(format!("the origin {} has port 0", quoted_url(text)), None);
     };
     let base = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let without = Some(format!("\"http://{base}\""));
+    let without = Some(format!("\"{}://{base}\"", url.scheme()));
     if !matches!(url.path(), "" | "/") {
         return refuse("the origin has a path; requests keep the path they come with", without);
     }

@@ -2,14 +2,18 @@
 
 use std::ops::RangeInclusive;
 
+use rustls_pki_types::ServerName;
+
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Admin, Listen};
-use super::super::origin::{Asking, Origin, Server, Servers};
+use super::super::origin::{Address, Asking, Origin, OriginTls, Server, Servers};
 use super::super::raw::{RawOrigin, RawOrigins};
 use super::origin::{WELCOME, server};
-use super::{edge, quoted};
+use super::{edge, files, quoted};
 use crate::base::bounds::origins::ORIGIN_SERVERS;
+use crate::base::trust;
+use crate::base::trust::TrustError;
 
 /// What stands before a weight, behind the address.
 const WEIGHT: &str = " weight=";
@@ -79,7 +83,11 @@ pub(super) fn check(
         list.push(Server { address, weight });
     }
     // Without one, something was complained of.
-    if list.is_empty() { Origin::Welcome } else { Origin::Servers(Servers { list, asking }) }
+    if list.is_empty() {
+        return Origin::Welcome;
+    }
+    let tls = tls(how, &list, &site.key("origins"), findings);
+    Origin::Servers(Servers { list, asking, tls })
 }
 
 fn weight(text: &str, at: &KeyPath, findings: &mut Findings) -> u32 {
@@ -114,4 +122,57 @@ fn asking(raw: &RawOrigins, at: &KeyPath, findings: &mut Findings) -> Asking {
         eject_for: edge::span(&raw.eject_for, &at.key("eject_for"), findings),
         eject_on_errors: raw.eject_on_errors,
     }
+}
+
+/// When those that speak TLS are believed.
+fn tls(raw: &RawOrigins, list: &[Server], at: &KeyPath, findings: &mut Findings) -> OriginTls {
+    let said = [
+        ("tls_ca", raw.tls_ca.is_some()),
+        ("tls_name", raw.tls_name.is_some()),
+        ("tls_verify", !raw.tls_verify),
+    ];
+    let secure = list.iter().any(|server| matches!(server.address, Address::Https(_)));
+    if let Some((name, _)) = said.into_iter().find(|(_, said)| *said && !secure) {
+        findings
+            .warning(&at.key(name), "no origin of the site speaks TLS")
+            .hint("https:// before an origin that does");
+    }
+    if !raw.tls_verify {
+        if raw.tls_ca.is_some() {
+            findings
+                .error(
+                    &at.key("tls_ca"),
+                    "there are CAs to believe, and no certificate is looked at",
+                )
+                .expected("tls_ca without tls_verify = false");
+        } else if secure {
+            findings
+                .warning(&at.key("tls_verify"), "whoever is on the way to an origin can be it")
+                .hint("tls_ca with the CA of the origin, or its certificate if that is no CA's");
+        }
+    }
+    let ca = raw.tls_ca.as_deref().map(|ca| {
+        let (key, before) = (at.key("tls_ca"), findings.all.len());
+        let ca = files::existing(ca, &key, findings);
+        // What was complained of already is not opened.
+        if findings.all.len() == before
+            && let Err(error) = trust::checked(Some(&ca))
+        {
+            if let TrustError::Unreadable { .. } = error {
+                // Whoever checks may be another user than the daemon.
+                findings.warning(&key, error.to_string()).hint("check as root");
+            } else {
+                findings.error(&key, error.to_string()).expected("certificates of CAs in PEM");
+            }
+        }
+        ca
+    });
+    if let Some(name) = &raw.tls_name
+        && ServerName::try_from(name.as_str()).is_err()
+    {
+        findings
+            .error(&at.key("tls_name"), format!("{} is no name of a server", quoted(name)))
+            .expected("the name or the address in the certificate of the origin, without a port");
+    }
+    OriginTls { ca, name: raw.tls_name.clone(), verify: raw.tls_verify }
 }
