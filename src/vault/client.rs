@@ -295,19 +295,6 @@ impl Vault {
         self.on_nearest(|line| sign_on(line, asked))
     }
 
-    /// Has a key opened, for a signature that another one makes about it.
-    ///
-    /// # Errors
-    /// [`VaultError`].
-    pub(super) fn load(&self, key: &KeyHandle) -> Result<(), VaultError> {
-        // Where there is no room for it, the signature is refused.
-        let request = Request::Warm { heat: 0, sealed: &key.sealed.0 };
-        self.control().ask(&request, |reply| match reply {
-            Reply::Warmed(_) => Ok(()),
-            _ => Err(VaultError::Unexpected),
-        })
-    }
-
     /// Asks on this thread's own channel if it has one, else on the shared one.
     pub(super) fn on_nearest<T>(
         &self,

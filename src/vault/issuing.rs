@@ -2,8 +2,11 @@
 //! accounts.
 
 use super::client::Vault;
+use super::error::VaultError;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
+use super::wire::Reply;
+use super::wire::Request;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
@@ -45,6 +48,21 @@ impl RemoteSigning for Vault {
         let signed =
             self.load(other).and_then(|()| self.sign(key, Purpose::AccountKey, scheme, message));
         signed.map_err(|error| error.to_string())
+    }
+}
+
+impl Vault {
+    /// Has a key opened, for a signature that another one makes about it.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    fn load(&self, key: &KeyHandle) -> Result<(), VaultError> {
+        // Where there is no room for it, the signature is refused.
+        let request = Request::Warm { heat: 0, sealed: &key.sealed.0 };
+        self.control().ask(&request, |reply| match reply {
+            Reply::Warmed(_) => Ok(()),
+            _ => Err(VaultError::Unexpected),
+        })
     }
 }
 
