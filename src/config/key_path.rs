@@ -60,6 +60,16 @@ impl KeyPath {
     /// As a person finds it in the file: the table, then the key.
     pub fn in_words(&self) -> String {
         let (table, rest) = match self.0.as_slice() {
+            [
+                Step::Key(list),
+                Step::Index(index),
+                Step::Key(inner),
+                Step::Index(number),
+                rest @ ..,
+            ] if !rest.is_empty() => {
+                let (index, number) = (index + 1, number + 1);
+                (format!("[[{list}]] number {index}, [[{list}.{inner}]] number {number}"), rest)
+            }
             [Step::Key(list), Step::Index(index), rest @ ..] => {
                 (format!("[[{list}]] number {}", index + 1), rest)
             }
@@ -119,6 +129,11 @@ mod tests {
                 site.key("hsts").key("max_age"),
                 "[[site]] number 2, key `hsts.max_age`",
                 "site[1].hsts.max_age",
+            ),
+            (
+                site.key("route").index(0).key("path"),
+                "[[site]] number 2, [[site.route]] number 1, key `path`",
+                "site[1].route[0].path",
             ),
             (KeyPath::dotted("acme.eab.kid"), "[acme], key `eab.kid`", "acme.eab.kid"),
             (KeyPath::dotted("acme"), "key `acme`", "acme"),

@@ -3,6 +3,7 @@
 use figment::value::{Dict, Value};
 
 use super::raw::{RawConfig, RawHsts, RawHstsTable, RawSite, RawTls};
+use super::raw_route::RawRoute;
 use super::shape::{self, Kind};
 
 /// A key of the configuration.
@@ -28,7 +29,8 @@ pub fn keys() -> Vec<Key> {
 fn defaults() -> Dict {
     let hsts = Some(RawHsts::Table(RawHstsTable::complete()));
     let tls = RawTls { hsts, ..RawTls::default() };
-    let raw = RawConfig { tls, site: vec![RawSite::default()], ..RawConfig::default() };
+    let site = RawSite { route: vec![RawRoute::default()], ..RawSite::default() };
+    let raw = RawConfig { tls, site: vec![site], ..RawConfig::default() };
     let value = Value::serialize(raw).expect("the defaults are plain data");
     let mut defaults = value.into_dict().expect("the defaults are a struct");
     if let Some(Value::Array(_, sites)) = defaults.get_mut("site")

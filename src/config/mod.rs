@@ -11,9 +11,12 @@ mod load;
 mod losses;
 mod model;
 mod origin;
+mod pattern;
 mod problem;
 mod quantity;
 mod raw;
+mod raw_route;
+mod route;
 mod shape;
 mod suggest;
 mod text;
@@ -29,4 +32,6 @@ pub use model::{
     Require, Site, State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
 pub use origin::{Address, Asking, Origin, OriginTls, Server, Servers};
+pub use pattern::PathPattern;
 pub use problem::{Problem, Problems, Provenance, Severity};
+pub use route::{FieldEdits, FieldTest, Route, RouteTo, Template};

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::origin::Origin;
+use super::route::Route;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
@@ -393,6 +394,8 @@ pub struct Site {
     pub early_data: bool,
     /// Whether its requests stand in the access log, if there is one.
     pub access_log: bool,
+    /// Requests that go another way, the first that fits.
+    pub routes: Vec<Route>,
     /// Line of the file on which the site begins, for messages; 0 when there is no file.
     pub line: usize,
 }

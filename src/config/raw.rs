@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
+use super::raw_route::RawRoute;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -148,6 +149,7 @@ pub(super) struct RawSite {
     pub(super) origins: RawOrigins,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls: Option<RawSiteTls>,
+    pub(super) route: Vec<RawRoute>,
 }
 
 /// `origin = "..."`, or a list of such.
@@ -331,6 +333,7 @@ impl Default for RawSite {
             access_log: true,
             origins: RawOrigins::default(),
             tls: None,
+            route: Vec::new(),
         }
     }
 }
@@ -394,6 +397,7 @@ impl RawConfig {
                     client_ca: Some("/etc/keyward/clients.pem".to_owned()),
                     client_crl: Some("/etc/keyward/clients.crl".to_owned()),
                 }),
+                route: vec![RawRoute::example()],
                 ..RawSite::default()
             }],
             ..Self::default()

@@ -128,7 +128,7 @@ impl Walk<'_> {
         }
         self.findings
             .error(at, format!("{} stands where a table belongs", Found(&item)))
-            .expected("a table under [[site]]");
+            .expected("a table under double brackets, such as [[site]]");
         self.findings.spoil(at.clone());
         Value::Dict(Tag::Default, Dict::new())
     }

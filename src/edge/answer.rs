@@ -63,6 +63,16 @@ pub(super) fn redirect(location: &str) -> Response<AnswerBody> {
     response
 }
 
+/// Sends the client to `location`.
+pub(super) fn moved(status: StatusCode, location: &str) -> Response<AnswerBody> {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return failure(StatusCode::BAD_REQUEST);
+    };
+    let mut response = text(status, "What was asked for is elsewhere.\n");
+    response.headers_mut().insert(LOCATION, location);
+    response
+}
+
 /// The answer to an HTTP-01 challenge (RFC 8555, section 8.3).
 pub(super) fn challenge(key_authorization: String) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::ready(Bytes::from(key_authorization)));

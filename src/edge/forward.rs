@@ -4,6 +4,7 @@
 //! begins to take the body.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -20,6 +21,7 @@ use super::body::UpBody;
 use super::connection::Client;
 use super::headers;
 use super::relay;
+use super::routes::ServedRoute;
 use super::serving::ServedSite;
 use super::target::Upstream;
 
@@ -77,8 +79,12 @@ async fn exchange(
         .flatten();
     let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
     let ours = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let route = parts.extensions.remove::<Arc<ServedRoute>>();
     parts.extensions.clear();
     headers::to_origin(&mut parts.headers, client, site, asked, version);
+    if let Some(route) = route {
+        route.dress(&mut parts.headers);
+    }
     if let Some(protocol) = &upgrade {
         parts.headers.insert(UPGRADE, protocol.clone());
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

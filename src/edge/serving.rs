@@ -13,6 +13,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access;
+use super::routes::Routes;
 use super::target::Target;
 use super::target::Upstream;
 use super::terms::Terms;
@@ -63,6 +64,7 @@ pub(super) struct ServedSite {
     pub(super) early_data: bool,
     pub(super) request_ids: config::RequestIds,
     pub(super) access_log: bool,
+    pub(super) routes: Routes,
 }
 
 impl ServingSet {
@@ -150,7 +152,7 @@ impl ServingSet {
     pub(super) fn targets(&self) -> HashSet<&str> {
         let all = self.names.values().chain(self.wildcards.values());
         all.chain(self.addresses.values())
-            .filter_map(|site| site.upstream.as_ref())
+            .flat_map(|site| site.routes.upstreams().chain(&site.upstream))
             .flat_map(|upstream| upstream.targets.iter().map(Target::key))
             .collect()
     }
@@ -204,6 +206,7 @@ impl ServedSite {
             early_data: site.early_data,
             request_ids,
             access_log: site.access_log,
+            routes: Routes::new(site, trusting),
         }
     }
 }

@@ -16,9 +16,12 @@ use super::forward;
 use super::headers;
 use super::route;
 use super::route::Refused;
+use super::route::split;
 use super::serving::ServedSite;
 use super::serving::ServingSet;
+use super::target::Upstream;
 use super::trace;
+use super::way;
 
 /// Answers one request. Never fails: a refusal is an answer.
 pub(super) async fn serve(
@@ -54,11 +57,19 @@ pub(super) async fn serve(
                 parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
             }
             let ids = trace::identify(site.request_ids, &mut parts.headers);
-            let mut response = match &site.upstream {
-                Some(upstream) => {
-                    forward::forward(&client, &site, upstream, &asked, parts, body).await
+            let way = if site.routes.is_empty() {
+                Ok(None)
+            } else {
+                site.routes.lead(&mut parts, split(&asked).map_or(&*asked, |(host, _)| host))
+            };
+            let mut response = match way {
+                Ok(None) => {
+                    reach(&client, &site, site.upstream.as_ref(), &asked, parts, body).await
                 }
-                None => welcome(&parts),
+                Ok(Some(way)) => {
+                    Box::pin(way::follow(&client, &site, way, &asked, parts, body)).await
+                }
+                Err(refused) => refuse(&client, refused, h1),
             };
             headers::secure(response.headers_mut(), &site);
             if let Some(ids) = ids {
@@ -69,12 +80,7 @@ pub(super) async fn serve(
             }
             response
         }
-        Err(refused) => {
-            client.worker.counters.refused.up();
-            let response = answer::failure(refused.status());
-            let harmless = matches!(refused, Refused::Misdirected | Refused::Unknown);
-            if h1 && !harmless { answer::last(response) } else { response }
-        }
+        Err(refused) => refuse(&client, refused, h1),
     };
     let response = if head { answer::to_head(response) } else { response };
     let leaving = h1 && client.closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
@@ -83,6 +89,28 @@ pub(super) async fn serve(
         entry.answered(response.status());
     }
     Ok(response.map(|body| body.hold(exchange)))
+}
+
+/// Has one of the servers answer; without any it is the welcome page.
+pub(super) async fn reach(
+    client: &Rc<Client>,
+    site: &ServedSite,
+    upstream: Option<&Upstream>,
+    asked: &str,
+    parts: Parts,
+    body: Incoming,
+) -> Response<AnswerBody> {
+    match upstream {
+        Some(upstream) => forward::forward(client, site, upstream, asked, parts, body).await,
+        None => welcome(&parts),
+    }
+}
+
+fn refuse(client: &Client, refused: Refused, h1: bool) -> Response<AnswerBody> {
+    client.worker.counters.refused.up();
+    let response = answer::failure(refused.status());
+    let harmless = matches!(refused, Refused::Misdirected | Refused::Unknown);
+    if h1 && !harmless { answer::last(response) } else { response }
 }
 
 /// RFC 8470, section 5.1. A client's own field stays as it is: it came through another gateway.

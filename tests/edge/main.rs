@@ -41,6 +41,7 @@ mod presets;
 mod proxied;
 mod proxying;
 mod rests;
+mod routes;
 mod scripted;
 mod secure;
 mod several;

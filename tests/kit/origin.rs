@@ -28,8 +28,8 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -52,15 +52,23 @@ pub struct Origin {
     pub requests: Arc<AtomicUsize>,
     /// Connections that reached it.
     pub connections: Arc<AtomicUsize>,
+    /// Method and target of the last request, of an origin with the table above.
+    line: Arc<Mutex<String>>,
     runtime: Option<Runtime>,
 }
 
-type Handler = fn(TcpStream, Arc<AtomicUsize>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Origin {
     /// An origin with the paths of the table above.
     pub fn start() -> Self {
-        Self::with(|stream, requests| Box::pin(serve(stream, requests)))
+        let line = Arc::<Mutex<String>>::default();
+        let noted = Arc::clone(&line);
+        let mut origin = Self::with(move |stream, requests| {
+            Box::pin(serve(stream, requests, Arc::clone(&noted)))
+        });
+        origin.line = line;
+        origin
     }
 
     /// An origin that echoes WebSocket messages and counts the handshakes as requests.
@@ -122,18 +130,20 @@ impl Origin {
         let (requests, connections) =
             (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let (counted, accepted) = (Arc::clone(&requests), Arc::clone(&connections));
+        let line = Arc::<Mutex<String>>::default();
+        let noted = Arc::clone(&line);
         runtime.spawn(async move {
             let listener = UnixListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
                 accepted.fetch_add(1, Ordering::SeqCst);
-                tokio::task::spawn(serve(stream, Arc::clone(&counted)));
+                tokio::task::spawn(serve(stream, Arc::clone(&counted), Arc::clone(&noted)));
             }
         });
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self { address, requests, connections, runtime: Some(runtime) }
+        Self { address, requests, connections, line, runtime: Some(runtime) }
     }
 
-    fn with(handler: Handler) -> Self {
+    fn with(handler: impl Fn(TcpStream, Arc<AtomicUsize>) -> Handling + Send + 'static) -> Self {
         let runtime = runtime();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -149,12 +159,18 @@ impl Origin {
                 tokio::task::spawn(handler(stream, Arc::clone(&counted)));
             }
         });
-        Self { address, requests, connections, runtime: Some(runtime) }
+        let line = Arc::default();
+        Self { address, requests, connections, line, runtime: Some(runtime) }
     }
 
     /// Requests so far.
     pub fn seen(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Method and target of the last request.
+    pub fn last(&self) -> String {
+        self.line.lock().unwrap().clone()
     }
 
     /// Connections so far.
@@ -233,13 +249,14 @@ fn text(text: impl Into<Bytes>) -> Answer {
     Full::new(text.into()).boxed()
 }
 
-async fn serve<S>(stream: S, requests: Arc<AtomicUsize>)
+async fn serve<S>(stream: S, requests: Arc<AtomicUsize>, line: Arc<Mutex<String>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let leave = Arc::new(tokio::sync::Notify::new());
     let leaving = Arc::clone(&leave);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        *line.lock().unwrap() = format!("{} {}", request.method(), request.uri());
         let (requests, leave) = (Arc::clone(&requests), Arc::clone(&leaving));
         async move {
             requests.fetch_add(1, Ordering::SeqCst);

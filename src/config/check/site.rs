@@ -3,10 +3,11 @@
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Acme, Admin, Hsts, Listen, Site};
+use super::super::origin::{Asking, Origin, OriginTls};
 use super::super::raw::{RawKeys, RawSite};
 use super::super::suggest;
 use super::names::Seen;
-use super::{acme, clients, hsts, names, origins, quoted, tls};
+use super::{acme, clients, hsts, names, origins, quoted, route, tls};
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::IssuerName;
@@ -61,11 +62,15 @@ pub(super) fn check_all(
             default_line = default_line.or(Some(line));
         }
         let origin = if findings.is_spoilt(&at) {
-            super::super::origin::Origin::Welcome
+            Origin::Welcome
         } else {
             origins::check(raw.origin.as_ref(), &raw.origins, (listen, admin), &at, findings)
         };
         let (key, second_key) = keys(&raw.key, &at.key("key"), findings);
+        let like = match &origin {
+            Origin::Servers(servers) => (servers.asking, servers.tls.clone()),
+            Origin::Welcome => (Asking::default(), OriginTls::default()),
+        };
         let whose = (&issuer, names.as_slice());
         let hsts = hsts::check(raw.hsts.as_ref(), general_hsts, whose, &at.key("hsts"), findings);
         sites.push(Site {
@@ -85,6 +90,7 @@ pub(super) fn check_all(
             preserve_host: raw.preserve_host,
             early_data: raw.early_data,
             access_log: raw.access_log,
+            routes: route::check(&raw.route, (listen, admin), &like, &at, findings),
             line,
         });
     }
