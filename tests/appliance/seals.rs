@@ -1,6 +1,7 @@
 //! Keys that are held up on their way to the store while the master key is replaced: however long
 //! that takes, none is stored so that it can never be opened again.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ fn rotate(keyward: &Keyward, held: &PathBuf) {
 }
 
 /// Nothing is left under the former master key, and the next start serves.
-fn is_whole(keyward: &mut Keyward, root: &PathBuf) {
+fn is_whole(keyward: &mut Keyward, root: &Path) {
     let present = mark(keyward);
     keyward.without_env("KEYWARD_HOLD_AT");
     assert!(keyward.terminate().success());
