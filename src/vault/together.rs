@@ -1,6 +1,6 @@
 //! Signatures that are wanted at the same time are asked for together.
 //!
-//! To cross over to the vault costs as much as a good half of a P-256 signature ([`super::gate`]
+//! To cross over to the vault costs as much as a good half of a P-256 signature (`gate`
 //! says for what). rustls asks for a signature in the middle of a call and wants it
 //! before it returns; so a handshake is polled on a stack of its own ([`fibre`]), stops there with
 //! its question put down, and goes to the end of the queue of what its thread has to do. All other
