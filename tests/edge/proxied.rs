@@ -38,7 +38,8 @@ async fn visit(house: &House, from: [u8; 4], header: &[u8], piece: usize) -> Opt
     let mut stream = dial(from, house.https).await;
     stream.set_nodelay(true).unwrap();
     for part in header.chunks(piece) {
-        stream.write_all(part).await.unwrap();
+        // Turned away already, after the pieces before.
+        stream.write_all(part).await.ok()?;
         tokio::task::yield_now().await;
     }
     let config = load::client_config(&house.ca.root(), &[b"http/1.1"]);
