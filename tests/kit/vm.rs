@@ -20,7 +20,7 @@ pub(crate) const INSIDE: &str = "VM_INSIDE";
 const PROGRAMS: [&str; 4] = ["setpriv", "prlimit", "openssl", "curl"];
 
 /// About 40 s on an idle machine.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(480);
 
 /// Boots the machine, has it run the test `inside` of this very program as an ordinary user, and
 /// gives what its console said, and whether it came to a proper end.
