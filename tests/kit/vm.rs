@@ -19,7 +19,7 @@ pub(crate) const INSIDE: &str = "VM_INSIDE";
 /// What scenes may call besides keyward; those without a package of their own are essential.
 const PROGRAMS: [&str; 4] = ["setpriv", "prlimit", "openssl", "curl"];
 
-/// About 40 s on an idle machine.
+/// About 100 s on an idle machine.
 const LIMIT: Duration = Duration::from_secs(480);
 
 /// Boots the machine, has it run the test `inside` of this very program as an ordinary user, and
