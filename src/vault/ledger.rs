@@ -73,7 +73,8 @@ const MINUTE: u64 = 60;
 impl Ledger {
     /// Takes in what a look at `now` found, and gives the alarms that are new.
     pub fn enter(&mut self, look: &Look, now: Timestamp) -> Vec<Alarm> {
-        if self.era != look.era {
+        // The first vault may be of the era that this one begins with.
+        if self.era != look.era || self.since == Timestamp::default() {
             self.keys.clear();
             (self.era, self.since, self.marks) = (look.era, now, [now; 2]);
             // The counts begin again, and so does what is too much.
@@ -220,6 +221,15 @@ mod tests {
         assert_eq!(ledger.alarms(after(3 * 3600)), []);
         // Another vault counts from nothing, so as much again is news.
         assert_eq!(ledger.enter(&look(2, &[(7, limit, 0)]), after(4 * 3600)).len(), 1);
+    }
+
+    #[test]
+    fn the_first_vault_is_known_since_the_first_look_at_it() {
+        let mut ledger = Ledger::default();
+        ledger.enter(&look(0, &[(7, 4, 4)]), after(5));
+        ledger.enter(&look(0, &[(7, 9, 9)]), after(10));
+        assert_eq!(ledger.since(), after(5));
+        assert!(ledger.account(8, after(10)).is_some(), "it did nothing, which is known");
     }
 
     #[test]
