@@ -3,6 +3,7 @@
 //! Escapes of what needs none are undone, dot segments and doubled slashes are taken out (RFC 3986,
 //! section 6.2.2). Some origins read more into a path: a slash behind `%2f` or `\`, parameters behind
 //! `;`. That reading is here too, so that a path whose readings lead to different routes is refused.
+//! Deliberately absent: origins that undo escapes twice, and those to which `/A` and `/a` are the same.
 
 use std::borrow::Cow;
 
