@@ -16,6 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::client_body::ClientBody;
 use super::connection::Exchange;
 use super::origin::Lease;
 
@@ -52,7 +53,7 @@ pub(super) enum UpBody {
 }
 
 pub(super) struct Streaming {
-    incoming: Incoming,
+    incoming: ClientBody,
     state: Rc<UpState>,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -69,7 +70,7 @@ impl fmt::Debug for UpBody {
 
 impl UpBody {
     /// The body of a request, and its state unless it is empty.
-    pub(super) fn new(incoming: Incoming, limit: Duration) -> (Self, Option<Rc<UpState>>) {
+    pub(super) fn new(incoming: ClientBody, limit: Duration) -> (Self, Option<Rc<UpState>>) {
         if incoming.is_end_stream() {
             return (Self::Empty, None);
         }
@@ -103,12 +104,9 @@ impl Body for UpBody {
         // was removed there.
         let frame = frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers()));
         body.state.done.set(frame.is_none() || body.incoming.is_end_stream());
-        Poll::Ready(frame.map(|result| {
-            result.map_err(|error| {
-                body.state.fault.set(Some(UpFault::Broken));
-                BodyError::Broken(error)
-            })
-        }))
+        Poll::Ready(
+            frame.map(|result| result.inspect_err(|_| body.state.fault.set(Some(UpFault::Broken)))),
+        )
     }
 
     fn is_end_stream(&self) -> bool {

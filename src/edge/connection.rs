@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use http::Request;
 use http_body::Frame;
+use hyper::body::Incoming;
 use hyper::server::conn::http1::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -24,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::access::Entry;
+use super::client_body::ClientBody;
 use super::early::Unproven;
 use super::flow::Flow;
 use super::flow::Streams;
@@ -250,7 +253,9 @@ pub(super) async fn tls<S>(
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, pulse, head, false));
     let answering = Rc::clone(&client);
-    let service = service_fn(move |request| site::serve(Rc::clone(&answering), request));
+    let service = service_fn(move |request: Request<Incoming>| {
+        site::serve(Rc::clone(&answering), request.map(ClientBody::Hyper))
+    });
     if h2 {
         client.pulse.look_away();
         let connection = Box::pin(speaks_h2(&client).serve_connection(io, service));

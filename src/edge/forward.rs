@@ -10,7 +10,6 @@ use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, U
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 
 use super::answer;
 use super::asking;
@@ -18,6 +17,7 @@ use super::asking::Failed;
 use super::asking::Limits;
 use super::body::AnswerBody;
 use super::body::UpBody;
+use super::client_body::ClientBody;
 use super::connection::Client;
 use super::headers;
 use super::relay;
@@ -32,9 +32,9 @@ pub(super) async fn forward(
     upstream: &Upstream,
     asked: &str,
     parts: Parts,
-    body: Incoming,
+    body: ClientBody,
 ) -> Response<AnswerBody> {
-    let h1 = parts.version != Version::HTTP_2;
+    let h1 = parts.version < Version::HTTP_2;
     let _waiting = client.wait();
     match exchange(client, site, upstream, asked, parts, body).await {
         Ok(response) => response,
@@ -63,7 +63,7 @@ async fn exchange(
     upstream: &Upstream,
     asked: &str,
     mut parts: Parts,
-    body: Incoming,
+    body: ClientBody,
 ) -> Result<Response<AnswerBody>, Failed> {
     let limits = {
         let set = client.worker.set();

@@ -64,7 +64,7 @@ pub(super) fn to_origin(
         headers.remove(name);
     }
     strip_forged(headers);
-    if version == Version::HTTP_2 {
+    if version >= Version::HTTP_2 {
         join_cookies(headers);
     }
     site.visitors.introduce(client.shown.as_ref(), headers);
@@ -81,6 +81,7 @@ pub(super) fn to_origin(
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
     let via = match version {
+        Version::HTTP_3 => "3.0 keyward",
         Version::HTTP_2 => "2.0 keyward",
         Version::HTTP_10 => "1.0 keyward",
         _ => "1.1 keyward",
@@ -188,7 +189,7 @@ fn is_forged(name: &str) -> bool {
                 || same("x-request-id", name))
 }
 
-/// HTTP/2 splits cookies; HTTP/1 has them in one field (RFC 9113, section 8.2.3).
+/// HTTP/2 and 3 split cookies; HTTP/1 has them in one field (RFC 9113, section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(COOKIE).iter();
     let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };

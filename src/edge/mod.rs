@@ -14,6 +14,7 @@ mod bulk;
 mod cast;
 mod certificates;
 mod challenge;
+mod client_body;
 mod compress;
 mod connection;
 mod crowd;

@@ -94,7 +94,7 @@ pub(super) fn host(parts: &Parts) -> Result<Cow<'_, str>, Refused> {
         return Err(Refused::Connect);
     }
     check_target(parts)?;
-    if parts.version == http::Version::HTTP_2 {
+    if parts.version >= http::Version::HTTP_2 {
         check_unwatched(parts)?;
     }
     let mut fields = parts.headers.get_all(HOST).iter();
@@ -108,9 +108,9 @@ pub(super) fn host(parts: &Parts) -> Result<Cow<'_, str>, Refused> {
     let target = parts.uri.authority().map(http::uri::Authority::as_str);
     let chosen = match (target, field) {
         // In HTTP/1 the target wins over a Host that says otherwise (RFC 9112, section 3.2.2),
-        // in HTTP/2 the two must agree (RFC 9113, section 8.3.1).
+        // after it the two must agree (RFC 9113, section 8.3.1; RFC 9114, section 4.3.1).
         (Some(target), Some(field)) => {
-            if parts.version == http::Version::HTTP_2 && !target.eq_ignore_ascii_case(field) {
+            if parts.version >= http::Version::HTTP_2 && !target.eq_ignore_ascii_case(field) {
                 return Err(Refused::Bad);
             }
             split(field).ok_or(Refused::Bad)?;
@@ -123,7 +123,7 @@ pub(super) fn host(parts: &Parts) -> Result<Cow<'_, str>, Refused> {
     Ok(Cow::Borrowed(chosen))
 }
 
-/// What the scanner refuses on HTTP/1 connections and the libraries let pass on HTTP/2: bytes in
+/// What the scanner refuses on HTTP/1 connections and the libraries let pass on HTTP/2 and 3: bytes in
 /// the target that no HTTP/1 target has, and a length that stands there twice or is no number.
 fn check_unwatched(parts: &Parts) -> Result<(), Refused> {
     let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use http::header::{HeaderName, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::answer;
 use super::body::AnswerBody;
+use super::client_body::ClientBody;
 use super::connection::Client;
 use super::forward;
 use super::headers;
@@ -26,11 +27,11 @@ use super::way;
 /// Answers one request. Never fails: a refusal is an answer.
 pub(super) async fn serve(
     client: Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let mut exchange = client.begin();
     client.worker.counters.requests.up();
-    let h1 = request.version() != Version::HTTP_2;
+    let h1 = request.version() < Version::HTTP_2;
     let (mut parts, body) = request.into_parts();
     let head = parts.method == Method::HEAD;
     // Asked once: the client may prove itself while the request is under way.
@@ -98,7 +99,7 @@ pub(super) async fn reach(
     upstream: Option<&Upstream>,
     asked: &str,
     parts: Parts,
-    body: Incoming,
+    body: ClientBody,
 ) -> Response<AnswerBody> {
     match upstream {
         Some(upstream) => forward::forward(client, site, upstream, asked, parts, body).await,
@@ -122,7 +123,7 @@ const TOO_EARLY: StatusCode = StatusCode::TOO_EARLY;
 /// Whether a request that came early does no harm when it comes again: safe by its method
 /// (RFC 9110, section 9.2.1), whole, and for a site that takes such requests. A client that is
 /// told otherwise asks again when it has shaken hands.
-fn may_be_repeated(site: &ServedSite, parts: &Parts, body: &Incoming) -> bool {
+fn may_be_repeated(site: &ServedSite, parts: &Parts, body: &ClientBody) -> bool {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
     // What a client lists as hop-by-hop goes no further, and the origin must see that field.
     let hidden = headers::options(&parts.headers)

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Response, Version};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::answer;
 use super::body::AnswerBody;
+use super::client_body::ClientBody;
 use super::connection::Client;
 use super::routes::ServedRoute;
 use super::routes::Way;
@@ -25,13 +26,13 @@ pub(super) async fn follow(
     way: Way,
     asked: &str,
     mut parts: Parts,
-    body: Incoming,
+    body: ClientBody,
 ) -> Response<AnswerBody> {
     let Way { route, location } = way;
     let mut response = match (&route.route.to, location) {
         (RouteTo::Redirect(status, _), Some(location)) => {
             let response = answer::moved(*status, &location);
-            let unread = parts.version != Version::HTTP_2 && !body.is_end_stream();
+            let unread = parts.version < Version::HTTP_2 && !body.is_end_stream();
             if unread { answer::last(response) } else { response }
         }
         _ => {
