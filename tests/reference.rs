@@ -67,6 +67,8 @@ fn the_reference_with_all_keys_is_refused_only_for_what_an_operator_must_bring()
             "site[0].origins.tls_ca",
             "site[0].tls.client_ca",
             "site[0].tls.client_crl",
+            "tcp[0].tls.client_ca",
+            "tcp[0].tls.client_crl",
         ]
     );
 }

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod master;
 pub mod origins;
 pub mod proxied;
+pub mod tcp;
 pub mod visitors;
 
 /// Requests waiting for the store's thread. Each is one transaction of about a millisecond, so a

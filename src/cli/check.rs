@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::check_tcp;
 use crate::cert::spec::IssuerName;
 use crate::config;
 use crate::config::{
@@ -72,10 +73,16 @@ fn write_text(
         return writeln!(err, "{problems}; the configuration cannot be used");
     };
     writeln!(out, "ok: {}", summary(config, warnings.len()))?;
-    for site in &config.sites {
+    for site in served(config) {
         write_site(out, config, site)?;
     }
+    check_tcp::write(out, config)?;
     out.flush()
+}
+
+/// The sites that are more than holders of certificates.
+fn served(config: &Config) -> impl Iterator<Item = &Site> {
+    config.sites.iter().filter(|site| site.origin != Origin::Service)
 }
 
 /// "2 sites, 1 issuer, 1 warning"
@@ -83,7 +90,11 @@ fn summary(config: &Config, warnings: usize) -> String {
     let mut issuers: Vec<&IssuerName> = config.sites.iter().map(|site| &site.issuer).collect();
     issuers.sort();
     issuers.dedup();
-    let mut parts = vec![counted(config.sites.len(), "site"), counted(issuers.len(), "issuer")];
+    let mut parts = vec![counted(served(config).count(), "site")];
+    if !config.tcp.is_empty() {
+        parts.push(counted(config.tcp.len(), "service"));
+    }
+    parts.push(counted(issuers.len(), "issuer"));
     if warnings > 0 {
         parts.push(counted(warnings, "warning"));
     }
@@ -114,7 +125,7 @@ fn write_site(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<
 }
 
 /// "from acme-v02.api.letsencrypt.org by tls-alpn-01 or http-01, key p256"
-fn certificate(config: &Config, site: &Site) -> String {
+pub(super) fn certificate(config: &Config, site: &Site) -> String {
     let mut text = match &site.issuer {
         IssuerName::Internal => "from the internal CA".to_owned(),
         IssuerName::Imported => "brought from elsewhere".to_owned(),
@@ -136,7 +147,7 @@ fn certificate(config: &Config, site: &Site) -> String {
     text
 }
 
-fn joined(names: &[impl ToString]) -> String {
+pub(super) fn joined(names: &[impl ToString]) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -144,11 +155,12 @@ fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Servers(_) => origin.to_string(),
         Origin::Welcome => "the built-in page".to_owned(),
+        Origin::Service => "TCP services".to_owned(),
     }
 }
 
 /// "default, 1.2 and 1.3"
-const fn tls(tls: Agreement) -> &'static str {
+pub(super) const fn tls(tls: Agreement) -> &'static str {
     match (tls.preset, tls.min_version) {
         (Preset::Default, TlsVersion::Tls12) => "default: 1.2 and 1.3",
         (Preset::Default, TlsVersion::Tls13) => "default: 1.3 only",

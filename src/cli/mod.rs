@@ -8,6 +8,7 @@ mod act;
 mod args;
 mod backup;
 pub mod check;
+mod check_tcp;
 mod connect;
 mod events;
 mod export;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::model::{Config, Site};
+use super::tcp::TcpService;
 use crate::cert::identifier::Identifier;
 
 /// Whether a running daemon takes up a changed key.
@@ -64,6 +65,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("edge", old.edge != new.edge),
         ("log", old.log != new.log),
         ("access_log", old.access_log != new.access_log),
+        ("tcp", !same_services(&old.tcp, &new.tcp)),
     ] {
         if changed {
             changes.sections.push(section);
@@ -109,6 +111,12 @@ fn sites(old: &[Site], new: &[Site], changes: &mut Changes) {
 fn same(one: &Site, two: &Site) -> bool {
     let moved = Site { line: two.line, ..one.clone() };
     moved == *two
+}
+
+/// The same for services, whose order says who gets clients that name nothing.
+fn same_services(old: &[TcpService], new: &[TcpService]) -> bool {
+    let moved = old.iter().zip(new).map(|(one, two)| TcpService { line: two.line, ..one.clone() });
+    old.len() == new.len() && moved.eq(new.iter().cloned())
 }
 
 impl Changes {

@@ -103,9 +103,18 @@ impl Environment {
     }
 
     fn unknown(&mut self, name: &str, path: &KeyPath, shape: &Dict) {
-        if matches!(path.steps().first(), Some(Step::Key(first)) if first == "site") {
-            self.error(name, &KeyPath::root(), "sites cannot be given in the environment")
-                .hint("write them into the file");
+        let first = match path.steps().first() {
+            Some(Step::Key(first)) => first.as_str(),
+            _ => "",
+        };
+        if let "site" | "tcp" = first {
+            let what = if first == "tcp" { "services" } else { "sites" };
+            self.error(
+                name,
+                &KeyPath::root(),
+                format!("{what} cannot be given in the environment"),
+            )
+            .hint("write them into the file");
             return;
         }
         let known = names(shape, "");

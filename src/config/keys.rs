@@ -4,6 +4,7 @@ use figment::value::{Dict, Value};
 
 use super::raw::{RawConfig, RawHsts, RawHstsTable, RawSite, RawTls};
 use super::raw_route::RawRoute;
+use super::raw_tcp::RawTcp;
 use super::shape::{self, Kind};
 
 /// A key of the configuration.
@@ -30,14 +31,17 @@ fn defaults() -> Dict {
     let hsts = Some(RawHsts::Table(RawHstsTable::complete()));
     let tls = RawTls { hsts, ..RawTls::default() };
     let site = RawSite { route: vec![RawRoute::default()], ..RawSite::default() };
-    let raw = RawConfig { tls, site: vec![site], ..RawConfig::default() };
+    let tcp = vec![RawTcp::default()];
+    let raw = RawConfig { tls, site: vec![site], tcp, ..RawConfig::default() };
     let value = Value::serialize(raw).expect("the defaults are plain data");
     let mut defaults = value.into_dict().expect("the defaults are a struct");
-    if let Some(Value::Array(_, sites)) = defaults.get_mut("site")
-        && let Some(Value::Dict(_, site)) = sites.first_mut()
-    {
-        // The empty list is no default: a site must have names.
-        site.remove("names");
+    for list in ["site", "tcp"] {
+        if let Some(Value::Array(_, sites)) = defaults.get_mut(list)
+            && let Some(Value::Dict(_, site)) = sites.first_mut()
+        {
+            // The empty list is no default: a site must have names.
+            site.remove("names");
+        }
     }
     defaults
 }

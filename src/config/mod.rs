@@ -16,9 +16,11 @@ mod problem;
 mod quantity;
 mod raw;
 mod raw_route;
+mod raw_tcp;
 mod route;
 mod shape;
 mod suggest;
+mod tcp;
 mod text;
 
 pub use demo::embedded;
@@ -35,3 +37,4 @@ pub use origin::{Address, Asking, Origin, OriginTls, Server, Servers};
 pub use pattern::PathPattern;
 pub use problem::{Problem, Problems, Provenance, Severity};
 pub use route::{FieldEdits, FieldTest, Route, RouteTo, Template};
+pub use tcp::{ProxyVersion, StartTls, TcpService, TcpTls, TcpWay};

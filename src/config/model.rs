@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::origin::Origin;
 use super::route::Route;
+use super::tcp::TcpService;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
@@ -36,10 +37,29 @@ pub struct Config {
     pub log: Log,
     /// The log of requests.
     pub access_log: AccessLog,
-    /// The sites, in the order of the file.
+    /// The sites, in the order of the file; behind them those that only hold certificates for TCP
+    /// services, whose origin is [`Origin::Service`].
     pub sites: Vec<Site>,
+    /// The services that are no HTTP, in the order of the file.
+    pub tcp: Vec<TcpService>,
     /// The file it was read from, for reload; `None` for embedded defaults (`keyward demo`).
     pub source: Option<PathBuf>,
+}
+
+impl Config {
+    /// Every way in which clients are asked for certificates.
+    pub fn client_certificates(&self) -> impl Iterator<Item = &ClientCertificates> {
+        let sites = self.sites.iter().filter_map(|site| site.clients.as_ref());
+        sites.chain(self.tcp.iter().filter_map(TcpService::clients))
+    }
+
+    /// Where TCP services listen, each address once.
+    pub fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        let mut all: Vec<_> = self.tcp.iter().flat_map(|tcp| &tcp.listen).copied().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
 }
 
 /// `[acme]`

@@ -15,6 +15,8 @@ pub enum Origin {
     Servers(Servers),
     /// `builtin:welcome`: a page of keyward's own, for `keyward demo` and for a first look.
     Welcome,
+    /// What a site has that is only a holder of certificates, for TCP services.
+    Service,
 }
 
 /// Servers that do the same, one of which is chosen for each request.
@@ -110,8 +112,10 @@ impl Origin {
 impl fmt::Display for Origin {
     /// As it is written in the file, without brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Servers(Servers { list, .. }) = self else {
-            return f.write_str("builtin:welcome");
+        let list = match self {
+            Self::Servers(Servers { list, .. }) => list,
+            Self::Welcome => return f.write_str("builtin:welcome"),
+            Self::Service => return f.write_str("tcp"),
         };
         for (number, Server { address, weight }) in list.iter().enumerate() {
             f.write_str(if number == 0 { "" } else { ", " })?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
 use super::raw_route::RawRoute;
+use super::raw_tcp::RawTcp;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -23,6 +24,7 @@ pub(super) struct RawConfig {
     pub(super) log: RawLog,
     pub(super) access_log: RawAccessLog,
     pub(super) site: Vec<RawSite>,
+    pub(super) tcp: Vec<RawTcp>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -400,6 +402,7 @@ impl RawConfig {
                 route: vec![RawRoute::example()],
                 ..RawSite::default()
             }],
+            tcp: vec![RawTcp::example()],
             ..Self::default()
         }
     }

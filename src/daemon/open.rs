@@ -62,6 +62,8 @@ pub(super) struct Opened {
 pub(super) struct Doors {
     pub(super) https: Vec<TcpListener>,
     pub(super) http: Vec<TcpListener>,
+    /// Of services that are no HTTP.
+    pub(super) tcp: Vec<TcpListener>,
     pub(super) admin: Option<UnixListener>,
     /// Whether the service manager holds them, so that the addresses of the file do not count.
     pub(super) inherited: bool,
@@ -158,18 +160,26 @@ fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
     let workers = config.edge.workers;
     let https = sockets.take_tcp("https").map_err(Failed::unavailable)?;
     let http = sockets.take_tcp("http").map_err(Failed::unavailable)?;
+    let tcp = sockets.take_tcp("tcp").map_err(Failed::unavailable)?;
     let admin = sockets.take_unix("admin").map_err(Failed::unavailable)?.into_iter().next();
     if let Some(name) = sockets.names().next() {
         return Err(Failed::unavailable(format!(
             "error: the service manager passed a socket called {name:?}\n  \
-             expected: FileDescriptorName= https, http or admin\n  try: correct the socket unit"
+             expected: FileDescriptorName= https, http, tcp or admin\n  try: correct the socket unit"
         )));
     }
+    // These have ports of their own, so each kind is opened here unless it was passed.
+    let tcp = if tcp.is_empty() {
+        listen::bind(&config.tcp_addresses(), workers).map_err(|e| cannot_listen(&e))?
+    } else {
+        shared(tcp, workers)?
+    };
     let inherited = !https.is_empty() || !http.is_empty();
     if inherited {
         return Ok(Doors {
             https: shared(https, workers)?,
             http: shared(http, workers)?,
+            tcp,
             admin,
             inherited,
         });
@@ -177,6 +187,7 @@ fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
     Ok(Doors {
         https: listen::bind(&config.listen.https, workers).map_err(|e| cannot_listen(&e))?,
         http: listen::bind(&config.listen.http, workers).map_err(|e| cannot_listen(&e))?,
+        tcp,
         admin,
         inherited,
     })
@@ -245,8 +256,7 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
     paths.read.extend(config.source.as_deref().and_then(parent));
     paths.read.extend(config.acme.ca_root.as_deref().and_then(parent));
     paths.read.extend(config.acme.eab.as_ref().and_then(|eab| parent(&eab.hmac_key_file)));
-    let clients = config.sites.iter().filter_map(|site| site.clients.as_ref());
-    for clients in clients {
+    for clients in config.client_certificates() {
         paths.read.extend(parent(&clients.ca));
         paths.read.extend(clients.crl.as_deref().and_then(parent));
     }

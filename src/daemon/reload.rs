@@ -88,18 +88,29 @@ impl Reloader {
         let mut notes: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         notes.extend(hidden);
         notes.extend(changes.restart.iter().map(|key| format!("{key} needs a restart to be seen")));
+        let addresses = new.tcp_addresses();
+        let moved = old.tcp_addresses() != addresses;
+        let opened = if moved { self.edge.open_tcp(&addresses) } else { Ok(Vec::new()) };
+        let opened = opened.map_err(|error| HouseError::Refused {
+            reason: format!("the listeners stay as they were: {error}"),
+        })?;
         if old.listen != new.listen {
             if self.own_doors {
                 let moved = self.edge.relisten(&new.listen.https, &new.listen.http);
                 moved.map_err(|error| HouseError::Refused {
                     reason: format!("the listeners stay as they were: {error}"),
                 })?;
-                self.listeners.send_replace(listener_views(&new));
             } else {
                 notes.push(
                     "the service manager holds the sockets, so [listen] does not count".to_owned(),
                 );
             }
+        }
+        if moved && let Err(error) = self.edge.use_tcp(opened, &addresses) {
+            notes.push(format!("a service does not listen: {error}"));
+        }
+        if self.own_doors {
+            self.listeners.send_replace(listener_views(&new));
         }
         if old.log != new.log
             && let Err(error) = self.logs.set_level(&new.log.level)
@@ -123,8 +134,7 @@ impl Reloader {
 /// there: what it may read was settled when it started.
 fn out_of_reach(config: &Config) -> Vec<String> {
     let eab = config.acme.eab.as_ref().map(|eab| &eab.hmac_key_file);
-    let clients = config.sites.iter().filter_map(|site| site.clients.as_ref());
-    let clients = clients.flat_map(|clients| {
+    let clients = config.client_certificates().flat_map(|clients| {
         [("client_ca", Some(&clients.ca)), ("client_crl", clients.crl.as_ref())]
     });
     let log = config.access_log.file().and_then(|path| {
@@ -156,7 +166,9 @@ pub(super) fn listener_views(config: &Config) -> Vec<wire::ListenerView> {
         inherited: false,
     };
     let https = config.listen.https.iter().map(|address| view("https", address));
-    https.chain(config.listen.http.iter().map(|address| view("http", address))).collect()
+    let http = config.listen.http.iter().map(|address| view("http", address));
+    let tcp = config.tcp_addresses();
+    https.chain(http).chain(tcp.iter().map(|address| view("tcp", address))).collect()
 }
 
 fn describe(reloaded: &wire::Reloaded) -> String {

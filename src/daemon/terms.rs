@@ -34,8 +34,7 @@ pub(super) fn of_all(config: &Config) -> DoorView {
         .collect();
     agreements.sort_by_key(|agreement| Reverse(agreement.sites));
     let asking = |required| {
-        let clients = config.sites.iter().filter_map(|site| site.clients.as_ref());
-        clients.filter(|clients| clients.required == required).count() as u64
+        config.client_certificates().filter(|clients| clients.required == required).count() as u64
     };
     DoorView {
         agreements,

@@ -207,6 +207,7 @@ fn open_edge(
     let options = EdgeOptions {
         https: doors.https,
         http: doors.http,
+        tcp: doors.tcp,
         limits: config.edge.clone(),
         clock: Arc::clone(clock),
         config: Arc::clone(config),
@@ -397,7 +398,9 @@ fn door_views(doors: &Doors, config: &Config) -> Vec<wire::ListenerView> {
         inherited: true,
     };
     let https = doors.https.iter().map(|listener| view("https", listener));
-    let mut views: Vec<_> = https.chain(doors.http.iter().map(|l| view("http", l))).collect();
+    let http = doors.http.iter().map(|listener| view("http", listener));
+    let tcp = doors.tcp.iter().map(|listener| view("tcp", listener));
+    let mut views: Vec<_> = https.chain(http).chain(tcp).collect();
     views.dedup();
     views
 }

@@ -39,6 +39,7 @@ use super::serving::ServedSite;
 use super::serving::normal;
 use super::shake::Admitted;
 use super::stats::Counters;
+use super::tcp as services;
 use super::tickets;
 use super::tls::ACME_TLS;
 use super::tls::Mould;
@@ -56,9 +57,11 @@ use crate::os::tcp;
 /// Accepts from `listener` until `stop`, then takes what the kernel holds already: closing a
 /// listener resets that.
 pub(super) async fn run(worker: Rc<Worker>, kind: Kind, listener: TcpListener, stop: Rc<Notify>) {
-    let port = listener.local_addr().map_or(0, |address| address.port());
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = listener.local_addr().unwrap_or(unknown);
+    let port = address.port();
     let door = match tcp::watch(listener) {
-        Ok(listener) => Door { kind, port, listener },
+        Ok(listener) => Door { kind, address, listener },
         Err(error) => {
             tracing::error!(port, %error, "listener is not usable, going on without it");
             return;
@@ -86,7 +89,7 @@ pub(super) async fn run(worker: Rc<Worker>, kind: Kind, listener: TcpListener, s
 /// A listener and what it is for.
 struct Door {
     kind: Kind,
-    port: u16,
+    address: SocketAddr,
     listener: AsyncFd<TcpListener>,
 }
 
@@ -147,8 +150,12 @@ impl Door {
                 return;
             }
         };
-        let arrived = Arrived { stream, peer, port: self.port, place };
-        drop(tokio::task::spawn_local(serve(Rc::clone(worker), self.kind, arrived)));
+        let arrived = Arrived { stream, peer, port: self.address.port(), place };
+        let worker = Rc::clone(worker);
+        drop(match self.kind {
+            Kind::Tcp => tokio::task::spawn_local(attend(worker, self.address, arrived)),
+            kind => tokio::task::spawn_local(serve(worker, kind, arrived)),
+        });
     }
 }
 
@@ -166,22 +173,30 @@ struct Arrived {
 /// several times before it is at its place: so it is small, and what only some need is on the heap while
 /// they need it.
 async fn serve(worker: Rc<Worker>, kind: Kind, arrived: Arrived) {
-    let balancer = worker.set().is_balancer(arrived.peer.ip());
-    let (arrived, ends) = if balancer {
-        match Box::pin(announced(&worker, arrived)).await {
-            Some(announced) => announced,
-            None => return,
-        }
-    } else {
-        let ends = Ends { client: arrived.peer, server: None };
-        (arrived, ends)
-    };
+    let Some((arrived, ends)) = introduced(&worker, arrived).await else { return };
     let Arrived { stream, port, place, .. } = arrived;
     match kind {
-        Kind::Https => https(&worker, stream, ends, port).await,
         Kind::Http => connection::plain(&worker, stream, ends.client, port).await,
+        Kind::Https | Kind::Tcp => https(&worker, stream, ends, port).await,
     }
     drop(place);
+}
+
+/// The same for a service that is no HTTP, whose listener is on `address`.
+async fn attend(worker: Rc<Worker>, address: SocketAddr, arrived: Arrived) {
+    let Some((arrived, ends)) = introduced(&worker, arrived).await else { return };
+    let Arrived { stream, place, .. } = arrived;
+    services::own(&worker, stream, ends, address).await;
+    drop(place);
+}
+
+/// A connection with who is at its other end. `None` when it is over.
+async fn introduced(worker: &Rc<Worker>, arrived: Arrived) -> Option<(Arrived, Ends)> {
+    if worker.set().is_balancer(arrived.peer.ip()) {
+        return Box::pin(announced(worker, arrived)).await;
+    }
+    let ends = Ends { client: arrived.peer, server: None };
+    Some((arrived, ends))
 }
 
 /// A connection from a balancer: who is at its other end, with the port they came to and their place.
@@ -226,11 +241,20 @@ async fn refused(error: &io::Error) {
 
 async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
     let peer = ends.client;
+    let neighbours = worker.set().tcp.has_neighbours();
+    let (stream, unread) = if neighbours {
+        match Box::pin(services::beside(worker, stream, ends)).await {
+            Some(back) => back,
+            None => return,
+        }
+    } else {
+        (stream, Vec::new())
+    };
     let limit = worker.set().limits.handshake_timeout;
     let limit = worker.crowd.borrow().patience(limit);
     let counters = &worker.counters;
     // Gone when it is over, so that it takes no memory while the client stays.
-    let shaken = timeout(limit, Box::pin(handshake(worker, stream, ends))).await;
+    let shaken = timeout(limit, Box::pin(handshake(worker, (stream, unread), ends))).await;
     tickets::settle(counters);
     let Ok(shaken) = shaken else {
         counters.timeout.up();
@@ -254,20 +278,12 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
             Box::pin(connection::tls(worker, shaken, peer, port, identity)).await;
         }
         Ok(Shaken::Challenge) => counters.challenges.up(),
-        Err(Failed::UnknownName) => counters.unknown_name.up(),
-        Err(Failed::NoCertificate) => counters.no_certificate.up(),
-        // Counted where it was decided.
-        Err(Failed::TurnedAway) => {}
-        Err(Failed::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-            counters.protocol.up();
-            tracing::debug!(reason = %error, "handshake failed");
-        }
-        Err(Failed::Io(_)) => counters.closed.up(),
+        Err(failed) => failed.count(counters),
     }
 }
 
 /// Counts a handshake; whether HTTP/2 is spoken.
-fn look(counters: &Counters, session: &ServerConnection) -> bool {
+pub(super) fn look(counters: &Counters, session: &ServerConnection) -> bool {
     match session.handshake_kind() {
         Some(HandshakeKind::Resumed) => counters.resumed.up(),
         _ => counters.full.up(),
@@ -282,11 +298,28 @@ enum Shaken {
     Challenge,
 }
 
-enum Failed {
+/// Why a handshake is not finished.
+pub(super) enum Failed {
     UnknownName,
     NoCertificate,
+    /// Counted where it was decided.
     TurnedAway,
     Io(io::Error),
+}
+
+impl Failed {
+    pub(super) fn count(self, counters: &Counters) {
+        match self {
+            Self::UnknownName => counters.unknown_name.up(),
+            Self::NoCertificate => counters.no_certificate.up(),
+            Self::TurnedAway => {}
+            Self::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                counters.protocol.up();
+                tracing::debug!(reason = %error, "handshake failed");
+            }
+            Self::Io(_) => counters.closed.up(),
+        }
+    }
 }
 
 impl From<io::Error> for Failed {
@@ -301,15 +334,20 @@ const fn alert(description: u8) -> [u8; 7] {
 }
 
 /// RFC 6066, section 3.
-const UNRECOGNIZED_NAME: u8 = 112;
+pub(super) const UNRECOGNIZED_NAME: u8 = 112;
 /// RFC 8446, section 6.2.
-const INTERNAL_ERROR: u8 = 80;
+pub(super) const INTERNAL_ERROR: u8 = 80;
 
-async fn handshake(worker: &Worker, stream: TcpStream, ends: Ends) -> Result<Shaken, Failed> {
+async fn handshake(
+    worker: &Worker,
+    (stream, unread): (TcpStream, Vec<u8>),
+    ends: Ends,
+) -> Result<Shaken, Failed> {
     let network = Network::of(ends.client.ip());
-    let Greeted { start, ticket, meter } =
-        Box::pin(hello::read(stream, |ticket| worker.shared.certificates.mould.knows(ticket)))
-            .await?;
+    let Greeted { start, ticket, meter } = Box::pin(hello::read(stream, unread, |ticket| {
+        worker.shared.certificates.mould.knows(ticket)
+    }))
+    .await?;
     if let Some(chosen) = challenge(worker, &start.client_hello()) {
         let Some(config) = chosen else {
             refuse(start.io, UNRECOGNIZED_NAME).await;
@@ -383,12 +421,12 @@ fn challenge(worker: &Worker, hello: &ClientHello<'_>) -> Option<Option<Arc<Serv
 /// Ends a connection with a reset. There is no alert for "not now", and a browser takes a reset
 /// for an accident of the network, which it tries again, where an alert would be the site's
 /// last word. It also leaves nothing behind in the kernel.
-fn close_hard(stream: &impl AsFd) {
+pub(super) fn close_hard(stream: &impl AsFd) {
     // If it cannot be had, the usual end does.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-async fn refuse(mut stream: TcpStream, description: u8) {
+pub(super) async fn refuse(mut stream: TcpStream, description: u8) {
     // The client may be gone; then nobody misses the alert.
     let _ = stream.write_all(&alert(description)).await;
     let _ = stream.shutdown().await;

@@ -6,6 +6,7 @@
 
 mod entry;
 mod line;
+mod visit;
 mod writer;
 
 use std::cell::Cell;
@@ -34,6 +35,8 @@ use crate::config::AccessFormat;
 use crate::config::AccessLogTo;
 
 pub(super) use self::entry::Entry;
+pub(super) use self::visit::Told;
+pub(super) use self::visit::Visit;
 
 /// What stands in the lines, as the configuration has it.
 #[derive(Clone, Copy, Debug)]
@@ -189,13 +192,34 @@ impl Pen {
         if !entry.is_wanted() {
             return;
         }
+        self.put(|bytes, moment| line::write(bytes, moment, entry, client, complete));
+    }
+
+    /// A connection to a service begins now, where there is a log.
+    pub(super) fn arrive(&self, terms: Option<Terms>) -> Option<Visit> {
+        let terms = terms?;
+        let count = self.count.get();
+        self.count.set(count.wrapping_add(1));
+        let drawn = count.is_multiple_of(terms.sample);
+        Some(Visit::new(terms, drawn, self.clock.now_millis()))
+    }
+
+    /// Writes the line of a connection to a service that has ended.
+    pub(super) fn depart(&self, visit: &Visit, told: &Told<'_>) {
+        if visit.is_wanted(told) {
+            self.put(|bytes, moment| visit::write(bytes, moment, visit, told));
+        }
+    }
+
+    /// Puts a line onto the page.
+    fn put(&self, write: impl FnOnce(&mut Vec<u8>, &mut Moment)) {
         let mut page = self.page.borrow_mut();
         if page.bytes.is_empty() {
             page.bytes.reserve(ACCESS_PAGE);
             self.begun.notify_one();
         }
         let Page { bytes, lines, moment } = &mut *page;
-        line::write(bytes, moment, entry, client, complete);
+        write(bytes, moment);
         *lines += 1;
         if page.bytes.len() >= ACCESS_PAGE {
             self.turn(&mut page);

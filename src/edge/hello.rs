@@ -26,15 +26,17 @@ pub(super) struct Greeted {
     pub(super) meter: Meter,
 }
 
-/// Reads the ClientHello from `stream`; `good` is asked about the ticket in it, if there is one.
+/// Reads the ClientHello from `stream`, of which `unread` was read before; `good` is asked about the ticket in it, if there is one.
 ///
 /// # Errors
 /// Of the connection, or `InvalidData` for what is no ClientHello, which the client was told.
 pub(super) async fn read(
     stream: TcpStream,
+    unread: Vec<u8>,
     good: impl Fn(&[u8]) -> bool + Unpin,
 ) -> io::Result<Greeted> {
-    let tap = Tap { stream, good, kept: Vec::new(), ticket: None, meter: Meter::default() };
+    let meter = Meter::default();
+    let tap = Tap { stream, unread, good, kept: Vec::new(), ticket: None, meter };
     let start = LazyConfigAcceptor::new(Acceptor::default(), tap).await?;
     let Tap { stream, ticket, meter, .. } = start.io;
     let start = Box::new(StartHandshake::from_parts(start.accepted, stream));
@@ -44,6 +46,8 @@ pub(super) async fn read(
 /// A connection whose first bytes are looked at.
 struct Tap<F> {
     stream: TcpStream,
+    /// What was read of it before, and is to be read again.
+    unread: Vec<u8>,
     good: F,
     /// What came before, when the hello did not come in one piece.
     kept: Vec<u8>,
@@ -86,7 +90,12 @@ impl<F: Fn(&[u8]) -> bool + Unpin> AsyncRead for Tap<F> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if this.unread.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        } else {
+            let count = this.unread.len().min(buf.remaining());
+            buf.put_slice(this.unread.drain(..count).as_slice());
+        }
         let fresh = buf.filled().get(before..).unwrap_or_default();
         this.meter.feed(fresh);
         this.look(fresh);
@@ -164,22 +173,23 @@ fn ticket_in(mut hello: Octets<'_>) -> Option<&[u8]> {
 }
 
 /// Bytes that are taken from the front.
-struct Octets<'a>(&'a [u8]);
+#[derive(Clone, Copy)]
+pub(super) struct Octets<'a>(pub(super) &'a [u8]);
 
 impl<'a> Octets<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
     /// A number of `width` octets.
-    fn number(&mut self, width: usize) -> Option<usize> {
+    pub(super) fn number(&mut self, width: usize) -> Option<usize> {
         Some(self.take(width)?.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)))
     }
 
     /// What follows its length of `width` octets.
-    fn list(&mut self, width: usize) -> Option<&'a [u8]> {
+    pub(super) fn list(&mut self, width: usize) -> Option<&'a [u8]> {
         let length = self.number(width)?;
         self.take(length)
     }

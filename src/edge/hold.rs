@@ -45,6 +45,11 @@ impl Held {
         waits
     }
 
+    /// What waits is due.
+    pub(super) fn release(&mut self) {
+        self.due = Some(Instant::now());
+    }
+
     pub(super) const fn waits(&self) -> bool {
         !self.octets.is_empty()
     }

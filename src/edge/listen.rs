@@ -61,13 +61,15 @@ pub fn share(inherited: TcpListener, workers: usize) -> Result<Vec<TcpListener>,
 pub(super) fn prepare(kind: Kind, listener: &TcpListener) {
     let nodelay = SockRef::from(listener).set_tcp_nodelay(true);
     let defer = match tcp::defer_accept(listener) {
+        // There are protocols in which the server speaks first.
+        _ if kind == Kind::Tcp => Ok(()),
         // The unit file may have a time of its own (DeferAcceptSec=).
         Ok(0) => tcp::set_defer_accept(listener, DEFER_ACCEPT_SECONDS),
         known => known.map(drop),
     };
     let fast_open = match kind {
         Kind::Https => tcp::set_fast_open(listener, FAST_OPEN_PENDING),
-        Kind::Http => Ok(()),
+        Kind::Http | Kind::Tcp => Ok(()),
     };
     for (option, result) in
         [("TCP_NODELAY", nodelay), ("TCP_DEFER_ACCEPT", defer), ("TCP_FASTOPEN", fast_open)]

@@ -19,6 +19,7 @@ mod compress;
 mod connection;
 mod crowd;
 mod early;
+mod facts;
 mod flow;
 mod forward;
 mod framing;
@@ -47,6 +48,7 @@ mod shake;
 mod site;
 mod stats;
 mod target;
+mod tcp;
 mod terms;
 pub mod tickets;
 mod tls;
@@ -90,7 +92,7 @@ pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
 pub use self::stats::{
     AccessFigures, Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes,
-    KernelTlsFigures, Lookups, TicketFigures, TurnedAway,
+    KernelTlsFigures, Lookups, TcpFigures, TicketFigures, TurnedAway,
 };
 
 /// What an edge begins with.
@@ -100,6 +102,8 @@ pub struct EdgeOptions {
     pub https: Vec<TcpListener>,
     /// Listeners for plain HTTP.
     pub http: Vec<TcpListener>,
+    /// Listeners for services that are no HTTP.
+    pub tcp: Vec<TcpListener>,
     /// Deadlines and limits until the first [`Edge::publish`], which brings its own; the number of
     /// workers and of connections stays.
     pub limits: config::Edge,
@@ -165,7 +169,7 @@ impl Edge {
     /// # Errors
     /// When TLS cannot be set up, a listener is not usable, or a thread cannot be started.
     pub fn start(options: EdgeOptions, signers: Arc<dyn Signers>) -> Result<Self, EdgeError> {
-        let EdgeOptions { https, http, limits, clock, config, catalog, tickets } = options;
+        let EdgeOptions { https, http, tcp, limits, clock, config, catalog, tickets } = options;
         let kernel = kernel_suites(&config);
         let mould = tls::Mould::new(Arc::clone(&clock), tickets, kernel).map_err(EdgeError::Tls)?;
         let bound = Arc::clone(&signers);
@@ -186,6 +190,7 @@ impl Edge {
             Self { shared, workers, listening: Mutex::new(Vec::new()), publishing: Mutex::new(()) };
         edge.add(Kind::Https, https)?;
         edge.add(Kind::Http, http)?;
+        edge.add(Kind::Tcp, tcp)?;
         Ok(edge)
     }
 
@@ -250,15 +255,16 @@ impl Edge {
 
     /// The addresses listened on, for TLS and for plain HTTP.
     pub fn addresses(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        (self.of_kind(Kind::Https), self.of_kind(Kind::Http))
+    }
+
+    fn of_kind(&self, wanted: Kind) -> Vec<SocketAddr> {
         let listening = lock(&self.listening);
-        let of = |wanted: Kind| {
-            let mut all: Vec<_> =
-                listening.iter().filter(|(kind, _)| *kind == wanted).map(|(_, a)| *a).collect();
-            all.sort();
-            all.dedup();
-            all
-        };
-        (of(Kind::Https), of(Kind::Http))
+        let mut all: Vec<_> =
+            listening.iter().filter(|(kind, _)| *kind == wanted).map(|(_, a)| *a).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Listens on exactly these addresses from now on. Addresses that stay are not touched; all
@@ -278,6 +284,32 @@ impl Edge {
         self.add(Kind::Http, new_http)?;
         self.remove(Kind::Https, present_https.iter().filter(|a| !https.contains(a)));
         self.remove(Kind::Http, present_http.iter().filter(|a| !http.contains(a)));
+        Ok(())
+    }
+
+    /// Opens those of `wanted` that no service listens on yet.
+    ///
+    /// # Errors
+    /// [`EdgeError::Listen`] for an address that cannot be listened on.
+    pub fn open_tcp(&self, wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, EdgeError> {
+        let present = self.of_kind(Kind::Tcp);
+        let new: Vec<_> = wanted.iter().filter(|a| !present.contains(a)).copied().collect();
+        listen::bind(&new, self.workers.len())
+    }
+
+    /// Services listen on `wanted` and nowhere else from now on; `opened` are those of them that
+    /// were not listened on. Connections that are open stay.
+    ///
+    /// # Errors
+    /// When a listener is not usable.
+    pub fn use_tcp(
+        &self,
+        opened: Vec<TcpListener>,
+        wanted: &[SocketAddr],
+    ) -> Result<(), EdgeError> {
+        let present = self.of_kind(Kind::Tcp);
+        self.add(Kind::Tcp, opened)?;
+        self.remove(Kind::Tcp, present.iter().filter(|a| !wanted.contains(a)));
         Ok(())
     }
 

@@ -268,7 +268,8 @@ pub(super) async fn connect(worker: &Worker, target: &Target) -> Result<Sender, 
     }
 }
 
-async fn dial(authority: &Authority) -> io::Result<TcpStream> {
+/// A connection to the host and port of `authority`.
+pub(super) async fn dial(authority: &Authority) -> io::Result<TcpStream> {
     let host = authority.host();
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     // The configuration has it always.

@@ -16,6 +16,7 @@ use super::access;
 use super::routes::Routes;
 use super::target::Target;
 use super::target::Upstream;
+use super::tcp::TcpSet;
 use super::terms::Terms;
 use super::tls::Mould;
 use super::trusting::Trusting;
@@ -34,6 +35,8 @@ pub(super) struct ServingSet {
     wildcards: HashMap<Box<str>, Arc<ServedSite>>,
     addresses: HashMap<IpAddr, Arc<ServedSite>>,
     fallback: Option<Arc<ServedSite>>,
+    /// What is no HTTP.
+    pub(super) tcp: TcpSet,
     unknown_names: config::UnknownNames,
     balancers: Vec<config::IpNetwork>,
     /// What stands in the access log, if there is one.
@@ -80,15 +83,25 @@ impl ServingSet {
             wildcards: HashMap::new(),
             addresses: HashMap::new(),
             fallback: None,
+            tcp: TcpSet::new(config, mould),
             unknown_names: config.tls.unknown_names,
             balancers: config.listen.proxy_from.clone(),
             access: access::Terms::of(&config.access_log),
-            files: config.sites.iter().flat_map(files).collect(),
+            files: config
+                .sites
+                .iter()
+                .flat_map(files)
+                .chain(config.tcp.iter().flat_map(|tcp| stamps(tcp.clients())))
+                .collect(),
             limits,
             generation,
         };
         let mut trusting = Trusting::default();
         for site in &config.sites {
+            // It is there for its certificate.
+            if site.origin == config::Origin::Service {
+                continue;
+            }
             let shared =
                 Arc::new(ServedSite::new(site, mould, set.limits.request_ids, &mut trusting));
             if site.default {
@@ -131,6 +144,11 @@ impl ServingSet {
         bare.parse::<IpAddr>().ok().and_then(|address| self.by_address(address))
     }
 
+    /// Whether a site has `host` itself among its names.
+    pub(super) fn has(&self, host: &str) -> bool {
+        self.names.contains_key(host)
+    }
+
     /// The site that has `address` as a name.
     pub(super) fn by_address(&self, address: IpAddr) -> Option<&Arc<ServedSite>> {
         self.addresses.get(&address.to_canonical())
@@ -153,6 +171,7 @@ impl ServingSet {
         let all = self.names.values().chain(self.wildcards.values());
         all.chain(self.addresses.values())
             .flat_map(|site| site.routes.upstreams().chain(&site.upstream))
+            .chain(self.tcp.upstreams())
             .flat_map(|upstream| upstream.targets.iter().map(Target::key))
             .collect()
     }

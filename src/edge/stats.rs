@@ -73,6 +73,13 @@ pub(super) struct Counters {
     pub(super) origin_ejections: Counter,
     pub(super) origins_full: Counter,
     pub(super) upgrades: Counter,
+    pub(super) tcp_total: Counter,
+    pub(super) tcp_open: Counter,
+    pub(super) tcp_through: Counter,
+    pub(super) tcp_no_server: Counter,
+    pub(super) tcp_refused: Counter,
+    pub(super) tcp_sent: Counter,
+    pub(super) tcp_received: Counter,
     pub(super) panics: Counter,
     pub(super) looked_up: Counter,
     pub(super) catalog_failures: Counter,
@@ -111,12 +118,33 @@ pub struct EdgeStats {
     pub origins_full: u64,
     /// Connections that left HTTP by an upgrade.
     pub upgrades: u64,
+    /// Services that are no HTTP.
+    pub tcp: TcpFigures,
     /// Connections lost to a fault of our own.
     pub panics: u64,
     /// The choice of certificates.
     pub certificates: Lookups,
     /// Lines of the access log.
     pub access_log: AccessFigures,
+}
+
+/// Services that are no HTTP.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct TcpFigures {
+    /// Connections that were led to a service.
+    pub connections: u64,
+    /// Of those, the ones that are open now.
+    pub open: u64,
+    /// Of those, the ones whose TLS was passed through.
+    pub passed_through: u64,
+    /// Of those, the ones for which no server was to be had.
+    pub no_server: u64,
+    /// Connections that did not ask for TLS as their protocol has it.
+    pub refused: u64,
+    /// Octets that clients were sent.
+    pub octets_sent: u64,
+    /// Octets that clients sent.
+    pub octets_received: u64,
 }
 
 /// Lines of the access log.
@@ -280,6 +308,15 @@ impl EdgeStats {
             origins_full: sum(|w| &w.origins_full),
             upgrades: sum(|w| &w.upgrades),
             access_log: AccessFigures::default(),
+            tcp: TcpFigures {
+                connections: sum(|w| &w.tcp_total),
+                open: sum(|w| &w.tcp_open),
+                passed_through: sum(|w| &w.tcp_through),
+                no_server: sum(|w| &w.tcp_no_server),
+                refused: sum(|w| &w.tcp_refused),
+                octets_sent: sum(|w| &w.tcp_sent),
+                octets_received: sum(|w| &w.tcp_received),
+            },
             panics: sum(|w| &w.panics),
             certificates: Lookups {
                 looked_up: sum(|w| &w.looked_up),

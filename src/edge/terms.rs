@@ -56,6 +56,14 @@ impl Terms {
         Ok(Self { row, whole, narrow: narrow?, checked: verifier.is_some() })
     }
 
+    /// Clients are held to these protocols, instead of HTTP; to none if there are none.
+    pub(super) fn speak(&mut self, alpn: &[String]) {
+        let narrow = self.narrow.iter_mut().map(|(_, config)| config);
+        for config in narrow.chain([&mut self.whole]) {
+            config.alpn_protocols = alpn.iter().map(|name| name.clone().into_bytes()).collect();
+        }
+    }
+
     /// The cryptography of these terms.
     pub(super) fn provider(&self) -> &CryptoProvider {
         self.whole.crypto_provider()

@@ -81,6 +81,19 @@ impl Mould {
         Terms::new(row, &self.clock, Some(verifier), self.kernel.any()).map(Arc::new)
     }
 
+    /// Terms under which a service speaks `alpn` and no HTTP.
+    pub(super) fn service(
+        &self,
+        agreement: Agreement,
+        verifier: Option<&Arc<dyn ClientCertVerifier>>,
+        alpn: &[String],
+    ) -> Result<Arc<Terms>, rustls::Error> {
+        let row = self.terms(agreement).row;
+        let mut terms = Terms::new(row, &self.clock, verifier, self.kernel.any())?;
+        terms.speak(alpn);
+        Ok(Arc::new(terms))
+    }
+
     /// What time it is.
     pub(super) fn now(&self) -> UnixTime {
         self.clock.current_time().unwrap_or_else(|| UnixTime::since_unix_epoch(Duration::ZERO))

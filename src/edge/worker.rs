@@ -52,6 +52,8 @@ pub(super) struct Shared {
 pub(super) enum Kind {
     Https,
     Http,
+    /// Services that are no HTTP.
+    Tcp,
 }
 
 /// A worker as the edge holds it.

@@ -165,6 +165,7 @@ async fn draining_costs_no_request() {
         let options = EdgeOptions {
             https: listen::share(socket.try_clone().unwrap(), 2).unwrap(),
             http: Vec::new(),
+            tcp: Vec::new(),
             limits: limits(),
             clock: Arc::new(SystemClock),
             config: Arc::new(config(vec![site(&["a.example"], origin.address)], limits())),

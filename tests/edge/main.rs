@@ -46,6 +46,8 @@ mod scripted;
 mod secure;
 mod several;
 mod sockets;
+mod starttls;
+mod tcp;
 mod translation;
 mod unix;
 mod upgrades;

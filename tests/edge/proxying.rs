@@ -224,6 +224,7 @@ async fn a_fault_of_ours_costs_one_connection() {
     let options = keyward::edge::EdgeOptions {
         https,
         http: Vec::new(),
+        tcp: Vec::new(),
         limits: one.clone(),
         clock: std::sync::Arc::new(keyward::base::SystemClock),
         config: std::sync::Arc::new(crate::house::config(vec![own], one)),

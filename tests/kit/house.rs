@@ -127,6 +127,7 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
             sample: 1,
         },
         sites,
+        tcp: Vec::new(),
         source: None,
     }
 }
@@ -204,6 +205,7 @@ impl House {
         let options = EdgeOptions {
             https,
             http,
+            tcp: Vec::new(),
             limits,
             clock: Arc::new(SystemClock),
             config: Arc::new(config.clone()),

@@ -23,7 +23,7 @@ pub(super) fn check(raw: &RawListen, findings: &mut Findings) -> Listen {
     Listen { https, http, proxy_from }
 }
 
-fn addresses(
+pub(super) fn addresses(
     raw: &[String],
     key: &KeyPath,
     name: &'static str,
@@ -45,18 +45,19 @@ fn addresses(
             }
             continue;
         };
-        if address.port() == 0 {
+        if address.port() == 0 && name != "tcp" {
             findings.warning(&key, "port 0 lets the system choose a port at every start");
         } else if let Some((_, other)) = taken.iter().find(|(other, _)| *other == address) {
             let problem = if *other == name {
                 format!("the address {address} stands twice")
             } else {
-                format!("the address {address} is listed for https and for http")
+                format!("the address {address} is listed for {other} and for {name}")
             };
-            findings
-                .error(&key, problem)
-                .expected("each address once")
-                .hint("give `https` and `http` addresses of their own");
+            findings.error(&key, problem).expected("each address once").hint(if name == "tcp" {
+                "an address of the service's own, or none at all beside HTTPS"
+            } else {
+                "give `https` and `http` addresses of their own"
+            });
         }
         taken.push((address, name));
         addresses.push(address);

@@ -17,6 +17,7 @@ mod origins;
 mod route;
 mod service;
 mod site;
+mod tcp;
 mod tls;
 mod unix;
 
@@ -45,14 +46,16 @@ pub(super) fn config(
     let access_log = access_log::check(&raw.access_log, &state, findings);
     let hsts = hsts::general(raw.tls.hsts.as_ref(), findings);
     let general = site::General { acme: &acme, listen: &listen, admin: &admin, hsts, agreement };
-    let sites = site::check_all(&raw.site, &general, line, findings);
-    if sites.is_empty() && !findings.is_spoilt(&KeyPath::dotted("site")) {
+    let mut sites = site::check_all(&raw.site, &general, line, findings);
+    let (tcp, holders) = tcp::check_all(&raw.tcp, &sites, &general, line, findings);
+    if sites.is_empty() && tcp.is_empty() && !findings.is_spoilt(&KeyPath::dotted("site")) {
         findings
             .warning(&KeyPath::root(), "there are no sites, so nothing will be served")
             .hint("add a [[site]] with `names` and `origin`");
     }
+    sites.extend(holders);
     let source = source.map(Path::to_owned);
-    Config { acme, listen, state, admin, vault, tls, edge, log, access_log, sites, source }
+    Config { acme, listen, state, admin, vault, tls, edge, log, access_log, sites, tcp, source }
 }
 
 /// What should be a URL, as it may be repeated in a message: without what may be a password.

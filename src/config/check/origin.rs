@@ -44,11 +44,11 @@ pub(super) fn server(
 
 /// Why a text names no origin, and what to try.
 pub(super) struct Refusal {
-    problem: String,
-    hint: Option<String>,
+    pub(super) problem: String,
+    pub(super) hint: Option<String>,
 }
 
-fn address(text: &str, listen: &Listen, admin: &Admin) -> Result<Address, Refusal> {
+pub(super) fn address(text: &str, listen: &Listen, admin: &Admin) -> Result<Address, Refusal> {
     if let Some(path) = text.strip_prefix(unix::SCHEME) {
         return unix::path(path, &admin.socket).map(Address::Unix);
     }

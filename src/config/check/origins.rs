@@ -16,7 +16,7 @@ use crate::base::trust;
 use crate::base::trust::TrustError;
 
 /// What stands before a weight, behind the address.
-const WEIGHT: &str = " weight=";
+pub(super) const WEIGHT: &str = " weight=";
 
 const WEIGHTS: RangeInclusive<u32> = 1..=1000;
 
@@ -90,7 +90,7 @@ pub(super) fn check(
     Origin::Servers(Servers { list, asking, tls })
 }
 
-fn weight(text: &str, at: &KeyPath, findings: &mut Findings) -> u32 {
+pub(super) fn weight(text: &str, at: &KeyPath, findings: &mut Findings) -> u32 {
     let weight = text.parse().ok().filter(|weight| WEIGHTS.contains(weight));
     if weight.is_none() {
         findings

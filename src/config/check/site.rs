@@ -29,6 +29,32 @@ pub(super) struct General<'a> {
     pub(super) agreement: tls::General,
 }
 
+/// What a certificate is asked to be.
+pub(super) struct Wanted<'a> {
+    pub(super) issuer: Option<&'a str>,
+    pub(super) profile: Option<&'a str>,
+    pub(super) key: &'a RawKeys,
+}
+
+/// Who issues a certificate for `names`, and its kind of key with that of the second one.
+pub(super) fn wanted(
+    raw: Wanted<'_>,
+    names: &[(Identifier, KeyPath)],
+    acme: &Acme,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> (IssuerName, (KeyAlgorithm, Option<KeyAlgorithm>)) {
+    let issuer = issuer(raw.issuer, names, acme, at, findings);
+    if issuer != IssuerName::Internal {
+        provable(names, acme, findings);
+        short_lived(raw.profile, names, acme, findings);
+    }
+    if let Some(name) = raw.profile {
+        acme::profile(name, &at.key("profile"), findings);
+    }
+    (issuer, keys(raw.key, &at.key("key"), findings))
+}
+
 pub(super) fn check_all(
     raw: &[RawSite],
     general: &General<'_>,
@@ -44,14 +70,12 @@ pub(super) fn check_all(
         let at = list.index(number);
         let line = line(&at);
         let names = names::check(&raw.names, (number, line), &at, &mut seen, findings);
-        let issuer = issuer(raw, &names, acme, &at, findings);
-        if issuer != IssuerName::Internal {
-            provable(&names, acme, findings);
-            short_lived(raw, &names, acme, findings);
-        }
-        if let Some(name) = &raw.profile {
-            acme::profile(name, &at.key("profile"), findings);
-        }
+        let own = Wanted {
+            issuer: raw.issuer.as_deref(),
+            profile: raw.profile.as_deref(),
+            key: &raw.key,
+        };
+        let (issuer, (key, second_key)) = wanted(own, &names, acme, &at, findings);
         if raw.default {
             if let Some(first) = default_line {
                 findings
@@ -66,10 +90,9 @@ pub(super) fn check_all(
         } else {
             origins::check(raw.origin.as_ref(), &raw.origins, (listen, admin), &at, findings)
         };
-        let (key, second_key) = keys(&raw.key, &at.key("key"), findings);
         let like = match &origin {
             Origin::Servers(servers) => (servers.asking, servers.tls.clone()),
-            Origin::Welcome => (Asking::default(), OriginTls::default()),
+            Origin::Welcome | Origin::Service => (Asking::default(), OriginTls::default()),
         };
         let whose = (&issuer, names.as_slice());
         let hsts = hsts::check(raw.hsts.as_ref(), general_hsts, whose, &at.key("hsts"), findings);
@@ -101,7 +124,7 @@ pub(super) fn check_all(
 
 /// Who issues: as the site says, else by its names.
 fn issuer(
-    raw: &RawSite,
+    said: Option<&str>,
     names: &[(Identifier, KeyPath)],
     acme: &Acme,
     at: &KeyPath,
@@ -109,7 +132,7 @@ fn issuer(
 ) -> IssuerName {
     let public = IssuerName::Acme(acme.directory.clone());
     let internal: Vec<_> = names.iter().filter(|(name, _)| name.is_internal()).collect();
-    match raw.issuer.as_deref() {
+    match said {
         Some("internal") => IssuerName::Internal,
         // A directory with a root of its own is a private CA, which may sign any name.
         Some("acme") if acme.ca_root.is_some() => public,
@@ -165,12 +188,12 @@ fn provable(names: &[(Identifier, KeyPath)], acme: &Acme, findings: &mut Finding
 
 /// Let's Encrypt signs addresses under its profile `shortlived` only.
 fn short_lived(
-    raw: &RawSite,
+    own: Option<&str>,
     names: &[(Identifier, KeyPath)],
     acme: &Acme,
     findings: &mut Findings,
 ) {
-    let profile = raw.profile.as_deref().or(acme.profile.as_deref());
+    let profile = own.or(acme.profile.as_deref());
     if profile == Some("shortlived") || !acme::is_lets_encrypt(&acme.directory) {
         return;
     }
@@ -226,21 +249,29 @@ fn key(text: &str, key: &KeyPath, findings: &mut Findings) -> KeyAlgorithm {
 
 /// A public CA issues to nobody who has not accepted its terms.
 fn terms(sites: &[Site], acme: &Acme, list: &KeyPath, findings: &mut Findings) {
-    let key = KeyPath::dotted("acme.accept_terms");
-    if acme.accept_terms || findings.is_spoilt(&key) {
-        return;
-    }
     let ordering = sites
         .iter()
         .enumerate()
         .find(|(_, site)| matches!(site.issuer, IssuerName::Acme(_)) && !site.names.is_empty());
     let Some((number, site)) = ordering else { return };
-    let issuer = &site.issuer;
+    unaccepted(&site.issuer, site.name(), &list.index(number), acme, findings);
+}
+
+/// The same for one name.
+pub(super) fn unaccepted(
+    issuer: &IssuerName,
+    name: &Identifier,
+    at: &KeyPath,
+    acme: &Acme,
+    findings: &mut Findings,
+) {
+    let key = KeyPath::dotted("acme.accept_terms");
+    // Said once is enough.
+    if acme.accept_terms || findings.is_spoilt(&key) || findings.all.iter().any(|f| f.key == key) {
+        return;
+    }
     findings
-        .error(
-            &key,
-            format!("the terms of {issuer} are not accepted, which issues {}", site.name()),
-        )
+        .error(&key, format!("the terms of {issuer} are not accepted, which issues {name}"))
         .expected("accept_terms = true below [acme], once you have read them")
-        .hint(format!("that, or issuer = \"internal\" in {}", list.index(number).in_words()));
+        .hint(format!("that, or issuer = \"internal\" in {}", at.in_words()));
 }

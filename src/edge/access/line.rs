@@ -20,12 +20,12 @@ const HIDDEN: &[u8] = b"[hidden]";
 #[derive(Debug, Default)]
 pub(super) struct Moment {
     second: Option<u64>,
-    common: String,
-    rfc3339: String,
+    pub(super) common: String,
+    pub(super) rfc3339: String,
 }
 
 impl Moment {
-    fn set(&mut self, second: u64) {
+    pub(super) fn set(&mut self, second: u64) {
         if self.second == Some(second) {
             return;
         }
@@ -119,7 +119,7 @@ fn json(out: &mut Vec<u8>, moment: &Moment, entry: &Entry, peer: &[u8], complete
     out.push(b'}');
 }
 
-fn member(out: &mut Vec<u8>, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn member(out: &mut Vec<u8>, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
@@ -163,12 +163,12 @@ const fn protocol(version: Version) -> &'static [u8] {
     }
 }
 
-fn cut(value: &[u8]) -> &[u8] {
+pub(super) fn cut(value: &[u8]) -> &[u8] {
     value.get(..ACCESS_VALUE).unwrap_or(value)
 }
 
 /// A text of JSON.
-fn quote(out: &mut Vec<u8>, value: &[u8]) {
+pub(super) fn quote(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     inside(out, value);
     out.push(b'"');
@@ -192,7 +192,7 @@ fn inside(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-fn escape(out: &mut Vec<u8>, value: &[u8]) {
+pub(super) fn escape(out: &mut Vec<u8>, value: &[u8]) {
     for byte in value {
         if (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\' {
             out.push(*byte);
