@@ -182,6 +182,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.edge.handshake_timeout, Duration::from_secs(10));
     assert_eq!(config.edge.max_connections, 10_000);
     assert_eq!((config.edge.network_share, config.edge.handshake_share), (75, 80));
+    assert!(config.edge.http3);
     let site = &config.sites[0];
     assert_eq!(site.issuer, IssuerName::Acme(directory.to_owned()));
     let hsts = Hsts { max_age: 63_072_000, include_subdomains: false, preload: false };
@@ -221,6 +222,7 @@ fn every_key_is_taken_up() {
         network_share = 100
         handshake_share = 1
         drain_timeout = '9s'
+        http3 = false
         [log]
         level = 'warn,keyward::edge=debug'
         format = 'text'
@@ -258,6 +260,7 @@ fn every_key_is_taken_up() {
     let edge = &config.edge;
     assert_eq!((edge.workers, edge.origin_idle, edge.max_connections), (3, 7, 8));
     assert_eq!((edge.network_share, edge.handshake_share), (100, 1));
+    assert!(!edge.http3);
     let seconds = |duration: Duration| duration.as_secs_f64();
     assert_eq!(seconds(edge.handshake_timeout), 1.0);
     assert_eq!(seconds(edge.header_timeout), 2.0);

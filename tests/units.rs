@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const UNITS: &[&str] = &["keyward.service", "keyward-http.socket", "keyward-https.socket"];
+const UNITS: &[&str] =
+    &["keyward.service", "keyward-http.socket", "keyward-https.socket", "keyward-http3.socket"];
 
 /// The highest exposure that is acceptable.
 const EXPOSURE: f64 = 1.5;

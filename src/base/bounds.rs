@@ -13,6 +13,7 @@ pub mod gate;
 pub mod master;
 pub mod origins;
 pub mod proxied;
+pub mod quic;
 pub mod tcp;
 pub mod visitors;
 

@@ -156,6 +156,10 @@ fn traffic(figures: &Figures) -> String {
         "{}, {open} open, {handshakes} of which {resumed} resumed",
         render::count(figure("requests"), "request"),
     );
+    let http3 = figure("http3.requests");
+    if http3 > 0 {
+        text.push_str(&format!("; {} over HTTP/3", render::count(http3, "request")));
+    }
     for (number, word) in [
         (failed, "handshakes not finished"),
         (turned_away, "clients turned away"),

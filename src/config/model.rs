@@ -302,6 +302,8 @@ pub struct Edge {
     pub drain_timeout: Duration,
     /// Where the ids come from under which requests are found again.
     pub request_ids: RequestIds,
+    /// Whether HTTP/3 is offered beside each address for HTTPS.
+    pub http3: bool,
 }
 
 /// Where the ids of requests come from: `X-Request-Id`, and `traceparent` of W3C Trace Context.

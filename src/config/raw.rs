@@ -110,6 +110,7 @@ pub(super) struct RawEdge {
     pub(super) handshake_share: u64,
     pub(super) drain_timeout: String,
     pub(super) request_ids: String,
+    pub(super) http3: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -296,6 +297,7 @@ impl Default for RawEdge {
             handshake_share: 80,
             drain_timeout: "30s".to_owned(),
             request_ids: "off".to_owned(),
+            http3: true,
         }
     }
 }

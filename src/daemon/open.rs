@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::net::UdpSocket;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,8 @@ pub(super) struct Doors {
     pub(super) http: Vec<TcpListener>,
     /// Of services that are no HTTP.
     pub(super) tcp: Vec<TcpListener>,
+    /// Those of the service manager; others are opened beside the ones for HTTPS.
+    pub(super) http3: Vec<UdpSocket>,
     pub(super) admin: Option<UnixListener>,
     /// Whether the service manager holds them, so that the addresses of the file do not count.
     pub(super) inherited: bool,
@@ -161,11 +164,12 @@ fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
     let https = sockets.take_tcp("https").map_err(Failed::unavailable)?;
     let http = sockets.take_tcp("http").map_err(Failed::unavailable)?;
     let tcp = sockets.take_tcp("tcp").map_err(Failed::unavailable)?;
+    let http3 = sockets.take_udp("http3").map_err(Failed::unavailable)?;
     let admin = sockets.take_unix("admin").map_err(Failed::unavailable)?.into_iter().next();
     if let Some(name) = sockets.names().next() {
         return Err(Failed::unavailable(format!(
             "error: the service manager passed a socket called {name:?}\n  \
-             expected: FileDescriptorName= https, http, tcp or admin\n  try: correct the socket unit"
+             expected: FileDescriptorName= https, http, http3, tcp or admin\n  try: correct the socket unit"
         )));
     }
     // These have ports of their own, so each kind is opened here unless it was passed.
@@ -180,6 +184,7 @@ fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
             https: shared(https, workers)?,
             http: shared(http, workers)?,
             tcp,
+            http3,
             admin,
             inherited,
         });
@@ -188,6 +193,7 @@ fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
         https: listen::bind(&config.listen.https, workers).map_err(|e| cannot_listen(&e))?,
         http: listen::bind(&config.listen.http, workers).map_err(|e| cannot_listen(&e))?,
         tcp,
+        http3,
         admin,
         inherited,
     })

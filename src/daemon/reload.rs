@@ -112,6 +112,17 @@ impl Reloader {
         if self.own_doors {
             self.listeners.send_replace(listener_views(&new));
         }
+        self.edge.follow_http3(offers_http3(&new), self.own_doors, Vec::new());
+        self.listeners.send_modify(|views| {
+            views.retain(|view| view.purpose != HTTP3);
+            views.extend(http3_views(&self.edge, !self.own_doors));
+        });
+        let turned_on = offers_http3(&new) && !offers_http3(&old);
+        if turned_on && !self.own_doors && self.edge.http3().is_empty() {
+            notes.push(
+                "the service manager holds the sockets, and none for HTTP/3 is at hand".to_owned(),
+            );
+        }
         if old.log != new.log
             && let Err(error) = self.logs.set_level(&new.log.level)
         {
@@ -169,6 +180,24 @@ pub(super) fn listener_views(config: &Config) -> Vec<wire::ListenerView> {
     let http = config.listen.http.iter().map(|address| view("http", address));
     let tcp = config.tcp_addresses();
     https.chain(http).chain(tcp.iter().map(|address| view("tcp", address))).collect()
+}
+
+/// What listeners for HTTP/3 are called.
+const HTTP3: &str = "http3";
+
+/// Whether HTTP/3 is wanted: a balancer would not know of it.
+pub(super) const fn offers_http3(config: &Config) -> bool {
+    config.edge.http3 && config.listen.proxy_from.is_empty()
+}
+
+/// The listeners for HTTP/3 that there are.
+pub(super) fn http3_views(edge: &Edge, inherited: bool) -> Vec<wire::ListenerView> {
+    let view = |address: &std::net::SocketAddr| wire::ListenerView {
+        purpose: HTTP3.to_owned(),
+        address: address.to_string(),
+        inherited,
+    };
+    edge.http3().iter().map(view).collect()
 }
 
 fn describe(reloaded: &wire::Reloaded) -> String {

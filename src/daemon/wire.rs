@@ -22,7 +22,9 @@ use super::open::Memory;
 use super::open::Opened;
 use super::open::Places;
 use super::reload::Reloader;
+use super::reload::http3_views;
 use super::reload::listener_views;
+use super::reload::offers_http3;
 use super::reseal::Resealer;
 use super::seals;
 use super::tickets::TicketDesk;
@@ -117,6 +119,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     tasks.service("tickets", keeper.keep());
     let admin_door = doors.admin.take();
     let edge = open_edge(doors, &config, &clock, &catalog, tickets, &vault)?;
+    let listeners = [listeners, http3_views(&edge, inherited)].concat();
 
     let stop = CancellationToken::new();
     go_on_filling(filling, &edge, &tasks, &stop);
@@ -204,6 +207,7 @@ fn open_edge(
     tickets: Tickets,
     vault: &Vault,
 ) -> Result<Arc<Edge>, Failed> {
+    let (http3, opened) = (doors.http3, !doors.inherited);
     let options = EdgeOptions {
         https: doors.https,
         http: doors.http,
@@ -215,6 +219,7 @@ fn open_edge(
         tickets,
     };
     let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;
+    edge.follow_http3(offers_http3(config), opened, http3);
     Ok(Arc::new(edge))
 }
 

@@ -398,7 +398,7 @@ async fn handshake(
 
 /// The configuration for `identity`, which leads to `site`. A name that no site has leads to the default
 /// site, as `unknown` says, under a certificate of its own where there is one, such as one that was brought here.
-fn find(
+pub(super) fn find(
     worker: &Worker,
     identity: &Identity,
     (site, unknown): (&ServedSite, bool),

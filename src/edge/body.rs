@@ -26,6 +26,9 @@ pub(super) enum BodyError {
     /// The other side broke off or broke the rules.
     #[error("body broken off: {0}")]
     Broken(#[from] hyper::Error),
+    /// It is not what was announced, or its stream was reset.
+    #[error("body broken off: {0}")]
+    Cut(&'static str),
     /// Nothing moved until the deadline.
     #[error("body stalled")]
     Stalled,

@@ -10,12 +10,15 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::body::BodyError;
+use super::quic::StreamBody;
 
 /// What is left of a request behind its head.
 #[derive(Debug)]
 pub(super) enum ClientBody {
     /// HTTP/1 and HTTP/2, as hyper reads them.
     Hyper(Incoming),
+    /// HTTP/3.
+    Stream(Box<StreamBody>),
 }
 
 impl Body for ClientBody {
@@ -28,18 +31,21 @@ impl Body for ClientBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Hyper(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Broken),
+            Self::Stream(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Hyper(incoming) => incoming.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Hyper(incoming) => incoming.size_hint(),
+            Self::Stream(body) => body.size_hint(),
         }
     }
 }

@@ -66,7 +66,8 @@ pub(super) struct Client {
     /// The port the client came to.
     pub(super) port: u16,
     pub(super) pulse: Pulse,
-    h2: bool,
+    /// Requests run beside each other, each in a task of its own: HTTP/2 and 3.
+    streams: bool,
     /// The certificate that the client showed.
     pub(super) shown: Option<Shown>,
     /// What the client says may be a repetition.
@@ -107,7 +108,7 @@ impl Client {
         identity: Option<Identity>,
         peer: SocketAddr,
         port: u16,
-        (h2, unproven, shown): (bool, Unproven, Option<Shown>),
+        (streams, unproven, shown): (bool, Unproven, Option<Shown>),
     ) -> Rc<Self> {
         let address = peer.ip().to_canonical().to_string();
         Rc::new(Self {
@@ -118,7 +119,7 @@ impl Client {
             peer_address: peer,
             port,
             pulse: Pulse::default(),
-            h2,
+            streams,
             shown,
             unproven,
             host_fields: RefCell::new(None),
@@ -130,6 +131,22 @@ impl Client {
             waiting: Cell::new(0),
             last: Cell::new(Instant::now()),
         })
+    }
+
+    /// A client on HTTP/3, who has proven where it is.
+    pub(super) fn over_quic(
+        worker: &Rc<Worker>,
+        identity: Identity,
+        peer: SocketAddr,
+        port: u16,
+        shown: Option<Shown>,
+    ) -> Rc<Self> {
+        Self::new(worker, Some(identity), peer, port, (true, Unproven::default(), shown))
+    }
+
+    /// From now on answers should end the connection.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
     }
 
     /// Whether answers should end the connection.
@@ -145,7 +162,7 @@ impl Client {
     }
 
     /// Whether the client takes back far more requests than it lets be answered.
-    fn fickle(&self) -> bool {
+    pub(super) fn fickle(&self) -> bool {
         self.credit.get() < -H2_TAKEN_BACK
     }
 
@@ -204,6 +221,8 @@ impl Drop for Exchange {
         client.last.set(Instant::now());
         if let Some(flow) = &self.flow {
             client.flows.borrow_mut().retain(|open| !Rc::ptr_eq(open, flow));
+        }
+        if client.streams {
             let credit = client.credit.get();
             // Good conduct counts for a while, not for ever.
             client.credit.set(if self.finished {
@@ -212,9 +231,8 @@ impl Drop for Exchange {
                 credit - 1
             });
         }
-        // A stream of HTTP/2 is a task of its own; other faults cost the connection, and are
-        // counted there.
-        if client.h2 && std::thread::panicking() {
+        // Other faults cost the connection, and are counted there.
+        if client.streams && std::thread::panicking() {
             client.worker.counters.panics.up();
             tracing::error!("a request panicked and is given up");
         }
@@ -379,7 +397,7 @@ where
             },
             () = drained.as_mut(), if !client.closing() => {
                 client.closing.set(true);
-                if client.h2 || client.active.get() > 0 {
+                if client.streams || client.active.get() > 0 {
                     finish(connection.as_mut());
                 }
                 timer.as_mut().reset(Instant::now() + DRAIN_IDLE);

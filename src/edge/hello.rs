@@ -133,6 +133,14 @@ enum Search<'a> {
 const PRE_SHARED_KEY: u16 = 41;
 const SESSION_TICKET: u16 = 35;
 
+/// The ticket in the ClientHello that is all of `record`, a TLS record; see [`ticket`].
+pub(super) fn ticket_of(record: &[u8]) -> Option<&[u8]> {
+    match ticket(record) {
+        Search::Found(ticket) => Some(ticket),
+        Search::Absent | Search::Short => None,
+    }
+}
+
 /// The ticket in the ClientHello at the beginning of `bytes`: the first identity of TLS 1.3, else
 /// the ticket of TLS 1.2. What is no ClientHello, or comes in several records, has none.
 fn ticket(bytes: &[u8]) -> Search<'_> {

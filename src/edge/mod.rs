@@ -38,6 +38,7 @@ mod path;
 mod plain;
 mod preset;
 mod proxied;
+mod quic;
 mod relay;
 mod rest;
 mod route;
@@ -92,7 +93,7 @@ pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
 pub use self::stats::{
     AccessFigures, Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes,
-    KernelTlsFigures, Lookups, TcpFigures, TicketFigures, TurnedAway,
+    Http3Figures, KernelTlsFigures, Lookups, TcpFigures, TicketFigures, TurnedAway,
 };
 
 /// What an edge begins with.
@@ -161,6 +162,7 @@ pub struct Edge {
     listening: Mutex<Vec<(Kind, SocketAddr)>>,
     /// One publication at a time.
     publishing: Mutex<()>,
+    quic: quic::Listening,
 }
 
 impl Edge {
@@ -186,8 +188,13 @@ impl Edge {
             let signers = Arc::clone(&bound);
             workers.push(worker::start(index, Arc::clone(&shared), signers)?);
         }
-        let edge =
-            Self { shared, workers, listening: Mutex::new(Vec::new()), publishing: Mutex::new(()) };
+        let edge = Self {
+            shared,
+            workers,
+            listening: Mutex::new(Vec::new()),
+            publishing: Mutex::new(()),
+            quic: quic::Listening::default(),
+        };
         edge.add(Kind::Https, https)?;
         edge.add(Kind::Http, http)?;
         edge.add(Kind::Tcp, tcp)?;
@@ -214,13 +221,15 @@ impl Edge {
         self.shared.access.reopen();
     }
 
-    /// Reads the files that sites name again if they have changed; `config` is what was
+    /// Reads the files that sites name again if they have changed, and tries to listen for HTTP/3
+    /// where that could not be had; `config` is what was
     /// published last. Costs a look at each file.
     pub fn refresh(&self, config: &Config) {
         if self.shared.set.load().is_stale() {
             tracing::info!("files that sites name have changed and are read again");
             self.publish(config);
         }
+        self.retry_http3();
     }
 
     /// The catalog says something else about these names now: the next handshake for one of them
@@ -337,6 +346,7 @@ impl Edge {
         }
         self.shared.access.finish().await;
         lock(&self.listening).clear();
+        self.quic.forget(&self.shared);
         self.note_listeners();
     }
 

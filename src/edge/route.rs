@@ -8,10 +8,15 @@ use std::net::IpAddr;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::Method;
 use http::StatusCode;
+use http::header::CONNECTION;
 use http::header::CONTENT_LENGTH;
 use http::header::HOST;
+use http::header::TE;
+use http::header::TRANSFER_ENCODING;
+use http::header::UPGRADE;
 use http::request::Parts;
 
 use super::serving::ServedSite;
@@ -131,10 +136,24 @@ fn check_unwatched(parts: &Parts) -> Result<(), Refused> {
     let (length, more) = (lengths.next(), lengths.next());
     let number =
         length.is_none_or(|l| !l.is_empty() && l.as_bytes().iter().all(u8::is_ascii_digit));
+    if parts.version == http::Version::HTTP_3 && !is_apart(&parts.headers) {
+        return Err(Refused::Bad);
+    }
     if more.is_some() || !number || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refused::Bad);
     }
     Ok(())
+}
+
+/// Whether a request says nothing of its connection, as it must not after HTTP/1 (RFC 9114, section 4.2).
+/// On HTTP/2 the library looks.
+fn is_apart(headers: &HeaderMap) -> bool {
+    let none = [CONNECTION, TRANSFER_ENCODING, UPGRADE];
+    let others = ["keep-alive", "proxy-connection"];
+    let trailers = headers.get_all(TE).iter().all(|value| value == "trailers");
+    trailers
+        && !none.iter().any(|name| headers.contains_key(name))
+        && !others.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Only origin-form, absolute-form for HTTP, and `*` for OPTIONS.

@@ -25,19 +25,25 @@ use super::worker::Worker;
 use crate::vault::together::settled;
 use crate::vault::together::together;
 
-/// A handshake that was let in, until it is over. Dropped before, it counts as not finished.
-pub(super) struct Admitted<'a> {
-    worker: &'a Worker,
+/// A handshake that was let in, and what it has cost. It is over when [`end`](Self::end) says so.
+#[derive(Debug)]
+pub(super) struct Weight {
     network: Network,
     class: Class,
     spent: Duration,
     resumed: bool,
 }
 
-impl<'a> Admitted<'a> {
+/// A [`Weight`] that ends with its handshake. Dropped before, it counts as not finished.
+pub(super) struct Admitted<'a> {
+    worker: &'a Worker,
+    weight: Weight,
+}
+
+impl Weight {
     /// Lets a client of `network` in, which brings a good ticket or not; `None` when it is turned
     /// away, which is counted.
-    pub(super) fn ask(worker: &'a Worker, network: Network, ticket: bool) -> Option<Self> {
+    pub(super) fn ask(worker: &Worker, network: Network, ticket: bool) -> Option<Self> {
         let now = Instant::now();
         let (class, answer) = {
             let crowd = worker.crowd.borrow();
@@ -45,7 +51,7 @@ impl<'a> Admitted<'a> {
             (class, crowd.admit(class, network, &worker.set().limits, now))
         };
         match answer {
-            Ok(()) => Some(Self::always(worker, network, class)),
+            Ok(()) => Some(Self::begin(worker, network, class)),
             Err(away) => {
                 worker.turn_away(away, network);
                 None
@@ -53,15 +59,46 @@ impl<'a> Admitted<'a> {
         }
     }
 
+    fn begin(worker: &Worker, network: Network, class: Class) -> Self {
+        worker.crowd.borrow_mut().begin(class);
+        Self { network, class, spent: Duration::ZERO, resumed: false }
+    }
+
+    /// A part of it took `time`, until `now`.
+    pub(super) fn note(&mut self, worker: &Worker, time: Duration, now: Instant) {
+        self.spent += time;
+        worker.crowd.borrow_mut().spent(self.class, self.network, time, now);
+    }
+
+    /// The client's ticket has spared the signature.
+    pub(super) const fn resumed(&mut self) {
+        self.resumed = true;
+    }
+
+    /// It is over, one way or another. Once.
+    pub(super) fn end(&self, worker: &Worker) {
+        let mut crowd = worker.crowd.borrow_mut();
+        crowd.finish(self.class);
+        if self.class == Class::Returning && !self.resumed {
+            let now = Instant::now();
+            worker.counters.false_tickets.up();
+            crowd.false_ticket(self.network, now);
+            // It was a full one after all.
+            crowd.spent(Class::Full, self.network, self.spent, now);
+        }
+    }
+}
+
+impl<'a> Admitted<'a> {
+    /// See [`Weight::ask`].
+    pub(super) fn ask(worker: &'a Worker, network: Network, ticket: bool) -> Option<Self> {
+        Weight::ask(worker, network, ticket).map(|weight| Self { worker, weight })
+    }
+
     /// Without asking. For challenges: the CA comes from many networks, once to each name that is
     /// being ordered, and a renewal is not to fail in a flood.
     pub(super) fn unasked(worker: &'a Worker, network: Network) -> Self {
-        Self::always(worker, network, Class::Full)
-    }
-
-    fn always(worker: &'a Worker, network: Network, class: Class) -> Self {
-        worker.crowd.borrow_mut().begin(class);
-        Self { worker, network, class, spent: Duration::ZERO, resumed: false }
+        Self { worker, weight: Weight::begin(worker, network, Class::Full) }
     }
 
     /// Shakes hands under `config`; `meter` has seen the client's hello.
@@ -86,7 +123,9 @@ impl<'a> Admitted<'a> {
         };
         let (io, session) = stream.get_mut();
         io.held.shaken();
-        self.resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+            self.weight.resumed();
+        }
         Ok(stream)
     }
 
@@ -97,7 +136,9 @@ impl<'a> Admitted<'a> {
         config: Arc<ServerConfig>,
     ) -> io::Result<EarlyStream> {
         let stream = self.timed(Box::pin(together(EarlyStream::begin(*start, config)))).await?;
-        self.resumed = stream.session().handshake_kind() == Some(HandshakeKind::Resumed);
+        if stream.session().handshake_kind() == Some(HandshakeKind::Resumed) {
+            self.weight.resumed();
+        }
         Ok(stream)
     }
 
@@ -106,28 +147,16 @@ impl<'a> Admitted<'a> {
             let begun = Instant::now();
             let polled = shaking.as_mut().poll(cx);
             let now = Instant::now();
-            self.note(settled(now.saturating_duration_since(begun)), now);
+            let time = settled(now.saturating_duration_since(begun));
+            self.weight.note(self.worker, time, now);
             polled
         })
         .await
-    }
-
-    fn note(&mut self, time: Duration, now: Instant) {
-        self.spent += time;
-        self.worker.crowd.borrow_mut().spent(self.class, self.network, time, now);
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        let mut crowd = self.worker.crowd.borrow_mut();
-        crowd.finish(self.class);
-        if self.class == Class::Returning && !self.resumed {
-            let now = Instant::now();
-            self.worker.counters.false_tickets.up();
-            crowd.false_ticket(self.network, now);
-            // It was a full one after all.
-            crowd.spent(Class::Full, self.network, self.spent, now);
-        }
+        self.weight.end(self.worker);
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue, UPGRADE};
+use http::header::{ALT_SVC, HeaderName, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Body;
@@ -31,8 +31,12 @@ pub(super) async fn serve(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let mut exchange = client.begin();
     client.worker.counters.requests.up();
+    if request.version() == Version::HTTP_3 {
+        client.worker.counters.quic_requests.up();
+    }
     let h1 = request.version() < Version::HTTP_2;
     let (mut parts, body) = request.into_parts();
+    let version = parts.version;
     let head = parts.method == Method::HEAD;
     // Asked once: the client may prove itself while the request is under way.
     let unproven = client.unproven.get();
@@ -73,6 +77,11 @@ pub(super) async fn serve(
                 Err(refused) => refuse(&client, refused, h1),
             };
             headers::secure(response.headers_mut(), &site);
+            if version < Version::HTTP_3
+                && let Some(service) = client.worker.shared.quic.offer(client.port, &asked)
+            {
+                response.headers_mut().insert(ALT_SVC, service);
+            }
             if let Some(ids) = ids {
                 response.headers_mut().insert(trace::X_REQUEST_ID, ids.request.clone());
                 if let Some(entry) = &mut exchange.entry {

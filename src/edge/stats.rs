@@ -83,6 +83,9 @@ pub(super) struct Counters {
     pub(super) panics: Counter,
     pub(super) looked_up: Counter,
     pub(super) catalog_failures: Counter,
+    pub(super) quic: Counter,
+    pub(super) quic_retries: Counter,
+    pub(super) quic_requests: Counter,
 }
 
 /// What the edge has done since it started, over all workers.
@@ -126,6 +129,19 @@ pub struct EdgeStats {
     pub certificates: Lookups,
     /// Lines of the access log.
     pub access_log: AccessFigures,
+    /// HTTP/3.
+    pub http3: Http3Figures,
+}
+
+/// What of all this was over HTTP/3.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Http3Figures {
+    /// Connections whose handshake was finished.
+    pub connections: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Clients that had to show first that they are where they say.
+    pub retries: u64,
 }
 
 /// Services that are no HTTP.
@@ -316,6 +332,11 @@ impl EdgeStats {
                 refused: sum(|w| &w.tcp_refused),
                 octets_sent: sum(|w| &w.tcp_sent),
                 octets_received: sum(|w| &w.tcp_received),
+            },
+            http3: Http3Figures {
+                connections: sum(|w| &w.quic),
+                requests: sum(|w| &w.quic_requests),
+                retries: sum(|w| &w.quic_retries),
             },
             panics: sum(|w| &w.panics),
             certificates: Lookups {

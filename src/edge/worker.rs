@@ -28,6 +28,7 @@ use super::crowd::Away;
 use super::crowd::Crowd;
 use super::network::Network;
 use super::origin::Pools;
+use super::quic;
 use super::serving::ServingSet;
 use super::stats::Counters;
 use crate::base::Clock;
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) access: Arc<access::Log>,
     clock: Arc<dyn Clock>,
     https_port: AtomicU16,
+    /// Where HTTP/3 is spoken.
+    pub(super) quic: quic::Offer,
 }
 
 /// What a listener speaks.
@@ -66,6 +69,7 @@ pub(super) struct WorkerHandle {
 enum Order {
     Listen(Kind, SocketAddr, TcpListener),
     Unlisten(Kind, SocketAddr),
+    Quic(quic::Order),
     Drain(Duration, oneshot::Sender<()>),
     /// To be answered: the worker is not stuck.
     Pulse(oneshot::Sender<()>),
@@ -110,6 +114,7 @@ impl Shared {
             access,
             clock,
             https_port: AtomicU16::new(443),
+            quic: quic::Offer::default(),
         }
     }
 
@@ -137,6 +142,10 @@ impl WorkerHandle {
     pub(super) fn unlisten(&self, kind: Kind, address: SocketAddr) {
         // A worker that is gone listens no more.
         let _ = self.orders.try_send(Order::Unlisten(kind, address));
+    }
+
+    pub(super) fn quic(&self, order: quic::Order) -> Result<(), EdgeError> {
+        self.orders.try_send(Order::Quic(order)).map_err(|_| EdgeError::WorkerGone(self.index))
     }
 
     /// Answered as soon as the worker gets to it; `None` when it is gone or its queue is full.
@@ -297,6 +306,7 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
     });
     let writing = Rc::clone(&worker);
     drop(tokio::task::spawn_local(async move { writing.pen.turn_pages().await }));
+    let mut doors = quic::Doors::new(index, &worker);
     let mut listening: Vec<Listening> = Vec::new();
     // Accept loops that empty their queues.
     let mut leaving: Vec<Listening> = Vec::new();
@@ -313,6 +323,7 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
                 leaving.extend(ending.inspect(|l| l.stop.notify_one()));
                 leaving.retain(|l| !l.task.is_finished());
             }
+            Order::Quic(order) => doors.obey(order),
             Order::Pulse(beat) => {
                 // Whoever asked may have given up.
                 let _ = beat.send(());
@@ -326,6 +337,7 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
                         listener.left().await;
                     }
                     worker.deserted().await;
+                    doors.left().await;
                 };
                 let ended = tokio::time::timeout(deadline, leave).await;
                 if ended.is_err() {

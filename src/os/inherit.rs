@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::net::UdpSocket;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,9 @@ pub enum InheritError {
     #[error("LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES do not describe open descriptors: {0}")]
     Environment(#[source] io::Error),
     /// A descriptor is not what the protocol says.
-    #[error("inherited descriptor {fd} ({name:?}) is not a listening stream socket")]
+    #[error(
+        "inherited descriptor {fd} ({name:?}) is neither a listening stream socket nor one for UDP"
+    )]
     NotListening {
         /// Its number.
         fd: RawFd,
@@ -50,11 +53,22 @@ pub enum InheritError {
     Taken,
 }
 
-/// One inherited socket. It listens, does not block, and closes on exec.
+/// One inherited socket. It listens or is for datagrams, does not block, and closes on exec.
 #[derive(Debug)]
 enum Inherited {
     Tcp(TcpListener),
     Unix(UnixListener),
+    Udp(UdpSocket),
+}
+
+impl Inherited {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "TCP",
+            Self::Unix(_) => "Unix",
+            Self::Udp(_) => "UDP",
+        }
+    }
 }
 
 /// The inherited sockets by name. Names may repeat: one unit can have several `ListenStream=`.
@@ -94,43 +108,34 @@ impl Sockets {
     /// Removes and returns the TCP listeners called `name`, in the order of the unit file.
     ///
     /// # Errors
-    /// When a socket of that name is a Unix socket.
+    /// When a socket of that name is another.
     pub fn take_tcp(&mut self, name: &str) -> Result<Vec<TcpListener>, InheritError> {
-        let mut found = Vec::new();
-        for inherited in self.take(name) {
-            match inherited {
-                Inherited::Tcp(listener) => found.push(listener),
-                Inherited::Unix(_) => {
-                    return Err(InheritError::Kind {
-                        name: name.to_owned(),
-                        found: "Unix",
-                        wanted: "TCP",
-                    });
-                }
-            }
-        }
-        Ok(found)
+        self.take_only(name, "TCP", |inherited| match inherited {
+            Inherited::Tcp(listener) => Ok(listener),
+            other => Err(other.kind()),
+        })
     }
 
     /// Removes and returns the Unix listeners called `name`.
     ///
     /// # Errors
-    /// When a socket of that name is a TCP socket.
+    /// When a socket of that name is another.
     pub fn take_unix(&mut self, name: &str) -> Result<Vec<UnixListener>, InheritError> {
-        let mut found = Vec::new();
-        for inherited in self.take(name) {
-            match inherited {
-                Inherited::Unix(listener) => found.push(listener),
-                Inherited::Tcp(_) => {
-                    return Err(InheritError::Kind {
-                        name: name.to_owned(),
-                        found: "TCP",
-                        wanted: "Unix",
-                    });
-                }
-            }
-        }
-        Ok(found)
+        self.take_only(name, "Unix", |inherited| match inherited {
+            Inherited::Unix(listener) => Ok(listener),
+            other => Err(other.kind()),
+        })
+    }
+
+    /// Removes and returns the UDP sockets called `name`.
+    ///
+    /// # Errors
+    /// When a socket of that name is another.
+    pub fn take_udp(&mut self, name: &str) -> Result<Vec<UdpSocket>, InheritError> {
+        self.take_only(name, "UDP", |inherited| match inherited {
+            Inherited::Udp(socket) => Ok(socket),
+            other => Err(other.kind()),
+        })
     }
 
     /// Names of the sockets nobody has taken yet: a unit file names one that keyward does not know.
@@ -138,25 +143,36 @@ impl Sockets {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    fn take(&mut self, name: &str) -> Vec<Inherited> {
-        self.0.extract_if(.., |(own, _)| own == name).map(|(_, socket)| socket).collect()
+    fn take_only<T>(
+        &mut self,
+        name: &str,
+        wanted: &'static str,
+        pick: fn(Inherited) -> Result<T, &'static str>,
+    ) -> Result<Vec<T>, InheritError> {
+        let taken: Vec<_> = self.0.extract_if(.., |(own, _)| own == name).collect();
+        let kind = |found| InheritError::Kind { name: name.to_owned(), found, wanted };
+        taken.into_iter().map(|(_, socket)| pick(socket).map_err(kind)).collect()
     }
 }
 
-/// Checks that `owned` is a listening stream socket and makes it non-blocking.
+/// Checks that `owned` is a listening stream socket, or one for UDP, and makes it non-blocking.
 fn examine(owned: OwnedFd, fd: RawFd, name: &str) -> Result<Inherited, InheritError> {
     let socket = Socket::from(owned);
     let not_listening = || InheritError::NotListening { fd, name: name.to_owned() };
     // A file or a pipe answers with an error here, which says the same.
     let listening = socket.is_listener().unwrap_or(false);
-    if !listening || socket.r#type().ok() != Some(Type::STREAM) {
-        return Err(not_listening());
-    }
+    let datagrams = match socket.r#type() {
+        Ok(Type::STREAM) if listening => false,
+        Ok(Type::DGRAM) => true,
+        Ok(_) | Err(_) => return Err(not_listening()),
+    };
     socket
         .set_cloexec(true)
         .and_then(|()| socket.set_nonblocking(true))
         .map_err(|_error| not_listening())?;
     match socket.domain() {
+        Ok(Domain::IPV4 | Domain::IPV6) if datagrams => Ok(Inherited::Udp(socket.into())),
+        Ok(Domain::UNIX) if datagrams => Err(not_listening()),
         Ok(Domain::IPV4 | Domain::IPV6) => Ok(Inherited::Tcp(socket.into())),
         Ok(Domain::UNIX) => Ok(Inherited::Unix(socket.into())),
         Ok(_) | Err(_) => Err(InheritError::Family { fd, name: name.to_owned() }),
@@ -208,13 +224,26 @@ mod tests {
     fn what_does_not_listen_is_refused() {
         let file: OwnedFd = tempfile::tempfile().unwrap().into();
         assert!(matches!(sockets(vec![("https", file)]), Err(InheritError::NotListening { .. })));
-        let udp: OwnedFd = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into();
-        assert!(matches!(sockets(vec![("https", udp)]), Err(InheritError::NotListening { .. })));
+        let (one, _other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let one: OwnedFd = one.into();
+        assert!(matches!(sockets(vec![("http3", one)]), Err(InheritError::NotListening { .. })));
         let (half, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         assert!(matches!(
             sockets(vec![("admin", half.into())]),
             Err(InheritError::NotListening { .. })
         ));
+    }
+
+    #[test]
+    fn a_socket_for_datagrams_is_one_for_udp_and_nothing_else() {
+        let udp = || OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap());
+        let mut sockets = sockets(vec![("http3", udp()), ("https", udp())]).unwrap();
+        let http3 = sockets.take_udp("http3").unwrap();
+        let mut buffer = [0; 8];
+        let waits = http3[0].recv(&mut buffer).unwrap_err();
+        assert_eq!((http3.len(), waits.kind()), (1, io::ErrorKind::WouldBlock));
+        let error = sockets.take_tcp("https").unwrap_err().to_string();
+        assert_eq!(error, "inherited socket \"https\" is a UDP socket, a TCP socket was expected");
     }
 
     #[test]

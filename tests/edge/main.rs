@@ -18,6 +18,8 @@ mod load;
 mod memory;
 #[path = "../kit/origin.rs"]
 mod origin;
+#[path = "../kit/http3.rs"]
+mod quic;
 
 mod access;
 mod algorithms;
@@ -36,6 +38,7 @@ mod frames;
 mod framing;
 mod groups;
 mod handshakes;
+mod http3;
 mod origins;
 mod presets;
 mod proxied;

@@ -17,15 +17,15 @@ use crate::house::{House, limits, site};
 use crate::origin::Origin;
 
 /// A CA for clients, with its files.
-struct Ca {
+pub(crate) struct Ca {
     dir: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A client's certificate and key, in files and in DER.
-struct Badge {
-    cert: PathBuf,
-    key: PathBuf,
+pub(crate) struct Badge {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
     der: Vec<u8>,
 }
 
@@ -37,7 +37,7 @@ impl Badge {
 }
 
 impl Ca {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = DistinguishedName::new();
@@ -50,11 +50,11 @@ impl Ca {
         Self { dir, issuer: Issuer::new(params, key) }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
-    fn badge(&self, serial: u64) -> Badge {
+    pub(crate) fn badge(&self, serial: u64) -> Badge {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(serial));

@@ -77,6 +77,7 @@ fn an_installation_is_complete_and_a_second_one_keeps_the_file() {
         "/usr/lib/systemd/system/keyward.service",
         "/usr/lib/systemd/system/keyward-http.socket",
         "/usr/lib/systemd/system/keyward-https.socket",
+        "/usr/lib/systemd/system/keyward-http3.socket",
         "/usr/lib/sysusers.d/keyward.conf",
         "/usr/lib/tmpfiles.d/keyward.conf",
         "/usr/share/doc/keyward/examples/reference.toml",

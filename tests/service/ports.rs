@@ -71,7 +71,7 @@ fn reloads_under_requests_fail_none_of_them() {
 #[test]
 fn the_sockets_belong_to_systemd_and_wake_the_service() {
     let machine = Machine::serving(WELCOME);
-    for unit in ["keyward-http.socket", "keyward-https.socket"] {
+    for unit in ["keyward-http.socket", "keyward-https.socket", "keyward-http3.socket"] {
         assert_eq!(machine.must(&["systemctl", "is-active", unit]).trim(), "active");
     }
     machine.must(&["systemctl", "stop", "keyward"]);
@@ -83,7 +83,9 @@ fn the_sockets_belong_to_systemd_and_wake_the_service() {
 #[test]
 fn without_socket_units_the_service_opens_its_ports_itself() {
     let machine = Machine::installed(WELCOME);
-    machine.must(&["systemctl", "mask", "--now", "keyward-http.socket", "keyward-https.socket"]);
+    for unit in ["keyward-http.socket", "keyward-https.socket", "keyward-http3.socket"] {
+        machine.must(&["systemctl", "mask", "--now", unit]);
+    }
     machine.must(&[
         "sh",
         "-c",

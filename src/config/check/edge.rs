@@ -44,6 +44,7 @@ pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
         handshake_share: percent(raw.handshake_share, "handshake_share", findings),
         drain_timeout: deadline(&raw.drain_timeout, "drain_timeout", findings),
         request_ids: request_ids(&raw.request_ids, findings),
+        http3: raw.http3,
     }
 }
 
