@@ -18,7 +18,6 @@ use http::HeaderValue;
 use http::Request;
 use http_body::Frame;
 use hyper::body::Incoming;
-use hyper::server::conn::http1::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -269,29 +268,34 @@ pub(super) async fn tls<S>(
     let client = Client::new(worker, Some(identity), peer, port, (h2, unproven, shown));
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
-    let io = TokioIo::new(Guard::new(stream, pulse, head, false));
+    let mut guard = Guard::new(stream, pulse, head, false);
     let answering = Rc::clone(&client);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let mut service = service_fn(move |request: Request<Incoming>| {
         site::serve(Rc::clone(&answering), request.map(ClientBody::Hyper))
     });
     if h2 {
         client.pulse.look_away();
-        let connection = Box::pin(speaks_h2(&client).serve_connection(io, service));
+        let connection =
+            Box::pin(speaks_h2(&client).serve_connection(TokioIo::new(guard), service));
         drive(connection, |c| c.graceful_shutdown(), &client, Soon { held, rest: false }).await;
         return;
     }
-    let mut connection = Box::pin(speaks_h1().serve_connection(io, service).with_upgrades());
     let mut soon = Soon { held, rest: true };
-    while let Some(resting) = drive(connection, |c| c.graceful_shutdown(), &client, soon).await {
-        let Some(parts) = Pin::into_inner(resting).into_parts() else { return };
-        let Parts { io, read_buf, service, .. } = parts;
-        let mut guard = io.into_inner();
-        guard.put_back(read_buf);
-        if !Box::pin(rest::rest(&mut guard, &client)).await {
+    loop {
+        // Most clients have asked by now. Those that have not may take a while, as browsers do that
+        // open connections ahead.
+        let heard = poll_fn(|cx| Poll::Ready(guard.poll_heard(cx).is_ready())).await;
+        if !heard && !Box::pin(rest::rest(&mut guard, &client, &mut soon.held)).await {
             return;
         }
-        let http = speaks_h1().serve_connection(TokioIo::new(guard), service);
-        connection = Box::pin(http.with_upgrades());
+        let connection = speaks_h1().serve_connection(TokioIo::new(guard), service);
+        let connection = Box::pin(connection.with_upgrades());
+        let driven = drive(connection, |c| c.graceful_shutdown(), &client, soon).await;
+        let Some(resting) = driven else { return };
+        let Some(parts) = Pin::into_inner(resting).into_parts() else { return };
+        guard = parts.io.into_inner();
+        guard.put_back(parts.read_buf);
+        service = parts.service;
         soon.held = false;
     }
 }

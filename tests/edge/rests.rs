@@ -72,6 +72,22 @@ async fn a_client_that_was_silent_for_a_while_is_answered_on_the_same_connection
 }
 
 #[tokio::test]
+async fn a_client_that_says_nothing_rests_from_the_start_and_has_its_ticket() {
+    let origin = Origin::start();
+    let house = House::open(vec![site(&["a.example"], origin.address)], limits());
+    let mut stream = house.tls("a.example").await;
+    let shaken = Instant::now();
+    resting(&house, 1).await;
+    // Those that have been answered take longer than that.
+    assert!(shaken.elapsed() < Duration::from_millis(900), "{:?}", shaken.elapsed());
+    let mut nothing = [0; 16];
+    let silence = tokio::time::timeout(Duration::from_millis(600), stream.read(&mut nothing));
+    assert!(silence.await.is_err(), "nothing was asked");
+    assert_eq!(stream.get_ref().1.tls13_tickets_received(), 1);
+    assert!(ask(&mut stream, GET).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn a_client_that_stays_silent_is_told_goodbye_at_its_deadline() {
     let origin = Origin::start();
     let mut limits = limits();
