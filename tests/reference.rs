@@ -64,9 +64,11 @@ fn the_reference_with_all_keys_is_refused_only_for_what_an_operator_must_bring()
             "acme.accept_terms",
             "acme.ca_root",
             "acme.eab.hmac_key_file",
+            "site[0].basic_auth.users_file",
             "site[0].origins.tls_ca",
             "site[0].tls.client_ca",
             "site[0].tls.client_crl",
+            "site[0].route[0].basic_auth.users_file",
             "tcp[0].tls.client_ca",
             "tcp[0].tls.client_crl",
         ]

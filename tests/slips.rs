@@ -23,7 +23,7 @@ fn everything() -> String {
 
 /// As many of them as can be had without a file of the operator's.
 fn valid() -> String {
-    let absent = ["ca_root", "[acme.eab]", "kid", "hmac_key_file", "client_", "tls_"];
+    let absent = ["ca_root", "[acme.eab]", "kid", "hmac_key_file", "client_", "tls_", "users_file"];
     let text = everything()
         .replace("accept_terms = false", "accept_terms = true")
         // A route that sends the client elsewhere has no origin.

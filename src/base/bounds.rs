@@ -12,6 +12,7 @@ pub mod client;
 pub mod gate;
 pub mod master;
 pub mod origins;
+pub mod policy;
 pub mod proxied;
 pub mod quic;
 pub mod tcp;

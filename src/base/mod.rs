@@ -13,6 +13,7 @@ pub mod secret;
 pub mod tasks;
 pub mod tls;
 pub mod trust;
+pub mod users;
 pub mod visitors;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};

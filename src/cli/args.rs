@@ -142,6 +142,14 @@ pub(super) enum Command {
     Reload,
     /// Print, trust or distrust the root of this machine's own CA
     Trust(Trust),
+    /// Hash a password for basic_auth: prints a line for `users` or a users file; needs no daemon
+    HashPassword {
+        /// The name that goes with it
+        name: String,
+        /// Read the password from standard input instead of asking for it twice
+        #[arg(long)]
+        stdin: bool,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell

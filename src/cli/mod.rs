@@ -13,6 +13,7 @@ mod connect;
 mod events;
 mod export;
 mod greet;
+mod hash;
 mod import;
 mod list;
 mod look;
@@ -86,6 +87,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Reload => act::reload(&client()?, out),
         Command::Events(which) => events::events(&client()?, which, out),
         Command::Trust(what) => trust::trust(&client, what, out),
+        Command::HashPassword { name, stdin } => hash::hash_password(name, *stdin, out),
         Command::Completions { shell } => shell::completions(*shell, out),
         Command::Man { dir } => shell::man(dir),
     }

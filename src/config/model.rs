@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::origin::Origin;
+use super::policy::Policy;
 use super::route::Route;
 use super::tcp::TcpService;
 use crate::cert::challenge::ChallengeType;
@@ -416,6 +417,8 @@ pub struct Site {
     pub early_data: bool,
     /// Whether its requests stand in the access log, if there is one.
     pub access_log: bool,
+    /// What is asked of its requests.
+    pub policy: Policy,
     /// Requests that go another way, the first that fits.
     pub routes: Vec<Route>,
     /// Line of the file on which the site begins, for messages; 0 when there is no file.

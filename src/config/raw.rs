@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
+use super::raw_policy::RawPolicy;
 use super::raw_route::RawRoute;
 use super::raw_tcp::RawTcp;
 
@@ -130,7 +131,7 @@ pub(super) struct RawAccessLog {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(super) struct RawSite {
     pub(super) names: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +153,8 @@ pub(super) struct RawSite {
     pub(super) origins: RawOrigins,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls: Option<RawSiteTls>,
+    #[serde(flatten)]
+    pub(super) policy: RawPolicy,
     pub(super) route: Vec<RawRoute>,
 }
 
@@ -337,6 +340,7 @@ impl Default for RawSite {
             access_log: true,
             origins: RawOrigins::default(),
             tls: None,
+            policy: RawPolicy::default(),
             route: Vec::new(),
         }
     }
@@ -401,6 +405,7 @@ impl RawConfig {
                     client_ca: Some("/etc/keyward/clients.pem".to_owned()),
                     client_crl: Some("/etc/keyward/clients.crl".to_owned()),
                 }),
+                policy: RawPolicy::example(),
                 route: vec![RawRoute::example()],
                 ..RawSite::default()
             }],

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::raw::RawOrigin;
+use super::raw_policy::RawPolicy;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(super) struct RawRoute {
     pub(super) path: String,
     pub(super) methods: Vec<String>,
@@ -23,6 +24,8 @@ pub(super) struct RawRoute {
     pub(super) remove_request: Vec<String>,
     pub(super) set_answer: Vec<String>,
     pub(super) remove_answer: Vec<String>,
+    #[serde(flatten)]
+    pub(super) policy: RawPolicy,
 }
 
 impl Default for RawRoute {
@@ -39,6 +42,7 @@ impl Default for RawRoute {
             remove_request: Vec::new(),
             set_answer: Vec::new(),
             remove_answer: Vec::new(),
+            policy: RawPolicy::default(),
         }
     }
 }
@@ -52,6 +56,7 @@ impl RawRoute {
             rewrite: Some("/v2/*".to_owned()),
             redirect: Some("https://{host}/new/*".to_owned()),
             status: Some(308),
+            policy: RawPolicy::example(),
             ..Self::default()
         }
     }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::origin::Origin;
 use super::pattern::PathPattern;
+use super::policy::Policy;
 
 /// A way for some requests of a site.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Route {
     pub request: FieldEdits,
     /// What the fields of the answer become.
     pub answer: FieldEdits,
+    /// What is asked of its requests.
+    pub policy: Policy,
 }
 
 /// Where a route leads.
@@ -189,6 +192,7 @@ mod tests {
             rewrite: None,
             request: FieldEdits::default(),
             answer: FieldEdits::default(),
+            policy: Policy::default(),
         };
         let (get, post) = (Method::GET, Method::POST);
         let all = [get.clone(), post.clone()];

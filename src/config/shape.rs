@@ -24,7 +24,7 @@ pub(super) enum Kind {
 }
 
 /// Tables that may also be written as a plain `true` or `false`.
-const SWITCHES: &[&str] = &["hsts"];
+const SWITCHES: &[&str] = &["basic_auth", "hsts"];
 
 /// Texts that may also be written as a list of texts.
 const LISTS: &[&str] = &["key", "origin", "to"];

@@ -266,6 +266,11 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
         paths.read.extend(parent(&clients.ca));
         paths.read.extend(clients.crl.as_deref().and_then(parent));
     }
+    let policies = config
+        .sites
+        .iter()
+        .flat_map(|site| site.routes.iter().map(|route| &route.policy).chain([&site.policy]));
+    paths.read.extend(policies.flat_map(|policy| policy.files().filter_map(parent)));
     paths.write.extend([places.store.clone(), places.served.clone()]);
     paths.write.extend(parent(&config.admin.socket));
     paths.write.extend(config.access_log.file().and_then(|file| parent(file)));

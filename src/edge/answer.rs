@@ -22,6 +22,10 @@ pub(super) fn text(status: StatusCode, line: &'static str) -> Response<AnswerBod
 pub(super) fn failure(status: StatusCode) -> Response<AnswerBody> {
     let line = match status {
         StatusCode::BAD_REQUEST => "The request is malformed.\n",
+        StatusCode::UNAUTHORIZED => "A name and its password are needed here.\n",
+        StatusCode::FORBIDDEN => "This is not for everybody.\n",
+        StatusCode::PAYLOAD_TOO_LARGE => "That is more than is taken here.\n",
+        StatusCode::TOO_MANY_REQUESTS => "That was too much at a time. Come back later.\n",
         StatusCode::NOT_FOUND => "There is no such site here.\n",
         StatusCode::METHOD_NOT_ALLOWED => "This method is not served here.\n",
         StatusCode::REQUEST_TIMEOUT => "The request did not arrive in time.\n",

@@ -43,6 +43,8 @@ pub(super) enum Failed {
     Client,
     #[error("client did not go on with its body")]
     ClientStalled,
+    #[error("client's body is longer than the site takes")]
+    TooLong,
     #[error("target cannot be forwarded")]
     Target,
 }
@@ -57,6 +59,7 @@ impl Failed {
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Client | Self::Target => StatusCode::BAD_REQUEST,
             Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 
@@ -225,6 +228,7 @@ async fn attempt(
                     match state.and_then(|state| state.fault.get()) {
                         Some(UpFault::Broken) => (Failed::Client, None),
                         Some(UpFault::Stalled) => (Failed::ClientStalled, None),
+                        Some(UpFault::TooLong) => (Failed::TooLong, None),
                         None => (Failed::Answer(error.into_error()), unsent),
                     }
                 });

@@ -32,6 +32,9 @@ pub(super) enum BodyError {
     /// Nothing moved until the deadline.
     #[error("body stalled")]
     Stalled,
+    /// It is longer than the site takes.
+    #[error("body too long")]
+    TooLong,
 }
 
 /// How the body from a client fares; shared with whoever waits for the origin.
@@ -47,6 +50,7 @@ pub(super) struct UpState {
 pub(super) enum UpFault {
     Broken,
     Stalled,
+    TooLong,
 }
 
 /// A body on its way to the origin; without trailers.
@@ -59,6 +63,8 @@ pub(super) struct Streaming {
     incoming: ClientBody,
     state: Rc<UpState>,
     limit: Duration,
+    /// Bytes that may still come.
+    left: u64,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -72,8 +78,12 @@ impl fmt::Debug for UpBody {
 }
 
 impl UpBody {
-    /// The body of a request, and its state unless it is empty.
-    pub(super) fn new(incoming: ClientBody, limit: Duration) -> (Self, Option<Rc<UpState>>) {
+    /// The body of a request, of at most so many bytes, and its state unless it is empty.
+    pub(super) fn new(
+        incoming: ClientBody,
+        limit: Duration,
+        most: Option<u64>,
+    ) -> (Self, Option<Rc<UpState>>) {
         if incoming.is_end_stream() {
             return (Self::Empty, None);
         }
@@ -82,7 +92,8 @@ impl UpBody {
             done: Cell::new(false),
             fault: Cell::new(None),
         });
-        let streaming = Streaming { incoming, state: Rc::clone(&state), limit, timer: None };
+        let left = most.unwrap_or(u64::MAX);
+        let streaming = Streaming { incoming, state: Rc::clone(&state), limit, left, timer: None };
         (Self::Streaming(Box::new(streaming)), Some(state))
     }
 }
@@ -106,6 +117,10 @@ impl Body for UpBody {
         // Trailers end here: an origin that merges them with the head would take from them what
         // was removed there.
         let frame = frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers()));
+        if !within(&mut body.left, frame.as_ref()) {
+            body.state.fault.set(Some(UpFault::TooLong));
+            return Poll::Ready(Some(Err(BodyError::TooLong)));
+        }
         body.state.done.set(frame.is_none() || body.incoming.is_end_stream());
         Poll::Ready(
             frame.map(|result| result.inspect_err(|_| body.state.fault.set(Some(UpFault::Broken)))),
@@ -131,6 +146,8 @@ impl Body for UpBody {
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     source: Source,
+    /// Bytes of an origin's answer that may still come.
+    left: u64,
     exchange: Option<Exchange>,
 }
 
@@ -144,7 +161,7 @@ impl AnswerBody {
     /// A body that is there.
     pub(super) fn ready(bytes: Bytes) -> Self {
         let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self { source: Source::Ready(bytes), exchange: None }
+        Self { source: Source::Ready(bytes), left: u64::MAX, exchange: None }
     }
 
     /// The body of an origin's answer; the connection in `lease` is free again at its end.
@@ -153,7 +170,17 @@ impl AnswerBody {
         if incoming.is_end_stream() {
             give_back(&mut lease);
         }
-        Self { source: Source::Origin(incoming, lease, limit, None), exchange: None }
+        Self {
+            source: Source::Origin(incoming, lease, limit, None),
+            left: u64::MAX,
+            exchange: None,
+        }
+    }
+
+    /// The same, cut off if an origin's is longer.
+    pub(super) const fn at_most(mut self, bytes: u64) -> Self {
+        self.left = bytes;
+        self
     }
 
     /// Takes out the bytes of a body that is there, and says how many they were.
@@ -201,6 +228,9 @@ impl Body for AnswerBody {
                     return Poll::Ready(Some(Err(BodyError::Stalled)));
                 };
                 *timer = None;
+                if !within(&mut this.left, frame.as_ref()) {
+                    return Poll::Ready(Some(Err(BodyError::TooLong)));
+                }
                 if let Some(exchange) = exchange {
                     exchange.offer();
                     if let Some(Ok(frame)) = &frame {
@@ -231,6 +261,15 @@ impl Body for AnswerBody {
             Source::Origin(incoming, ..) => incoming.size_hint(),
         }
     }
+}
+
+/// Takes the bytes of a frame from those that may still come, if they are not more.
+fn within<E>(left: &mut u64, frame: Option<&Result<Frame<Bytes>, E>>) -> bool {
+    let data = frame.and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+    let length = data.map_or(0, |data| data.len() as u64);
+    let within = length <= *left;
+    *left = left.saturating_sub(length);
+    within
 }
 
 fn give_back(lease: &mut Option<Lease>) {

@@ -20,6 +20,7 @@ use super::body::UpBody;
 use super::client_body::ClientBody;
 use super::connection::Client;
 use super::headers;
+use super::policy::LongestBody;
 use super::relay;
 use super::routes::ServedRoute;
 use super::serving::ServedSite;
@@ -43,6 +44,8 @@ pub(super) async fn forward(
             let counters = &client.worker.counters;
             if matches!(failed, Failed::Full) {
                 counters.origins_full.up();
+            } else if matches!(failed, Failed::TooLong) {
+                counters.bodies_too_long.up();
             } else if status.is_server_error() {
                 counters.origin_failures.up();
             }
@@ -73,7 +76,8 @@ async fn exchange(
             idle: set.limits.idle_timeout,
         }
     };
-    let (body, state) = UpBody::new(body, limits.body);
+    let most = parts.extensions.remove::<LongestBody>().map(|LongestBody(bytes)| bytes);
+    let (body, state) = UpBody::new(body, limits.body, most);
     let upgrade = (parts.version == Version::HTTP_11 && state.is_none())
         .then(|| headers::wanted_upgrade(&parts.headers))
         .flatten();

@@ -36,6 +36,7 @@ mod network;
 mod origin;
 mod path;
 mod plain;
+mod policy;
 mod preset;
 mod proxied;
 mod quic;

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 
 use super::path;
+use super::policy::Policy;
 use super::route::Refused;
 use super::target::Upstream;
 use super::trusting::Trusting;
@@ -26,6 +27,8 @@ pub(super) struct ServedRoute {
     pub(super) route: config::Route,
     /// The servers it leads to, if it has some of its own.
     pub(super) upstream: Option<Upstream>,
+    /// What is asked of its requests, if anything is.
+    pub(super) policy: Option<Arc<Policy>>,
 }
 
 /// The way of a request that a route was found for.
@@ -43,7 +46,8 @@ impl Routes {
                 RouteTo::Origin(origin) => Upstream::of(origin, trusting),
                 RouteTo::Site | RouteTo::Redirect(..) => None,
             };
-            Arc::new(ServedRoute { route: route.clone(), upstream })
+            let policy = Policy::of(&route.policy, &site.name().to_string());
+            Arc::new(ServedRoute { route: route.clone(), upstream, policy })
         };
         Self(site.routes.iter().map(served).collect())
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access;
+use super::policy::Policy;
 use super::routes::Routes;
 use super::target::Target;
 use super::target::Upstream;
@@ -67,6 +68,8 @@ pub(super) struct ServedSite {
     pub(super) early_data: bool,
     pub(super) request_ids: config::RequestIds,
     pub(super) access_log: bool,
+    /// What is asked of its requests, if anything is.
+    pub(super) policy: Option<Arc<Policy>>,
     pub(super) routes: Routes,
 }
 
@@ -180,6 +183,9 @@ impl ServingSet {
 /// The files that `site` names, as they are now.
 fn files(site: &config::Site) -> Vec<(PathBuf, Stamp)> {
     let mut files = stamps(site.clients.as_ref());
+    for policy in site.routes.iter().map(|route| &route.policy).chain([&site.policy]) {
+        files.extend(policy.files().map(|path| (path.to_owned(), stamp(path))));
+    }
     if let config::Origin::Servers(servers) = &site.origin {
         files.extend(servers.tls.ca.iter().map(|ca| (ca.clone(), stamp(ca))));
     }
@@ -225,6 +231,7 @@ impl ServedSite {
             early_data: site.early_data,
             request_ids,
             access_log: site.access_log,
+            policy: Policy::of(&site.policy, &site.name().to_string()),
             routes: Routes::new(site, trusting),
         }
     }

@@ -67,14 +67,22 @@ pub(super) async fn serve(
             } else {
                 site.routes.lead(&mut parts, split(&asked).map_or(&*asked, |(host, _)| host))
             };
-            let mut response = match way {
-                Ok(None) => {
+            let policy = match &way {
+                Ok(Some(way)) => way.route.policy.clone(),
+                Ok(None) => site.policy.clone(),
+                Err(_) => None,
+            };
+            let mut response = match (way, policy) {
+                (Err(refused), _) => refuse(&client, refused, h1),
+                (Ok(way), Some(policy)) => {
+                    Box::pin(policy.keep(&client, &site, way, &asked, (parts, body), h1)).await
+                }
+                (Ok(None), None) => {
                     reach(&client, &site, site.upstream.as_ref(), &asked, parts, body).await
                 }
-                Ok(Some(way)) => {
+                (Ok(Some(way)), None) => {
                     Box::pin(way::follow(&client, &site, way, &asked, parts, body)).await
                 }
-                Err(refused) => refuse(&client, refused, h1),
             };
             headers::secure(response.headers_mut(), &site);
             if version < Version::HTTP_3

@@ -67,6 +67,12 @@ pub(super) struct Counters {
     pub(super) crowding: Counter,
     pub(super) requests: Counter,
     pub(super) refused: Counter,
+    pub(super) forbidden: Counter,
+    pub(super) over_rate: Counter,
+    pub(super) unauthorized: Counter,
+    pub(super) guessing: Counter,
+    pub(super) bodies_too_long: Counter,
+    pub(super) answers_too_long: Counter,
     pub(super) origin_failures: Counter,
     pub(super) origin_connections: Counter,
     pub(super) origin_retries: Counter,
@@ -109,6 +115,8 @@ pub struct EdgeStats {
     pub requests: u64,
     /// Of these, refused before they reached an origin.
     pub refused: u64,
+    /// Of these, what sites and routes ask for was not there.
+    pub policies: PolicyFigures,
     /// Of these, answered with 502 or 504.
     pub origin_failures: u64,
     /// Connections opened to origins.
@@ -161,6 +169,23 @@ pub struct TcpFigures {
     pub octets_sent: u64,
     /// Octets that clients sent.
     pub octets_received: u64,
+}
+
+/// What sites and routes ask of requests, and was not there.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct PolicyFigures {
+    /// The client's address was not let in.
+    pub forbidden: u64,
+    /// The client's network had more than its rate.
+    pub over_rate: u64,
+    /// There was no name with its password.
+    pub unauthorized: u64,
+    /// A password was not looked at, after too many tries or because too many waited.
+    pub guessing: u64,
+    /// The request's body was too long.
+    pub bodies_too_long: u64,
+    /// The origin's answer was too long.
+    pub answers_too_long: u64,
 }
 
 /// Lines of the access log.
@@ -317,6 +342,14 @@ impl EdgeStats {
             challenges: sum(|w| &w.challenges),
             requests: sum(|w| &w.requests),
             refused: sum(|w| &w.refused),
+            policies: PolicyFigures {
+                forbidden: sum(|w| &w.forbidden),
+                over_rate: sum(|w| &w.over_rate),
+                unauthorized: sum(|w| &w.unauthorized),
+                guessing: sum(|w| &w.guessing),
+                bodies_too_long: sum(|w| &w.bodies_too_long),
+                answers_too_long: sum(|w| &w.answers_too_long),
+            },
             origin_failures: sum(|w| &w.origin_failures),
             origin_connections: sum(|w| &w.origin_connections),
             origin_retries: sum(|w| &w.origin_retries),

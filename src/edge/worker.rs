@@ -28,6 +28,7 @@ use super::crowd::Away;
 use super::crowd::Crowd;
 use super::network::Network;
 use super::origin::Pools;
+use super::policy::Guards;
 use super::quic;
 use super::serving::ServingSet;
 use super::stats::Counters;
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) challenges: Arc<Challenges>,
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) access: Arc<access::Log>,
+    pub(super) guards: Guards,
     clock: Arc<dyn Clock>,
     https_port: AtomicU16,
     /// Where HTTP/3 is spoken.
@@ -112,6 +114,7 @@ impl Shared {
             challenges,
             counters: (0..workers).map(|_| Arc::default()).collect(),
             access,
+            guards: Guards::default(),
             clock,
             https_port: AtomicU16::new(443),
             quic: quic::Offer::default(),

@@ -10,8 +10,18 @@ use nix::unistd::Pid;
 /// # Errors
 /// When there is no such core, or the process may not choose; the thread then runs where it did.
 pub fn bind_thread(core: usize) -> io::Result<()> {
+    bind_thread_to(&[core])
+}
+
+/// Binds the calling thread to these cores.
+///
+/// # Errors
+/// As [`bind_thread`].
+pub fn bind_thread_to(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(core)?;
+    for core in cores {
+        set.set(*core)?;
+    }
     nix::sched::sched_setaffinity(Pid::from_raw(0), &set)?;
     Ok(())
 }
@@ -39,10 +49,14 @@ mod tests {
     #[test]
     fn a_bound_thread_is_allowed_one_core() {
         std::thread::spawn(|| {
-            let first = *allowed_cores().unwrap().first().unwrap();
+            let all = allowed_cores().unwrap();
+            let first = *all.first().unwrap();
             bind_thread(first).unwrap();
             assert_eq!(allowed_cores().unwrap(), [first]);
             assert!(bind_thread(CpuSet::count()).is_err());
+            // Those that the process has are had again.
+            bind_thread_to(&all).unwrap();
+            assert_eq!(allowed_cores().unwrap(), all);
         })
         .join()
         .unwrap();

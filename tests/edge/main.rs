@@ -40,6 +40,7 @@ mod groups;
 mod handshakes;
 mod http3;
 mod origins;
+mod policies;
 mod presets;
 mod proxied;
 mod proxying;

@@ -51,6 +51,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         reuse_key: false,
         early_data: false,
         access_log: true,
+        policy: config::Policy::default(),
         routes: Vec::new(),
         tls: config::Agreement::default(),
         clients: None,

@@ -14,6 +14,7 @@ mod names;
 mod networks;
 mod origin;
 mod origins;
+mod policy;
 mod route;
 mod service;
 mod site;

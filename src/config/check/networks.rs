@@ -7,7 +7,17 @@ use super::super::key_path::KeyPath;
 use super::super::model::IpNetwork;
 use super::quoted;
 
+/// Networks of balancers, which cannot be everybody.
 pub(super) fn check(raw: &[String], key: &KeyPath, findings: &mut Findings) -> Vec<IpNetwork> {
+    list(raw, false, key, findings)
+}
+
+/// Networks of clients.
+pub(super) fn clients(raw: &[String], key: &KeyPath, findings: &mut Findings) -> Vec<IpNetwork> {
+    list(raw, true, key, findings)
+}
+
+fn list(raw: &[String], everybody: bool, key: &KeyPath, findings: &mut Findings) -> Vec<IpNetwork> {
     let mut networks = Vec::new();
     for (index, text) in raw.iter().enumerate() {
         let key = key.index(index);
@@ -15,7 +25,7 @@ pub(super) fn check(raw: &[String], key: &KeyPath, findings: &mut Findings) -> V
             continue;
         }
         match parse(text) {
-            Some(network) if network.prefix == 0 => {
+            Some(network) if network.prefix == 0 && !everybody => {
                 findings
                     .error(&key, format!("{} is everybody", quoted(text)))
                     .expected("the networks of your own balancers, such as \"10.0.0.0/8\"");

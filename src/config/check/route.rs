@@ -9,10 +9,11 @@ use super::super::key_path::KeyPath;
 use super::super::model::{Admin, Listen};
 use super::super::origin::{Asking, Origin, OriginTls, Servers};
 use super::super::pattern::PathPattern;
+use super::super::policy::Policy;
 use super::super::raw::RawOrigins;
 use super::super::raw_route::RawRoute;
 use super::super::route::{FieldEdits, FieldTest, Route, RouteTo, Template};
-use super::{origins, quoted};
+use super::{origins, policy, quoted};
 
 /// Statuses of a redirect that has a Location (RFC 9110, section 15.4).
 const STATUSES: [u64; 5] = [301, 302, 303, 307, 308];
@@ -44,7 +45,7 @@ const NOT_TO_BE_SET: &[&str] = &[
 
 pub(super) fn check(
     raw: &[RawRoute],
-    around: (&Listen, &Admin),
+    around: (&Listen, &Admin, &Policy),
     like: &(Asking, OriginTls),
     at: &KeyPath,
     findings: &mut Findings,
@@ -56,7 +57,7 @@ pub(super) fn check(
             continue;
         }
         let before = findings.all.len();
-        let Some(route) = route(raw, around, like, &at, findings) else { continue };
+        let Some(route) = route(raw, (around, index), like, &at, findings) else { continue };
         // What was complained of already may have become something else.
         if findings.all.len() == before
             && let Some(first) = routes.iter().position(|earlier| earlier.covers(&route))
@@ -76,11 +77,12 @@ pub(super) fn check(
 
 fn route(
     raw: &RawRoute,
-    around: (&Listen, &Admin),
+    (around, number): ((&Listen, &Admin, &Policy), usize),
     like: &(Asking, OriginTls),
     at: &KeyPath,
     findings: &mut Findings,
 ) -> Option<Route> {
+    let (listen, admin, site) = around;
     let path = match PathPattern::parse(&raw.path) {
         Ok(path) => Some(path),
         Err(_) if findings.is_spoilt(&at.key("path")) => None,
@@ -111,7 +113,8 @@ fn route(
         (None, None) => RouteTo::Site,
         (None, Some(_)) => {
             let how = RawOrigins::default();
-            let mut origin = origins::check(raw.origin.as_ref(), &how, around, at, findings);
+            let mut origin =
+                origins::check(raw.origin.as_ref(), &how, (listen, admin), at, findings);
             if let Origin::Servers(Servers { asking, tls, .. }) = &mut origin {
                 (*asking, *tls) = like.clone();
             }
@@ -122,7 +125,8 @@ fn route(
     let field = raw.field.as_deref().and_then(|text| field(text, &at.key("field"), findings));
     let (request, answer) =
         (edits(raw, "request", at, findings), edits(raw, "answer", at, findings));
-    Some(Route { path: path?, methods, field, to, rewrite, request, answer })
+    let policy = policy::check(&raw.policy, Some((site, number)), at, findings);
+    Some(Route { path: path?, methods, field, to, rewrite, request, answer, policy })
 }
 
 fn redirect(

@@ -7,7 +7,7 @@ use super::super::origin::{Asking, Origin, OriginTls};
 use super::super::raw::{RawKeys, RawSite};
 use super::super::suggest;
 use super::names::Seen;
-use super::{acme, clients, hsts, names, origins, quoted, route, tls};
+use super::{acme, clients, hsts, names, origins, policy, quoted, route, tls};
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::IssuerName;
@@ -96,6 +96,9 @@ pub(super) fn check_all(
         };
         let whose = (&issuer, names.as_slice());
         let hsts = hsts::check(raw.hsts.as_ref(), general_hsts, whose, &at.key("hsts"), findings);
+        let policy = policy::check(&raw.policy, None, &at, findings);
+        let around = (listen, admin, &policy);
+        let routes = route::check(&raw.route, around, &like, &at, findings);
         sites.push(Site {
             names: names.into_iter().map(|(name, _)| name).collect(),
             origin,
@@ -113,7 +116,8 @@ pub(super) fn check_all(
             preserve_host: raw.preserve_host,
             early_data: raw.early_data,
             access_log: raw.access_log,
-            routes: route::check(&raw.route, (listen, admin), &like, &at, findings),
+            routes,
+            policy,
             line,
         });
     }

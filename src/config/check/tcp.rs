@@ -13,6 +13,7 @@ use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::Site;
 use super::super::origin::{Address, Asking, Origin, OriginTls, Server, Servers};
+use super::super::policy::Policy;
 use super::super::raw::RawOrigin;
 use super::super::raw_tcp::RawTcp;
 use super::super::tcp::{ProxyVersion, StartTls, TcpService, TcpTls, TcpWay};
@@ -320,6 +321,7 @@ fn holder(
         preserve_host: true,
         early_data: false,
         access_log: false,
+        policy: Policy::default(),
         routes: Vec::new(),
         line,
     })
