@@ -6,6 +6,8 @@
 
 #[path = "admin/cli.rs"]
 mod cli;
+#[path = "admin/hash.rs"]
+mod hash;
 #[path = "admin/house.rs"]
 mod house;
 #[path = "admin/list.rs"]
@@ -14,3 +16,5 @@ mod list;
 mod rotate;
 #[path = "admin/socket.rs"]
 mod socket;
+#[path = "appliance/terminal.rs"]
+mod terminal;

@@ -536,6 +536,30 @@ nas.internal (default site)
 }
 
 #[test]
+fn check_says_what_sites_and_routes_ask_for() {
+    let text = format!(
+        "{SITE}deny = ['10.0.0.66']\nrate = '90/m'\nburst = 5\nmaintenance = '/run/closed'\n\
+         [[site.route]]\npath = '/api/*'\nmethods = ['GET', 'PUT']\nfield = 'X-Key: abc'\n\
+         origin = 'http://127.0.0.1:9000'\nrewrite = '/*'\nrate = 'off'\ncompress = true\n\
+         [[site.route]]\npath = '/files/*'\nroot = '/usr'\nallow = ['::1', '10.0.0.0/8']\n\
+         maintenance = 'off'\ndeny = []\nrate = 'off'\nmax_body = '1KiB'\n\
+         [[site.route]]\npath = '/*/old'\nredirect = '/new'\n"
+    );
+    let (status, out, err) = check(&text, false);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let expected = "
+  asks         nobody from 10.0.0.66/32
+  asks         closed while /run/closed is there
+  asks         2 requests in a second, 5 at once for each client network
+  route        /api/* (GET, PUT) with x-key to http://127.0.0.1:9000 under /*; asks: nobody from \
+10.0.0.66/32; closed while /run/closed is there; compressed
+  route        /files/* to files:/usr; asks: only from ::1/128, 10.0.0.0/8; bodies up to 1024 bytes
+  route        /*/old elsewhere (308): /new
+";
+    assert!(out.contains(expected) && !out.contains("abc"), "{out}");
+}
+
+#[test]
 fn check_prints_all_problems_and_ends_with_78() {
     let (status, out, err) = check("[state]\ndir = \"x\"\ndri = 1\n", false);
     assert_eq!((status, out.as_str()), (78, ""));

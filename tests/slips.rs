@@ -23,7 +23,19 @@ fn everything() -> String {
 
 /// As many of them as can be had without a file of the operator's.
 fn valid() -> String {
-    let absent = ["ca_root", "[acme.eab]", "kid", "hmac_key_file", "client_", "tls_", "users_file"];
+    let absent = [
+        "ca_root",
+        "[acme.eab]",
+        "kid",
+        "hmac_key_file",
+        "client_",
+        "tls_",
+        "users_file",
+        "error_pages",
+        // A site has these or an origin.
+        "root",
+        "fallback",
+    ];
     let text = everything()
         .replace("accept_terms = false", "accept_terms = true")
         // A route that sends the client elsewhere has no origin.

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::check_tcp;
+use super::ways;
 use crate::cert::spec::IssuerName;
 use crate::config;
 use crate::config::{
@@ -112,6 +113,12 @@ fn write_site(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<
     }
     writeln!(out, "  certificate  {}", certificate(config, site))?;
     writeln!(out, "  origin       {}", origin(&site.origin))?;
+    for asked in ways::asks(&site.policy) {
+        writeln!(out, "  asks         {asked}")?;
+    }
+    for route in &site.routes {
+        writeln!(out, "  route        {}", ways::route(route, &site.policy))?;
+    }
     let plain = if site.redirect { "redirected to https" } else { "answered with 404" };
     writeln!(out, "  plain http   {plain}")?;
     writeln!(out, "  tls          {}", tls(site.tls))?;
@@ -154,6 +161,7 @@ pub(super) fn joined(names: &[impl ToString]) -> String {
 fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Servers(_) => origin.to_string(),
+        Origin::Files(files) => format!("the files in {}", files.root.display()),
         Origin::Welcome => "the built-in page".to_owned(),
         Origin::Service => "TCP services".to_owned(),
     }

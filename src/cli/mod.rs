@@ -28,6 +28,7 @@ mod shell;
 mod sse;
 mod status;
 mod trust;
+mod ways;
 
 use std::ffi::OsString;
 

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod diff;
 mod environment;
+mod files;
 mod finding;
 mod key_path;
 mod keys;
@@ -27,6 +28,7 @@ mod text;
 
 pub use demo::embedded;
 pub use diff::{Changes, Reload, diff, reload_class};
+pub use files::Files;
 pub use key_path::{KeyPath, Step};
 pub use keys::{Key, keys};
 pub use load::{Loaded, load, parse};
@@ -37,7 +39,7 @@ pub use model::{
 };
 pub use origin::{Address, Asking, Origin, OriginTls, Server, Servers};
 pub use pattern::PathPattern;
-pub use policy::{BasicAuth, Clients, Policy, Rate};
+pub use policy::{BasicAuth, Clients, ErrorPages, Maintenance, Policy, Rate, When};
 pub use problem::{Problem, Problems, Provenance, Severity};
 pub use route::{FieldEdits, FieldTest, Route, RouteTo, Template};
 pub use tcp::{ProxyVersion, StartTls, TcpService, TcpTls, TcpWay};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::origin::Origin;
 use super::policy::Policy;
-use super::route::Route;
+use super::route::{Route, RouteTo};
 use super::tcp::TcpService;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::identifier::Identifier;
@@ -448,6 +448,23 @@ pub struct Hsts {
 }
 
 impl Site {
+    /// What it asks, and what each of its routes does.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.routes.iter().map(|route| &route.policy).chain([&self.policy])
+    }
+
+    /// Directories whose files it serves.
+    pub fn roots(&self) -> impl Iterator<Item = &PathBuf> {
+        let routes = self.routes.iter().filter_map(|route| match &route.to {
+            RouteTo::Origin(origin) => Some(origin),
+            RouteTo::Site | RouteTo::Redirect(..) => None,
+        });
+        std::iter::once(&self.origin).chain(routes).filter_map(|origin| match origin {
+            Origin::Files(files) => Some(&files.root),
+            Origin::Servers(_) | Origin::Service | Origin::Welcome => None,
+        })
+    }
+
     /// The first name, which names the site everywhere.
     pub fn name(&self) -> &Identifier {
         #[expect(clippy::indexing_slicing, reason = "a site without names is refused at parsing")]

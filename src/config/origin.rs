@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use http::uri::Authority;
 
+use super::files::Files;
+
 /// What is behind a site.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Origin {
     /// Servers of the operator's.
     Servers(Servers),
+    /// A directory of files.
+    Files(Files),
     /// `builtin:welcome`: a page of keyward's own, for `keyward demo` and for a first look.
     Welcome,
     /// What a site has that is only a holder of certificates, for TCP services.
@@ -114,6 +118,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = match self {
             Self::Servers(Servers { list, .. }) => list,
+            Self::Files(files) => return write!(f, "files:{}", files.root.display()),
             Self::Welcome => return f.write_str("builtin:welcome"),
             Self::Service => return f.write_str("tcp"),
         };

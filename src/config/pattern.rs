@@ -3,6 +3,8 @@
 //! A pattern is read segment by segment and knows nothing of escapes: paths come to it in the one
 //! form that the front door makes of them.
 
+use std::fmt;
+
 /// What paths a route is for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PathPattern {
@@ -23,6 +25,16 @@ pub(super) enum PatternError {
     Dots,
     #[error("it has a character that stands in no path, or one that is written as itself there")]
     Character,
+}
+
+impl fmt::Display for PathPattern {
+    /// As it is written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            write!(f, "/{}", segment.as_deref().unwrap_or("*"))?;
+        }
+        f.write_str(if self.open { "/*" } else { "" })
+    }
 }
 
 impl PathPattern {

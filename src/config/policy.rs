@@ -22,6 +22,12 @@ pub struct Policy {
     pub max_body: Option<u64>,
     /// Bytes of the longest body that an origin's answer may have.
     pub max_answer: Option<u64>,
+    /// Pages for errors.
+    pub pages: Option<ErrorPages>,
+    /// When the site is being worked on.
+    pub maintenance: Option<Maintenance>,
+    /// Whether answers are made shorter for clients that take them so.
+    pub compress: bool,
 }
 
 /// Whose requests are answered.
@@ -57,15 +63,48 @@ pub struct Rate {
     pub route: Option<usize>,
 }
 
+/// Pages for errors.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ErrorPages {
+    /// Where they lie: `404.html`, `5xx.html` and so on.
+    pub dir: PathBuf,
+    /// Whether they take the place of an origin's errors as well.
+    pub origins: bool,
+}
+
+/// When a site is being worked on, so that nobody but some is let in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Maintenance {
+    /// When.
+    pub when: When,
+    /// Who is let in all the same.
+    pub allow: Vec<IpNetwork>,
+}
+
+/// When a site is being worked on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum When {
+    /// Until the configuration says otherwise.
+    Now,
+    /// While there is such a file.
+    File(PathBuf),
+}
+
 impl Policy {
     /// Whether nothing is asked.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Files and directories that are read while serving.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.auth.iter().filter_map(|auth| auth.file.as_deref())
+    /// Directories in which files are read, or looked for, while serving.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        let users = self.auth.iter().filter_map(|auth| auth.file.as_ref()?.parent());
+        let pages = self.pages.iter().map(|pages| pages.dir.as_path());
+        let closed = self.maintenance.iter().filter_map(|maintenance| match &maintenance.when {
+            When::File(path) => path.parent(),
+            When::Now => None,
+        });
+        users.chain(pages).chain(closed)
     }
 }
 

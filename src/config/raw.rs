@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
-use super::raw_policy::RawPolicy;
+use super::raw_policy::{RawFiles, RawPolicy};
 use super::raw_route::RawRoute;
 use super::raw_tcp::RawTcp;
 
@@ -136,6 +136,8 @@ pub(super) struct RawSite {
     pub(super) names: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) origin: Option<RawOrigin>,
+    #[serde(flatten)]
+    pub(super) files: RawFiles,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<String>,
     pub(super) key: RawKeys,
@@ -327,6 +329,7 @@ impl Default for RawSite {
         Self {
             names: Vec::new(),
             origin: None,
+            files: RawFiles::default(),
             issuer: None,
             key: RawKeys::One("p256".to_owned()),
             reuse_key: false,
@@ -390,6 +393,7 @@ impl RawConfig {
             site: vec![RawSite {
                 names: vec!["example.org".to_owned(), "www.example.org".to_owned()],
                 origin: Some(RawOrigin::One("http://127.0.0.1:8080".to_owned())),
+                files: RawFiles::example(),
                 issuer: Some("acme".to_owned()),
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),

@@ -21,6 +21,16 @@ pub(super) struct RawPolicy {
     pub(super) max_body: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_answer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error_pages: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error_pages_for: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) maintenance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) maintenance_allow: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) compress: Option<bool>,
 }
 
 /// `basic_auth = false`, or a table.
@@ -62,6 +72,29 @@ impl RawPolicy {
             burst: Some(20),
             max_body: Some("10MiB".to_owned()),
             max_answer: Some("1GiB".to_owned()),
+            error_pages: Some("/etc/keyward/pages".to_owned()),
+            error_pages_for: Some("own".to_owned()),
+            maintenance: Some("/etc/keyward/maintenance".to_owned()),
+            maintenance_allow: Some(vec!["192.0.2.7".to_owned()]),
+            compress: Some(true),
         }
+    }
+}
+
+/// Files that are served instead of asking an origin.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct RawFiles {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fallback: Option<String>,
+}
+
+impl RawFiles {
+    /// A value for every key.
+    pub(super) fn example() -> Self {
+        let (root, fallback) = ("/srv/www".to_owned(), "index.html".to_owned());
+        Self { root: Some(root), fallback: Some(fallback) }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::raw::RawOrigin;
-use super::raw_policy::RawPolicy;
+use super::raw_policy::{RawFiles, RawPolicy};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -14,6 +14,8 @@ pub(super) struct RawRoute {
     pub(super) field: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) origin: Option<RawOrigin>,
+    #[serde(flatten)]
+    pub(super) files: RawFiles,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rewrite: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +37,7 @@ impl Default for RawRoute {
             methods: Vec::new(),
             field: None,
             origin: None,
+            files: RawFiles::default(),
             rewrite: None,
             redirect: None,
             status: None,
@@ -53,6 +56,7 @@ impl RawRoute {
         Self {
             field: Some("X-Version: 2".to_owned()),
             origin: Some(RawOrigin::One("http://127.0.0.1:9000".to_owned())),
+            files: RawFiles::example(),
             rewrite: Some("/v2/*".to_owned()),
             redirect: Some("https://{host}/new/*".to_owned()),
             status: Some(308),

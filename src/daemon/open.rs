@@ -18,7 +18,7 @@ use super::walls::Torn;
 use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::cli::DemoOptions;
-use crate::config::{Config, KernelTls, LogFormat, MasterKey, Require};
+use crate::config::{Config, KernelTls, LogFormat, MasterKey, Policy, Require, Site};
 use crate::edge::EdgeError;
 use crate::edge::listen;
 use crate::os::affinity;
@@ -266,11 +266,9 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
         paths.read.extend(parent(&clients.ca));
         paths.read.extend(clients.crl.as_deref().and_then(parent));
     }
-    let policies = config
-        .sites
-        .iter()
-        .flat_map(|site| site.routes.iter().map(|route| &route.policy).chain([&site.policy]));
-    paths.read.extend(policies.flat_map(|policy| policy.files().filter_map(parent)));
+    let policies = config.sites.iter().flat_map(Site::policies);
+    paths.read.extend(policies.flat_map(Policy::places).map(Path::to_path_buf));
+    paths.read.extend(config.sites.iter().flat_map(Site::roots).cloned());
     paths.write.extend([places.store.clone(), places.served.clone()]);
     paths.write.extend(parent(&config.admin.socket));
     paths.write.extend(config.access_log.file().and_then(|file| parent(file)));

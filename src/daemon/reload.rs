@@ -14,6 +14,7 @@ use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
 use crate::config;
 use crate::config::Config;
+use crate::config::Site;
 use crate::edge;
 use crate::edge::Edge;
 use crate::os::logs::Logs;
@@ -148,6 +149,12 @@ fn out_of_reach(config: &Config) -> Vec<String> {
     let clients = config.client_certificates().flat_map(|clients| {
         [("client_ca", Some(&clients.ca)), ("client_crl", clients.crl.as_ref())]
     });
+    let policies = config.sites.iter().flat_map(Site::policies).flat_map(|policy| {
+        let users = policy.auth.as_ref().and_then(|auth| auth.file.as_ref());
+        let pages = policy.pages.as_ref().map(|pages| &pages.dir);
+        [("basic_auth.users_file", users), ("error_pages", pages)]
+    });
+    let roots = config.sites.iter().flat_map(Site::roots).map(|root| ("root", Some(root)));
     let log = config.access_log.file().and_then(|path| {
         let error = edge::try_access_log(path).err()?;
         Some(format!(
@@ -158,6 +165,8 @@ fn out_of_reach(config: &Config) -> Vec<String> {
     [("acme.ca_root", config.acme.ca_root.as_ref()), ("acme.eab.hmac_key_file", eab)]
         .into_iter()
         .chain(clients)
+        .chain(policies)
+        .chain(roots)
         .filter_map(|(key, path)| {
             let error = std::fs::File::open(path?).err()?;
             Some(format!(

@@ -35,6 +35,12 @@ pub(super) enum BodyError {
     /// It is longer than the site takes.
     #[error("body too long")]
     TooLong,
+    /// An encoder failed.
+    #[error("body cannot be encoded")]
+    Encoding,
+    /// A file cannot be read to its end.
+    #[error("file broken off: {0}")]
+    File(#[from] std::io::Error),
 }
 
 /// How the body from a client fares; shared with whoever waits for the origin.
@@ -66,6 +72,12 @@ pub(super) struct Streaming {
     /// Bytes that may still come.
     left: u64,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_ours() { "ours" } else { "an origin's" })
+    }
 }
 
 impl fmt::Debug for UpBody {
@@ -143,7 +155,6 @@ impl Body for UpBody {
 }
 
 /// A body on its way to the client. The exchange lasts as long as it does.
-#[derive(Debug)]
 pub(super) struct AnswerBody {
     source: Source,
     /// Bytes of an origin's answer that may still come.
@@ -151,9 +162,12 @@ pub(super) struct AnswerBody {
     exchange: Option<Exchange>,
 }
 
-#[derive(Debug)]
+/// A body that is made here as it is taken.
+type Making = Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>;
+
 enum Source {
     Ready(Option<Bytes>),
+    Made(Making),
     Origin(Incoming, Option<Lease>, Duration, Option<Pin<Box<Sleep>>>),
 }
 
@@ -183,11 +197,21 @@ impl AnswerBody {
         self
     }
 
+    /// A body that is made here: read from a file, or another one in other words.
+    pub(super) fn made(body: impl Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
+        Self { source: Source::Made(Box::pin(body)), left: u64::MAX, exchange: None }
+    }
+
+    /// Whether it is of our own making, and no origin's.
+    pub(super) const fn is_ours(&self) -> bool {
+        matches!(self.source, Source::Ready(_) | Source::Made(_))
+    }
+
     /// Takes out the bytes of a body that is there, and says how many they were.
     pub(super) fn empty(&mut self) -> Option<usize> {
         match &mut self.source {
             Source::Ready(bytes) => bytes.take().map(|bytes| bytes.len()),
-            Source::Origin(..) => None,
+            Source::Made(_) | Source::Origin(..) => None,
         }
     }
 
@@ -221,6 +245,22 @@ impl Body for AnswerBody {
                 }
                 Poll::Ready(frame.map(Ok))
             }
+            Source::Made(body) => {
+                let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+                    exchange.as_ref().map(Exchange::wait);
+                    return Poll::Pending;
+                };
+                if let Some(exchange) = exchange {
+                    exchange.offer();
+                    if let Some(Ok(frame)) = &frame {
+                        exchange.took(frame);
+                    }
+                    if frame.is_none() || body.is_end_stream() {
+                        exchange.finish();
+                    }
+                }
+                Poll::Ready(frame)
+            }
             Source::Origin(incoming, lease, limit, timer) => {
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                     exchange.as_ref().map(Exchange::wait);
@@ -249,6 +289,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Ready(bytes) => bytes.is_none(),
+            Source::Made(body) => body.is_end_stream(),
             Source::Origin(incoming, ..) => incoming.is_end_stream(),
         }
     }
@@ -258,6 +299,7 @@ impl Body for AnswerBody {
             Source::Ready(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
+            Source::Made(body) => body.size_hint(),
             Source::Origin(incoming, ..) => incoming.size_hint(),
         }
     }

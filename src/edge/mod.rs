@@ -20,6 +20,7 @@ mod connection;
 mod crowd;
 mod early;
 mod facts;
+mod files;
 mod flow;
 mod forward;
 mod framing;

@@ -9,6 +9,7 @@ use http::Uri;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
+use super::files::Files;
 use super::path;
 use super::policy::Policy;
 use super::route::Refused;
@@ -27,6 +28,8 @@ pub(super) struct ServedRoute {
     pub(super) route: config::Route,
     /// The servers it leads to, if it has some of its own.
     pub(super) upstream: Option<Upstream>,
+    /// The files it has instead.
+    pub(super) files: Option<Files>,
     /// What is asked of its requests, if anything is.
     pub(super) policy: Option<Arc<Policy>>,
 }
@@ -37,17 +40,22 @@ pub(super) struct Way {
     pub(super) route: Arc<ServedRoute>,
     /// Where a client is sent that is to go elsewhere.
     pub(super) location: Option<Box<str>>,
+    /// The path in its one form, if the route makes another of it.
+    pub(super) shown: Option<Box<str>>,
 }
 
 impl Routes {
     pub(super) fn new(site: &config::Site, trusting: &mut Trusting) -> Self {
         let served = |route: &config::Route| {
-            let upstream = match &route.to {
-                RouteTo::Origin(origin) => Upstream::of(origin, trusting),
-                RouteTo::Site | RouteTo::Redirect(..) => None,
+            let name = site.name().to_string();
+            let (upstream, files) = match &route.to {
+                RouteTo::Origin(origin) => {
+                    (Upstream::of(origin, trusting), Files::of(origin, &name))
+                }
+                RouteTo::Site | RouteTo::Redirect(..) => (None, None),
             };
-            let policy = Policy::of(&route.policy, &site.name().to_string());
-            Arc::new(ServedRoute { route: route.clone(), upstream, policy })
+            let policy = Policy::of(&route.policy, &name);
+            Arc::new(ServedRoute { route: route.clone(), upstream, files, policy })
         };
         Self(site.routes.iter().map(served).collect())
     }
@@ -96,11 +104,12 @@ impl Routes {
             RouteTo::Site | RouteTo::Origin(_) => None,
         };
         let rewritten = route.route.rewrite.as_ref().map(|rewrite| rewrite.fill(host, rest));
+        let shown = rewritten.is_some().then(|| (&*path).into());
         let asked = rewritten.as_deref().unwrap_or(&path);
         if asked != raw {
             parts.uri = uri(asked, query)?;
         }
-        Ok(Some(Way { route: Arc::clone(route), location }))
+        Ok(Some(Way { route: Arc::clone(route), location, shown }))
     }
 
     /// The first route that fits, and what its star stands for.

@@ -4,6 +4,7 @@
 //! they change at other times, and there may be many more of them.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -13,7 +14,9 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access;
+use super::files::Files;
 use super::policy::Policy;
+use super::policy::page_names;
 use super::routes::Routes;
 use super::target::Target;
 use super::target::Upstream;
@@ -57,6 +60,8 @@ pub(super) struct ServedSite {
     pub(super) name: Box<str>,
     /// The servers behind it; without any it is the welcome page.
     pub(super) upstream: Option<Upstream>,
+    /// The files it has instead.
+    pub(super) files: Option<Files>,
     /// Whether the origin sees the Host that the client asked for.
     pub(super) preserve_host: bool,
     pub(super) hsts: Option<HeaderValue>,
@@ -71,6 +76,15 @@ pub(super) struct ServedSite {
     /// What is asked of its requests, if anything is.
     pub(super) policy: Option<Arc<Policy>>,
     pub(super) routes: Routes,
+}
+
+/// What answers requests: servers or files; without either it is the welcome page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Behind<'a> {
+    pub(super) upstream: Option<&'a Upstream>,
+    pub(super) files: Option<&'a Files>,
+    /// The path that the client knows, if a route made another of it.
+    pub(super) shown: Option<&'a str>,
 }
 
 impl ServingSet {
@@ -183,9 +197,14 @@ impl ServingSet {
 /// The files that `site` names, as they are now.
 fn files(site: &config::Site) -> Vec<(PathBuf, Stamp)> {
     let mut files = stamps(site.clients.as_ref());
-    for policy in site.routes.iter().map(|route| &route.policy).chain([&site.policy]) {
-        files.extend(policy.files().map(|path| (path.to_owned(), stamp(path))));
+    // Routes inherit most of what their site has.
+    let mut paths = BTreeSet::new();
+    for policy in site.policies() {
+        paths.extend(policy.auth.iter().filter_map(|auth| auth.file.clone()));
+        let pages = policy.pages.iter();
+        paths.extend(pages.flat_map(|pages| page_names().map(|name| pages.dir.join(name))));
     }
+    files.extend(paths.into_iter().map(|path| (path.clone(), stamp(&path))));
     if let config::Origin::Servers(servers) = &site.origin {
         files.extend(servers.tls.ca.iter().map(|ca| (ca.clone(), stamp(ca))));
     }
@@ -203,6 +222,11 @@ pub(super) fn normal(host: &str) -> Cow<'_, str> {
 }
 
 impl ServedSite {
+    /// What answers its requests.
+    pub(super) fn behind(&self) -> Behind<'_> {
+        Behind { upstream: self.upstream.as_ref(), files: self.files.as_ref(), shown: None }
+    }
+
     fn new(
         site: &config::Site,
         mould: &Mould,
@@ -223,6 +247,7 @@ impl ServedSite {
         Self {
             name: site.name().to_string().into_boxed_str(),
             upstream: Upstream::of(&site.origin, trusting),
+            files: Files::of(&site.origin, &site.name().to_string()),
             preserve_host: site.preserve_host,
             hsts: site.hsts.and_then(hsts),
             redirect: site.redirect,

@@ -18,9 +18,9 @@ use super::headers;
 use super::route;
 use super::route::Refused;
 use super::route::split;
+use super::serving::Behind;
 use super::serving::ServedSite;
 use super::serving::ServingSet;
-use super::target::Upstream;
 use super::trace;
 use super::way;
 
@@ -73,13 +73,17 @@ pub(super) async fn serve(
                 Err(_) => None,
             };
             let mut response = match (way, policy) {
-                (Err(refused), _) => refuse(&client, refused, h1),
+                (Err(refused), _) => {
+                    let response = refuse(&client, refused, h1);
+                    match &site.policy {
+                        Some(policy) => policy.show(response),
+                        None => response,
+                    }
+                }
                 (Ok(way), Some(policy)) => {
                     Box::pin(policy.keep(&client, &site, way, &asked, (parts, body), h1)).await
                 }
-                (Ok(None), None) => {
-                    reach(&client, &site, site.upstream.as_ref(), &asked, parts, body).await
-                }
+                (Ok(None), None) => reach(&client, &site, site.behind(), &asked, parts, body).await,
                 (Ok(Some(way)), None) => {
                     Box::pin(way::follow(&client, &site, way, &asked, parts, body)).await
                 }
@@ -109,18 +113,25 @@ pub(super) async fn serve(
     Ok(response.map(|body| body.hold(exchange)))
 }
 
-/// Has one of the servers answer; without any it is the welcome page.
+/// Has one of the servers answer, or a file; without any it is the welcome page.
 pub(super) async fn reach(
     client: &Rc<Client>,
     site: &ServedSite,
-    upstream: Option<&Upstream>,
+    behind: Behind<'_>,
     asked: &str,
     parts: Parts,
     body: ClientBody,
 ) -> Response<AnswerBody> {
-    match upstream {
-        Some(upstream) => forward::forward(client, site, upstream, asked, parts, body).await,
-        None => welcome(&parts),
+    let Behind { upstream, files, shown } = behind;
+    match (upstream, files) {
+        (Some(upstream), _) => forward::forward(client, site, upstream, asked, parts, body).await,
+        (None, Some(files)) => {
+            let unread = parts.version < Version::HTTP_2 && !body.is_end_stream();
+            let _waiting = client.wait();
+            let response = Box::pin(files.serve(parts, shown)).await;
+            if unread { answer::last(response) } else { response }
+        }
+        (None, None) => welcome(&parts),
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) struct Counters {
     pub(super) requests: Counter,
     pub(super) refused: Counter,
     pub(super) forbidden: Counter,
+    pub(super) closed_sites: Counter,
     pub(super) over_rate: Counter,
     pub(super) unauthorized: Counter,
     pub(super) guessing: Counter,
@@ -176,6 +177,8 @@ pub struct TcpFigures {
 pub struct PolicyFigures {
     /// The client's address was not let in.
     pub forbidden: u64,
+    /// The site was being worked on.
+    pub maintenance: u64,
     /// The client's network had more than its rate.
     pub over_rate: u64,
     /// There was no name with its password.
@@ -344,6 +347,7 @@ impl EdgeStats {
             refused: sum(|w| &w.refused),
             policies: PolicyFigures {
                 forbidden: sum(|w| &w.forbidden),
+                maintenance: sum(|w| &w.closed_sites),
                 over_rate: sum(|w| &w.over_rate),
                 unauthorized: sum(|w| &w.unauthorized),
                 guessing: sum(|w| &w.guessing),

@@ -15,6 +15,7 @@ use super::client_body::ClientBody;
 use super::connection::Client;
 use super::routes::ServedRoute;
 use super::routes::Way;
+use super::serving::Behind;
 use super::serving::ServedSite;
 use super::site;
 use crate::config::RouteTo;
@@ -28,7 +29,7 @@ pub(super) async fn follow(
     mut parts: Parts,
     body: ClientBody,
 ) -> Response<AnswerBody> {
-    let Way { route, location } = way;
+    let Way { route, location, shown } = way;
     let mut response = match (&route.route.to, location) {
         (RouteTo::Redirect(status, _), Some(location)) => {
             let response = answer::moved(*status, &location);
@@ -39,11 +40,16 @@ pub(super) async fn follow(
             if !route.route.request.is_empty() {
                 parts.extensions.insert(Arc::clone(&route));
             }
-            let upstream = match &route.route.to {
-                RouteTo::Origin(_) => route.upstream.as_ref(),
-                RouteTo::Site | RouteTo::Redirect(..) => site.upstream.as_ref(),
+            let behind = match &route.route.to {
+                RouteTo::Origin(_) => Behind {
+                    upstream: route.upstream.as_ref(),
+                    files: route.files.as_ref(),
+                    shown: None,
+                },
+                RouteTo::Site | RouteTo::Redirect(..) => site.behind(),
             };
-            site::reach(client, site, upstream, asked, parts, body).await
+            let behind = Behind { shown: shown.as_deref(), ..behind };
+            site::reach(client, site, behind, asked, parts, body).await
         }
     };
     route.route.answer.apply(response.headers_mut());

@@ -42,6 +42,7 @@ mod listeners;
 mod master;
 mod oracle;
 mod passphrase;
+mod policies;
 mod profile;
 mod reload;
 mod renew;

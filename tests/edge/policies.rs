@@ -11,7 +11,7 @@ use crate::house::{House, limits, site};
 use crate::origin::Origin;
 
 /// A site at `origin` with what `text` writes below its table.
-fn house(origin: SocketAddr, text: &str) -> House {
+pub(crate) fn house(origin: SocketAddr, text: &str) -> House {
     let head = "[[site]]\nnames = ['a.internal']\norigin = 'http://127.0.0.1:1'\n";
     let text = format!("{head}{text}");
     let parsed = config::parse(&text, std::path::Path::new("keyward.toml"), [("", ""); 0]);
@@ -21,13 +21,13 @@ fn house(origin: SocketAddr, text: &str) -> House {
     House::open(vec![site], limits())
 }
 
-async fn ask(house: &House, line: &str, fields: &str, body: &str) -> String {
+pub(crate) async fn ask(house: &House, line: &str, fields: &str, body: &str) -> String {
     let text =
         format!("{line} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}\r\n{body}");
     house.raw("a.example", text.as_bytes()).await
 }
 
-fn status(answer: &str) -> &str {
+pub(crate) fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or(answer)
 }
 
@@ -35,7 +35,7 @@ fn basic(pair: &str) -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(pair))
 }
 
-fn field<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 

@@ -48,3 +48,16 @@ pub const USER_NAME_BYTES: usize = 255;
 
 /// Largest file of users: some twenty thousand.
 pub const USERS_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Longest page for an error.
+pub const PAGE_BYTES: u64 = 256 * 1024;
+
+/// When a client is told to come back to a site that is being worked on.
+pub const CLOSED_FOR: Duration = Duration::from_secs(60);
+
+/// Answers that are made shorter at a time, over all workers; further ones are passed on as they
+/// are. An encoder has up to five MiB.
+pub const COMPRESSED_AT_ONCE: usize = 64;
+
+/// Shortest answer for which that is done, in bytes: below, it fits one packet anyway.
+pub const COMPRESSED_LEAST: u64 = 1024;

@@ -18,6 +18,7 @@ mod policy;
 mod route;
 mod service;
 mod site;
+mod statics;
 mod tcp;
 mod tls;
 mod unix;
@@ -49,6 +50,7 @@ pub(super) fn config(
     let general = site::General { acme: &acme, listen: &listen, admin: &admin, hsts, agreement };
     let mut sites = site::check_all(&raw.site, &general, line, findings);
     let (tcp, holders) = tcp::check_all(&raw.tcp, &sites, &general, line, findings);
+    statics::apart(&sites, &state, source, &KeyPath::dotted("site"), findings);
     if sites.is_empty() && tcp.is_empty() && !findings.is_spoilt(&KeyPath::dotted("site")) {
         findings
             .warning(&KeyPath::root(), "there are no sites, so nothing will be served")

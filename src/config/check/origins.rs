@@ -9,8 +9,9 @@ use super::super::key_path::KeyPath;
 use super::super::model::{Admin, Listen};
 use super::super::origin::{Address, Asking, Origin, OriginTls, Server, Servers};
 use super::super::raw::{RawOrigin, RawOrigins};
+use super::super::raw_policy::RawFiles;
 use super::origin::{WELCOME, server};
-use super::{edge, files, quoted};
+use super::{edge, files, quoted, statics};
 use crate::base::bounds::origins::ORIGIN_SERVERS;
 use crate::base::trust;
 use crate::base::trust::TrustError;
@@ -21,7 +22,7 @@ pub(super) const WEIGHT: &str = " weight=";
 const WEIGHTS: RangeInclusive<u32> = 1..=1000;
 
 pub(super) fn check(
-    raw: Option<&RawOrigin>,
+    (raw, files): (Option<&RawOrigin>, &RawFiles),
     how: &RawOrigins,
     around: (&Listen, &Admin),
     site: &KeyPath,
@@ -29,12 +30,15 @@ pub(super) fn check(
 ) -> Origin {
     let key = &site.key("origin");
     let asking = asking(how, &site.key("origins"), findings);
+    if let Some(files) = statics::check(raw, files, site, findings) {
+        return Origin::Files(files);
+    }
     let texts = match raw {
         None => {
             if !findings.is_spoilt(key) {
                 findings
                     .error(key, "the site has no origin, so there is nothing to serve")
-                    .expected("`origin`, the server behind the site")
+                    .expected("`origin`, the server behind the site, or `root`, a directory")
                     .hint("origin = \"http://127.0.0.1:8080\"");
             }
             return Origin::Welcome;
@@ -86,8 +90,20 @@ pub(super) fn check(
     if list.is_empty() {
         return Origin::Welcome;
     }
-    let tls = tls(how, &list, &site.key("origins"), findings);
+    let secure = list.iter().any(|server| matches!(server.address, Address::Https(_)));
+    let tls = tls(how, secure, &site.key("origins"), findings);
     Origin::Servers(Servers { list, asking, tls })
+}
+
+/// How servers of routes are asked, where the site itself has files.
+pub(super) fn how(
+    raw: &RawOrigins,
+    site: &KeyPath,
+    findings: &mut Findings,
+) -> (Asking, OriginTls) {
+    let at = site.key("origins");
+    // What is wrong with the first was told with the files.
+    (asking(raw, &at, &mut Findings::default()), tls(raw, true, &at, findings))
 }
 
 pub(super) fn weight(text: &str, at: &KeyPath, findings: &mut Findings) -> u32 {
@@ -125,13 +141,12 @@ fn asking(raw: &RawOrigins, at: &KeyPath, findings: &mut Findings) -> Asking {
 }
 
 /// When those that speak TLS are believed.
-fn tls(raw: &RawOrigins, list: &[Server], at: &KeyPath, findings: &mut Findings) -> OriginTls {
+fn tls(raw: &RawOrigins, secure: bool, at: &KeyPath, findings: &mut Findings) -> OriginTls {
     let said = [
         ("tls_ca", raw.tls_ca.is_some()),
         ("tls_name", raw.tls_name.is_some()),
         ("tls_verify", !raw.tls_verify),
     ];
-    let secure = list.iter().any(|server| matches!(server.address, Address::Https(_)));
     if let Some((name, _)) = said.into_iter().find(|(_, said)| *said && !secure) {
         findings
             .warning(&at.key(name), "no origin of the site speaks TLS")

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::policy::{BasicAuth, Clients, Policy, Rate};
+use super::super::policy::{BasicAuth, Clients, ErrorPages, Maintenance, Policy, Rate, When};
 use super::super::quantity;
 use super::super::raw_policy::{RawBasicAuth, RawBasicAuthTable, RawPolicy};
-use super::{files, networks, quoted};
+use super::{files, networks, quoted, statics, tls};
 use crate::base::bounds::policy::RATE_MOST;
 use crate::base::users::{FileError, Users};
 
@@ -36,6 +36,9 @@ pub(super) fn check(
             Some(text) => size(text, &at.key("max_answer"), findings),
             None => site.max_answer,
         },
+        pages: pages(raw, site, at, findings),
+        maintenance: maintenance(raw, site, at, findings),
+        compress: raw.compress.unwrap_or(site.compress),
     }
 }
 
@@ -185,4 +188,63 @@ fn size(text: &str, key: &KeyPath, findings: &mut Findings) -> Option<u64> {
             None
         }
     }
+}
+
+const PAGES_FOR: [(&str, bool); 2] = [("own", false), ("all", true)];
+
+fn pages(
+    raw: &RawPolicy,
+    site: &Policy,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> Option<ErrorPages> {
+    let key = at.key("error_pages_for");
+    let whose = raw.error_pages_for.as_deref();
+    let origins = whose.and_then(|text| tls::choice(text, &PAGES_FOR, "kind", &key, findings));
+    let Some(text) = raw.error_pages.as_deref() else {
+        if whose.is_some() {
+            findings
+                .error(&key, "there are no pages for errors")
+                .expected("`error_pages` beside it, the path of a directory");
+        }
+        return site.pages.clone();
+    };
+    if text == "off" {
+        return None;
+    }
+    let dir = statics::directory(text, &at.key("error_pages"), findings);
+    Some(ErrorPages { dir, origins: origins.unwrap_or(false) })
+}
+
+fn maintenance(
+    raw: &RawPolicy,
+    site: &Policy,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> Option<Maintenance> {
+    let key = at.key("maintenance_allow");
+    let allow = raw.maintenance_allow.as_ref().map(|list| networks::clients(list, &key, findings));
+    let Some(text) = raw.maintenance.as_deref() else {
+        if allow.is_some() {
+            findings
+                .error(&key, "nothing says when the site is being worked on")
+                .expected("`maintenance` beside it");
+        }
+        return site.maintenance.clone();
+    };
+    let key = at.key("maintenance");
+    let when = match text {
+        "off" => return None,
+        "on" => When::Now,
+        path if path.starts_with('/') => When::File(files::absolute(path, &key, findings)),
+        other => {
+            if !findings.is_spoilt(&key) {
+                findings
+                    .error(&key, format!("{} does not say when", quoted(other)))
+                    .expected("\"on\", \"off\", or the absolute path of a file: while it is there");
+            }
+            When::Now
+        }
+    };
+    Some(Maintenance { when, allow: allow.unwrap_or_default() })
 }

@@ -13,7 +13,7 @@ use super::super::policy::Policy;
 use super::super::raw::RawOrigins;
 use super::super::raw_route::RawRoute;
 use super::super::route::{FieldEdits, FieldTest, Route, RouteTo, Template};
-use super::{origins, policy, quoted};
+use super::{origins, policy, quoted, statics};
 
 /// Statuses of a redirect that has a Location (RFC 9110, section 15.4).
 const STATUSES: [u64; 5] = [301, 302, 303, 307, 308];
@@ -99,7 +99,9 @@ fn route(
     });
     let redirect = redirect(raw, open, at, findings);
     if redirect.is_some() {
-        for (name, there) in [("origin", raw.origin.is_some()), ("rewrite", raw.rewrite.is_some())]
+        let root = raw.files.root.is_some();
+        let there = raw.origin.is_some();
+        for (name, there) in [("origin", there), ("root", root), ("rewrite", raw.rewrite.is_some())]
         {
             if there {
                 findings
@@ -108,13 +110,18 @@ fn route(
             }
         }
     }
-    let to = match (redirect, &raw.origin) {
+    let own = raw.origin.is_some() || raw.files.root.is_some();
+    let to = match (redirect, own) {
         (Some((status, target)), _) => RouteTo::Redirect(status, target),
-        (None, None) => RouteTo::Site,
-        (None, Some(_)) => {
+        (None, false) => {
+            // A fallback without files is told.
+            statics::check(None, &raw.files, at, findings);
+            RouteTo::Site
+        }
+        (None, true) => {
             let how = RawOrigins::default();
-            let mut origin =
-                origins::check(raw.origin.as_ref(), &how, (listen, admin), at, findings);
+            let what = (raw.origin.as_ref(), &raw.files);
+            let mut origin = origins::check(what, &how, (listen, admin), at, findings);
             if let Origin::Servers(Servers { asking, tls, .. }) = &mut origin {
                 (*asking, *tls) = like.clone();
             }

@@ -88,10 +88,12 @@ pub(super) fn check_all(
         let origin = if findings.is_spoilt(&at) {
             Origin::Welcome
         } else {
-            origins::check(raw.origin.as_ref(), &raw.origins, (listen, admin), &at, findings)
+            let what = (raw.origin.as_ref(), &raw.files);
+            origins::check(what, &raw.origins, (listen, admin), &at, findings)
         };
         let like = match &origin {
             Origin::Servers(servers) => (servers.asking, servers.tls.clone()),
+            Origin::Files(_) => origins::how(&raw.origins, &at, findings),
             Origin::Welcome | Origin::Service => (Asking::default(), OriginTls::default()),
         };
         let whose = (&issuer, names.as_slice());

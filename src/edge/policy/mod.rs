@@ -5,6 +5,9 @@
 //! asked first costs least: the address, then the rate, then the password, then the length.
 
 mod auth;
+mod closed;
+mod compress;
+mod pages;
 mod throttle;
 
 use std::hash::DefaultHasher;
@@ -17,16 +20,22 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::time::Instant;
 
 use self::auth::Denied;
 use self::auth::Desk;
 use self::auth::Realm;
+use self::closed::Closed;
+use self::compress::Asked;
+use self::compress::Presses;
+use self::pages::Pages;
+pub(super) use self::pages::names as page_names;
 use self::throttle::Pace;
 use self::throttle::Throttle;
 use super::answer;
 use super::body::AnswerBody;
+use super::client_body::ClientBody;
 use super::connection::Client;
 use super::network::Network;
 use super::routes::Way;
@@ -41,6 +50,7 @@ use crate::config;
 pub(super) struct Guards {
     throttle: Throttle,
     desk: Desk,
+    presses: Presses,
 }
 
 /// What is asked.
@@ -51,6 +61,9 @@ pub(super) struct Policy {
     realm: Option<Realm>,
     max_body: Option<u64>,
     max_answer: Option<u64>,
+    pages: Option<Pages>,
+    closed: Option<Closed>,
+    compress: bool,
 }
 
 /// The longest body that a request may have, on its way to whoever reads it.
@@ -61,6 +74,7 @@ pub(super) struct LongestBody(pub(super) u64);
 #[derive(Debug)]
 enum Refusal {
     Address,
+    Closed,
     Rate(Duration),
     Denied(Denied),
     Length,
@@ -87,6 +101,9 @@ impl Policy {
             realm: policy.auth.as_ref().map(|auth| Realm::new(auth, name, rule("tries", None))),
             max_body: policy.max_body,
             max_answer: policy.max_answer,
+            pages: policy.pages.as_ref().map(|pages| Pages::read(pages, name)),
+            closed: policy.maintenance.as_ref().map(Closed::new),
+            compress: policy.compress,
         }))
     }
 
@@ -97,22 +114,41 @@ impl Policy {
         site: &ServedSite,
         way: Option<Way>,
         asked: &str,
-        (mut parts, body): (Parts, Incoming),
+        (mut parts, body): (Parts, ClientBody),
         h1: bool,
     ) -> Response<AnswerBody> {
         if let Err(refusal) = self.admit(client, site, &mut parts, &body).await {
             let response = refusal.answer(client, self.realm.as_ref());
+            let response = match (&self.pages, refusal) {
+                (Some(pages), Refusal::Closed) => pages.maintenance(response),
+                _ => self.show(response),
+            };
             // Its body is not read.
             return if h1 && !body.is_end_stream() { answer::last(response) } else { response };
         }
         if let Some(most) = self.max_body {
             parts.extensions.insert(LongestBody(most));
         }
+        let asked_for = self.compress.then(|| Asked::of(&parts.method, &parts.headers)).flatten();
         let response = match way {
             Some(way) => way::follow(client, site, way, asked, parts, body).await,
-            None => site::reach(client, site, site.upstream.as_ref(), asked, parts, body).await,
+            None => site::reach(client, site, site.behind(), asked, parts, body).await,
         };
-        self.limit(client, site, response)
+        let response = self.show(self.limit(client, site, response));
+        match asked_for {
+            Some(asked) => {
+                compress::press(&client.worker.shared.guards.presses, asked, response).await
+            }
+            None => response,
+        }
+    }
+
+    /// Shows the operator's page for an error.
+    pub(super) fn show(&self, response: Response<AnswerBody>) -> Response<AnswerBody> {
+        match &self.pages {
+            Some(pages) => pages.show(response),
+            None => response,
+        }
     }
 
     async fn admit(
@@ -120,11 +156,14 @@ impl Policy {
         client: &Client,
         site: &ServedSite,
         parts: &mut Parts,
-        body: &Incoming,
+        body: &ClientBody,
     ) -> Result<(), Refusal> {
         let address = client.peer_address.ip();
         if !self.clients.admit(address) {
             return Err(Refusal::Address);
+        }
+        if self.closed.as_ref().is_some_and(|closed| closed.is_for(address)) {
+            return Err(Refusal::Closed);
         }
         let (guards, network) = (&client.worker.shared.guards, Network::of(address));
         if let Some((rule, pace)) = self.rate {
@@ -168,6 +207,7 @@ impl Refusal {
         let counters = &client.worker.counters;
         let (status, counter) = match self {
             Self::Address => (StatusCode::FORBIDDEN, &counters.forbidden),
+            Self::Closed => (StatusCode::SERVICE_UNAVAILABLE, &counters.closed_sites),
             Self::Rate(_) => (StatusCode::TOO_MANY_REQUESTS, &counters.over_rate),
             Self::Denied(Denied::Unknown) => (StatusCode::UNAUTHORIZED, &counters.unauthorized),
             Self::Denied(Denied::Tries(_)) => (StatusCode::TOO_MANY_REQUESTS, &counters.guessing),
@@ -175,9 +215,17 @@ impl Refusal {
             Self::Length => (StatusCode::PAYLOAD_TOO_LARGE, &counters.bodies_too_long),
         };
         counter.up();
-        let mut response = answer::failure(status);
+        let mut response = match self {
+            Self::Closed => {
+                answer::text(status, "This site is being worked on. Come back later.\n")
+            }
+            _ => answer::failure(status),
+        };
         let headers = response.headers_mut();
         match self {
+            Self::Closed => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(Closed::until().as_secs()));
+            }
             Self::Rate(wait) | Self::Denied(Denied::Tries(wait)) => {
                 // Rounded up: who comes back then is not too early.
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
