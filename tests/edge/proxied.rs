@@ -132,3 +132,17 @@ async fn plain_http_and_addresses_of_sites_come_through_a_balancer_as_well() {
     let answer = read_all(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
+
+#[tokio::test]
+async fn who_is_let_in_is_the_client_and_not_its_balancer() {
+    let origin = Origin::start();
+    let mut house = open(&origin, &["a.example"]);
+    let network = IpNetwork { address: [192, 0, 2, 0].into(), prefix: 24 };
+    house.config.sites[0].policy.clients.allow = vec![network];
+    house.edge.publish(&house.config);
+    let status = |answer: Option<String>| answer.unwrap()[..12].to_owned();
+    assert_eq!(status(visit(&house, BALANCER, V1, usize::MAX).await), "http/1.1 200");
+    let other = b"PROXY TCP4 203.0.113.9 198.51.100.7 1234 8443\r\n";
+    assert_eq!(status(visit(&house, BALANCER, other, usize::MAX).await), "http/1.1 403");
+    assert_eq!(status(visit(&house, NOBODY, b"", 1).await), "http/1.1 403");
+}
