@@ -45,7 +45,11 @@ pub(super) struct Way {
 }
 
 impl Routes {
-    pub(super) fn new(site: &config::Site, trusting: &mut Trusting) -> Self {
+    pub(super) fn new(
+        site: &config::Site,
+        policy: Option<&Arc<Policy>>,
+        trusting: &mut Trusting,
+    ) -> Self {
         let served = |route: &config::Route| {
             let name = site.name().to_string();
             let (upstream, files) = match &route.to {
@@ -54,7 +58,8 @@ impl Routes {
                 }
                 RouteTo::Site | RouteTo::Redirect(..) => (None, None),
             };
-            let policy = Policy::of(&route.policy, &name);
+            let policy =
+                Policy::of(&route.policy, &name, policy.map(|shared| (&site.policy, shared)));
             Arc::new(ServedRoute { route: route.clone(), upstream, files, policy })
         };
         Self(site.routes.iter().map(served).collect())

@@ -244,6 +244,7 @@ impl ServedSite {
                 }
             }
         }
+        let policy = Policy::of(&site.policy, &site.name().to_string(), None);
         Self {
             name: site.name().to_string().into_boxed_str(),
             upstream: Upstream::of(&site.origin, trusting),
@@ -256,8 +257,8 @@ impl ServedSite {
             early_data: site.early_data,
             request_ids,
             access_log: site.access_log,
-            policy: Policy::of(&site.policy, &site.name().to_string()),
-            routes: Routes::new(site, trusting),
+            routes: Routes::new(site, policy.as_ref(), trusting),
+            policy,
         }
     }
 }

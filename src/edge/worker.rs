@@ -34,6 +34,7 @@ use super::serving::ServingSet;
 use super::stats::Counters;
 use crate::base::Clock;
 use crate::base::bounds::WORKER_ORDERS;
+use crate::base::bounds::policy::WORKER_HELPERS;
 use crate::cert::ports::Signers;
 use crate::os::affinity;
 
@@ -262,6 +263,7 @@ pub(super) fn start(
             signers.bind_worker(index, pin(index, shared.counters.len()));
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
+                .max_blocking_threads(WORKER_HELPERS)
                 .build_local(LocalOptions::default());
             // The starter waits for this; if it is gone, so is the edge.
             match runtime {

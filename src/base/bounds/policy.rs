@@ -61,3 +61,7 @@ pub const COMPRESSED_AT_ONCE: usize = 64;
 
 /// Shortest answer for which that is done, in bytes: below, it fits one packet anyway.
 pub const COMPRESSED_LEAST: u64 = 1024;
+
+/// Threads in which a worker has files read and passwords checked, at most; each ends when there is
+/// nothing to do for a while. More would only wait for the same disks.
+pub const WORKER_HELPERS: usize = 64;

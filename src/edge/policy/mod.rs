@@ -58,10 +58,10 @@ pub(super) struct Guards {
 pub(super) struct Policy {
     clients: config::Clients,
     rate: Option<(u64, Pace)>,
-    realm: Option<Realm>,
+    realm: Option<Arc<Realm>>,
     max_body: Option<u64>,
     max_answer: Option<u64>,
-    pages: Option<Pages>,
+    pages: Option<Arc<Pages>>,
     closed: Option<Closed>,
     compress: bool,
 }
@@ -81,11 +81,23 @@ enum Refusal {
 }
 
 impl Policy {
-    /// What `policy` asks for at the site `name`; nothing, mostly.
-    pub(super) fn of(policy: &config::Policy, name: &str) -> Option<Arc<Self>> {
+    /// What `policy` asks for at the site `name`; nothing, mostly. What a route has of its `site` is
+    /// shared with it, files that were read included.
+    pub(super) fn of(
+        policy: &config::Policy,
+        name: &str,
+        site: Option<(&config::Policy, &Arc<Self>)>,
+    ) -> Option<Arc<Self>> {
         if policy.is_empty() {
             return None;
         }
+        if let Some((_, shared)) = site.filter(|(asked, _)| *asked == policy) {
+            return Some(Arc::clone(shared));
+        }
+        let pages = match site.filter(|(asked, _)| asked.pages == policy.pages) {
+            Some((_, shared)) => shared.pages.clone(),
+            None => policy.pages.as_ref().map(|pages| Arc::new(Pages::read(pages, name))),
+        };
         let rule = |what: &str, route: Option<usize>| {
             let mut hasher = DefaultHasher::new();
             (name, what, route).hash(&mut hasher);
@@ -98,10 +110,16 @@ impl Policy {
         Some(Arc::new(Self {
             clients: policy.clients.clone(),
             rate,
-            realm: policy.auth.as_ref().map(|auth| Realm::new(auth, name, rule("tries", None))),
+            realm: match site.filter(|(asked, _)| asked.auth == policy.auth) {
+                Some((_, shared)) => shared.realm.clone(),
+                None => policy
+                    .auth
+                    .as_ref()
+                    .map(|auth| Arc::new(Realm::new(auth, name, rule("tries", None)))),
+            },
             max_body: policy.max_body,
             max_answer: policy.max_answer,
-            pages: policy.pages.as_ref().map(|pages| Pages::read(pages, name)),
+            pages,
             closed: policy.maintenance.as_ref().map(Closed::new),
             compress: policy.compress,
         }))
@@ -118,7 +136,7 @@ impl Policy {
         h1: bool,
     ) -> Response<AnswerBody> {
         if let Err(refusal) = self.admit(client, site, &mut parts, &body).await {
-            let response = refusal.answer(client, self.realm.as_ref());
+            let response = refusal.answer(client, self.realm.as_deref());
             let response = match (&self.pages, refusal) {
                 (Some(pages), Refusal::Closed) => pages.maintenance(response),
                 _ => self.show(response),
