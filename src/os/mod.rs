@@ -10,6 +10,7 @@ pub mod ktls;
 pub mod limits;
 pub mod logs;
 pub mod notify;
+pub mod orphan;
 pub mod sandbox;
 pub mod secret;
 pub mod shared;

@@ -14,9 +14,10 @@ use super::error::VaultError;
 use super::figures::VaultFigures;
 use super::greet::Terms;
 use super::greet::greet;
-use super::keeper::VaultExit;
+use super::handing::Lineage;
 use super::link::Line;
 use super::link::Link;
+use super::link::VaultEvent;
 use super::master::MasterKeySource;
 use super::purpose::Purpose;
 use super::scheme::Scheme;
@@ -56,27 +57,6 @@ pub struct VaultOptions {
     pub gates: bool,
     /// A vault of which any wall is torn is turned away, now and later.
     pub strict: bool,
-}
-
-/// What happened to the vault.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum VaultEvent {
-    /// It ended, and another serves.
-    Restarted {
-        /// The new one.
-        pid: u32,
-        /// How the old one ended.
-        exit: VaultExit,
-    },
-    /// One was started and refused to serve; the keeper tries again.
-    Failing {
-        /// What it said.
-        reason: String,
-    },
-    /// The keeper ended: the present vault serves on, but it is the last one.
-    KeeperLost,
-    /// There is no vault and none will come: main must end and be started again.
-    Lost,
 }
 
 /// How the vault is.
@@ -180,13 +160,24 @@ impl Vault {
     /// # Errors
     /// [`VaultError`]; above all [`VaultError::MasterKey`] with the file and what is wrong.
     pub fn launch(options: VaultOptions) -> Result<Launched, VaultError> {
+        Self::launch_of(options, Lineage::default())
+    }
+
+    /// The same for a program that may be followed by another, or follows one.
+    ///
+    /// # Errors
+    /// As [`Vault::launch`].
+    pub fn launch_of(options: VaultOptions, lineage: Lineage) -> Result<Launched, VaultError> {
         let terms = Terms {
             cache_bytes: options.cache_bytes,
             cores: cores(options.workers, options.cores)?,
             gates: options.gates,
             strict: options.strict,
         };
-        let mut keeper = Keeper::start(&options.exe, &options.master)?;
+        let mut keeper = match lineage.keeper.filter(|_| options.master.is_asked_for()) {
+            Some(handed) => Keeper::handed(handed),
+            None => Keeper::start(&options.exe, &options.master, lineage.config.as_deref())?,
+        };
         let (handle, link) = Handle::new(options.workers);
         if let Err(error) = keeper.first(&link, &terms) {
             keeper.end();

@@ -3,7 +3,8 @@
 //! Main walls itself off from the master key, and what it starts afterwards inherits its walls.
 //! So this small process is started before, and does nothing else: it reads no key, no file and
 //! no frame, unless the master key comes from a passphrase, which it asks for once and hands to
-//! each vault. It ends with main's socket, and takes its vault with it.
+//! each vault. It ends with main's socket, and takes its vault with it. Main may ask it for one
+//! thing: to start the program anew (`handing`).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -27,7 +28,9 @@ use nix::unistd::Pid;
 use super::asker;
 use super::codec::Reader;
 use super::codec::Writer;
-use super::master::Found;
+use super::handing;
+use super::handing::Asked;
+use super::handing::Program;
 use super::master::MasterKeySource;
 use super::server::status;
 use super::succession::Step;
@@ -65,6 +68,10 @@ pub(super) enum KeeperReport {
     Started { pid: u32 },
     /// It ended.
     Ended { exit: VaultExit },
+    /// The program was started anew; the socket to it comes along.
+    BegunAnew,
+    /// It was not, with this number of the operating system's.
+    NotBegun { errno: i32 },
 }
 
 impl KeeperReport {
@@ -76,6 +83,8 @@ impl KeeperReport {
             Self::Ended { exit: VaultExit::Status(code) } => (2, code.cast_unsigned()),
             Self::Ended { exit: VaultExit::Signal(signal) } => (3, signal.cast_unsigned()),
             Self::Ended { exit: VaultExit::Unseen } => (4, 0),
+            Self::BegunAnew => (5, 0),
+            Self::NotBegun { errno } => (6, errno.cast_unsigned()),
         };
         out.u8(tag);
         out.u32(value);
@@ -91,14 +100,16 @@ impl KeeperReport {
             2 => Ok(Self::Ended { exit: VaultExit::Status(value.cast_signed()) }),
             3 => Ok(Self::Ended { exit: VaultExit::Signal(value.cast_signed()) }),
             4 if value == 0 => Ok(Self::Ended { exit: VaultExit::Unseen }),
-            4 => Err(WireError::BadField("exit")),
+            5 if value == 0 => Ok(Self::BegunAnew),
+            4 | 5 => Err(WireError::BadField("exit")),
+            6 => Ok(Self::NotBegun { errno: value.cast_signed() }),
             unknown => Err(WireError::UnknownTag(unknown)),
         }
     }
 }
 
-/// Keeps a vault running until main hangs up. Called for `keyward vault-keeper KIND PATH` with
-/// main's socket as standard input.
+/// Keeps a vault running until main hangs up. Called for `keyward vault-keeper KIND PATH CONFIG
+/// [handed]` with main's socket as standard input. An empty `CONFIG`, or none, is never begun anew.
 pub fn serve_keeper() -> ExitCode {
     ExitCode::from(keep())
 }
@@ -107,11 +118,15 @@ fn keep() -> u8 {
     sandbox::ignore_group_signals();
     let _unnamed = nix::sys::prctl::set_name(c"keyward-keeper");
     let mut arguments = std::env::args_os().skip(2);
-    let source = match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(kind), Some(path), None) => MasterKeySource::from_arguments(&kind, path),
+    let source = match (arguments.next(), arguments.next()) {
+        (Some(kind), Some(path)) => MasterKeySource::from_arguments(&kind, path),
         _ => None,
     };
-    let Some(mut source) = source else { return status::USAGE };
+    let config = arguments.next().unwrap_or_default();
+    let handed = arguments.next().map(|word| word == handing::HANDED);
+    let (Some(mut source), None | Some(true), None) = (source, handed, arguments.next()) else {
+        return status::USAGE;
+    };
     let Ok(main) = descriptors::take_stdin() else { return status::SYSTEM };
     // Main runs under the same user: it must not be able to make this process read the key.
     if sandbox::forbid_dumps().is_err() {
@@ -121,19 +136,26 @@ fn keep() -> u8 {
     let _older_kernel = descriptors::close_all_but(&main);
     let main = Arc::new(main);
     let child: Arc<Mutex<Option<Pid>>> = Arc::default();
+    let asked = Asked::default();
+    if handed.is_some() {
+        // Before anybody else reads from there.
+        set(&asked, Some(handing::handed(&main)));
+    }
+    let program = Program::new(config, source.clone(), Arc::clone(&asked));
     let watched = (Arc::clone(&main), Arc::clone(&child));
     let watcher = std::thread::Builder::new()
         .name("keeper-watch".to_owned())
-        .spawn(move || end_with_main(&watched.0, &watched.1));
+        .spawn(move || obey(&watched.0, &watched.1, program.as_ref()));
     if watcher.is_err() {
         return status::SYSTEM;
     }
-    let mut asked = match &source {
-        MasterKeySource::Passphrase(path) => Some(asker::ask(path, false)),
-        MasterKeySource::NewPassphrase(path) => Some(asker::ask(path, true)),
-        _ => None,
-    };
-    if asked.is_some() {
+    match &source {
+        _ if handed.is_some() => {}
+        MasterKeySource::Passphrase(path) => set(&asked, Some(asker::ask(path, false))),
+        MasterKeySource::NewPassphrase(path) => set(&asked, Some(asker::ask(path, true))),
+        _ => {}
+    }
+    if source.is_asked_for() {
         // From now on a key lies here. Where the limit is too low it may be swapped.
         let _partly = sandbox::lock_memory();
     }
@@ -141,7 +163,7 @@ fn keep() -> u8 {
     let mut step = None;
     loop {
         let started = now();
-        let exit = match run_one(&main, &child, &source, step, asked.as_ref()) {
+        let exit = match run_one(&main, &child, &source, step, &asked) {
             Ok(exit) => exit,
             // Main is told as if a vault had ended at once: the pause below is the same.
             Err(_) => VaultExit::Unseen,
@@ -151,7 +173,9 @@ fn keep() -> u8 {
             VaultExit::Status(status) => Step::of_status(status),
             VaultExit::Signal(_) | VaultExit::Unseen => None,
         };
-        if let (Some(Step::Finish), Some(Ok(found))) = (step, &mut asked) {
+        if step == Some(Step::Finish)
+            && let Some(Ok(found)) = &mut *asked.lock().unwrap_or_else(PoisonError::into_inner)
+        {
             found.former = None;
         }
         let report = KeeperReport::Ended { exit }.encode();
@@ -170,6 +194,10 @@ fn keep() -> u8 {
         // The first restart after a long life is immediate. The watcher ends a pause with main.
         sleep(pause);
     }
+}
+
+fn set(asked: &Asked, became: Option<Result<super::master::Found, String>>) {
+    *asked.lock().unwrap_or_else(PoisonError::into_inner) = became;
 }
 
 /// Twice the last pause, from ten milliseconds on: one early death still leaves a handshake time.
@@ -192,10 +220,10 @@ fn run_one(
     child: &Mutex<Option<Pid>>,
     source: &MasterKeySource,
     step: Option<Step>,
-    asked: Option<&Result<Found, String>>,
+    asked: &Asked,
 ) -> io::Result<VaultExit> {
     let (ours, theirs) = descriptors::seqpacket_pair()?;
-    if let Some(asked) = asked {
+    if let Some(asked) = &*asked.lock().unwrap_or_else(PoisonError::into_inner) {
         descriptors::send(ours.as_fd(), &asker::encode(asked))?;
     }
     let started = Command::new("/proc/self/exe")
@@ -228,9 +256,32 @@ fn run_one(
     Ok(exit)
 }
 
-fn end_with_main(main: &OwnedFd, child: &Mutex<Option<Pid>>) {
-    // Main never writes here, so whatever wakes this thread is the end.
-    let _gone = descriptors::receive(main.as_fd(), &mut [0; 1]);
+/// Starts the program anew as often as main says so; whatever else wakes this thread is the end.
+fn obey(main: &OwnedFd, child: &Mutex<Option<Pid>>, program: Option<&Program>) {
+    let mut frame = [0; handing::BEGIN_ANEW.len() + 1];
+    while let Ok(len) = descriptors::receive(main.as_fd(), &mut frame) {
+        if frame.get(..len) != Some(handing::BEGIN_ANEW) {
+            break;
+        }
+        let absent = || io::Error::from(io::ErrorKind::NotFound);
+        let told = match program.ok_or_else(absent).and_then(Program::begin) {
+            Ok(socket) => {
+                let report = KeeperReport::BegunAnew.encode();
+                descriptors::send_with(main.as_fd(), &report, &[socket.as_fd()])
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(libc::ENOENT);
+                descriptors::send(main.as_fd(), &KeeperReport::NotBegun { errno }.encode())
+            }
+        };
+        if told.is_err() {
+            break;
+        }
+    }
+    end_with_main(child)
+}
+
+fn end_with_main(child: &Mutex<Option<Pid>>) {
     terminal::restore();
     let held = child.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(pid) = *held {

@@ -3,6 +3,7 @@
 //! A thread keeps its channel until the vault behind it dies; then it waits, bounded, for the
 //! channel of the next one. As long as nothing dies, a signature takes no lock here.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
@@ -14,20 +15,44 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::channel::Channel;
-use super::client::VaultEvent;
 use super::error::VaultError;
 use super::greet::Greeting;
+use super::handing::BEGIN_ANEW;
+use super::keeper::VaultExit;
 use super::seal::Mark;
 use super::walls::WallReport;
 use super::wire::Reply;
 use super::wire::Request;
 use crate::base::bounds;
 use crate::os::descriptors;
+
+/// What happened to the vault.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum VaultEvent {
+    /// It ended, and another serves.
+    Restarted {
+        /// The new one.
+        pid: u32,
+        /// How the old one ended.
+        exit: VaultExit,
+    },
+    /// One was started and refused to serve; the keeper tries again.
+    Failing {
+        /// What it said.
+        reason: String,
+    },
+    /// The keeper ended: the present vault serves on, but it is the last one.
+    KeeperLost,
+    /// There is no vault and none will come: main must end and be started again.
+    Lost,
+}
 
 /// Shared by all handles, lines and the supervisor.
 #[derive(Debug)]
@@ -41,6 +66,8 @@ pub(super) struct Link {
     /// Set before hanging up on purpose.
     pub(super) closing: AtomicBool,
     events: mpsc::Sender<VaultEvent>,
+    /// Who waits for the keeper to have started the program anew.
+    anew: Mutex<Option<SyncSender<io::Result<OwnedFd>>>>,
 }
 
 /// The present vault.
@@ -74,6 +101,7 @@ impl Link {
             changed: Condvar::new(),
             closing: AtomicBool::new(false),
             events,
+            anew: Mutex::default(),
         }
     }
 
@@ -113,6 +141,30 @@ impl Link {
                 )))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Has the keeper start the program anew; the socket to it. Blocks.
+    ///
+    /// # Errors
+    /// [`VaultError::Gone`] without a keeper, [`VaultError::Late`] when it does not answer,
+    /// [`VaultError::Start`] with what the operating system says.
+    pub(super) fn begin_anew(&self) -> Result<OwnedFd, VaultError> {
+        let keeper = self.state().keeper.clone().ok_or(VaultError::Gone)?;
+        let (answer, answered) = sync_channel(1);
+        *self.anew.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        descriptors::send(keeper.as_fd(), BEGIN_ANEW).map_err(|_| VaultError::Gone)?;
+        match answered.recv_timeout(bounds::VAULT_WORK_DEADLINE) {
+            Ok(begun) => begun.map_err(VaultError::Start),
+            Err(_) => Err(VaultError::Late),
+        }
+    }
+
+    /// What the keeper said to that.
+    pub(super) fn begun_anew(&self, begun: io::Result<OwnedFd>) {
+        if let Some(waits) = self.anew.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Whoever waited may have given up; then the socket closes here.
+            let _late = waits.try_send(begun);
         }
     }
 

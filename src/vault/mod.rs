@@ -24,6 +24,7 @@ mod gate;
 #[cfg(test)]
 mod gate_model;
 mod greet;
+mod handing;
 pub mod import_box;
 mod issuing;
 mod keeper;
@@ -66,13 +67,15 @@ pub mod wire_tickets;
 
 pub use client::Launched;
 pub use client::Vault;
-pub use client::VaultEvent;
 pub use client::VaultOptions;
 pub use client::VaultStatus;
 pub use error::VaultError;
 pub use figures::VaultFigures;
+pub use handing::HandedKeeper;
+pub use handing::Lineage;
 pub use keeper::VaultExit;
 pub use keeper::serve_keeper;
+pub use link::VaultEvent;
 pub use master::MasterKeySource;
 pub use server::serve_vault;
 pub use server::status;

@@ -1,5 +1,6 @@
 //! Starts the keeper, and greets every vault it hands over.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -11,14 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::client::VaultEvent;
 use super::error::VaultError;
 use super::greet::Greeting;
 use super::greet::Terms;
 use super::greet::greet;
+use super::handing::HandedKeeper;
 use super::keeper::KeeperReport;
 use super::keeper::VaultExit;
 use super::link::Link;
+use super::link::VaultEvent;
 use super::master::MasterKeySource;
 use crate::base::bounds;
 use crate::os::descriptors;
@@ -26,23 +28,35 @@ use crate::os::descriptors;
 /// The keeper as main sees it.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    child: Child,
+    /// `None` of one that somebody else has started.
+    child: Option<Child>,
+    pid: u32,
     socket: Arc<OwnedFd>,
     /// How long its first report may take.
     patience: Duration,
 }
 
 impl Keeper {
-    /// Starts the keeper; it starts a vault at once.
-    pub(super) fn start(exe: &Path, master: &MasterKeySource) -> Result<Self, VaultError> {
+    /// One that was started for us, and asks nobody for anything.
+    pub(super) fn handed(handed: HandedKeeper) -> Self {
+        let HandedKeeper { socket, pid } = handed;
+        Self { child: None, pid, socket: Arc::new(socket), patience: bounds::VAULT_WORK_DEADLINE }
+    }
+
+    /// Starts the keeper; it starts a vault at once. With a `config` it can start the program anew.
+    pub(super) fn start(
+        exe: &Path,
+        master: &MasterKeySource,
+        config: Option<&Path>,
+    ) -> Result<Self, VaultError> {
         let (ours, theirs) = descriptors::seqpacket_pair().map_err(VaultError::Start)?;
         let child = Command::new(exe)
             .arg0("keyward")
             .arg("vault-keeper")
             .args(master.to_arguments())
-            .env_clear()
-            // By this it finds who asks for a passphrase.
-            .envs(std::env::var_os("PATH").filter(|_| master.is_asked_for()).map(|p| ("PATH", p)))
+            // Its environment is that of the program that it may have to start anew; no vault
+            // gets any of it.
+            .arg(config.unwrap_or(Path::new("")))
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
@@ -52,11 +66,11 @@ impl Keeper {
             true => bounds::master::PASSPHRASE_PATIENCE.saturating_add(bounds::VAULT_WORK_DEADLINE),
             false => bounds::VAULT_WORK_DEADLINE,
         };
-        Ok(Self { child, socket: Arc::new(ours), patience })
+        Ok(Self { pid: child.id(), child: Some(child), socket: Arc::new(ours), patience })
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Waits for the first vault and greets it.
@@ -81,7 +95,7 @@ impl Keeper {
         link.publish(greeting);
         let mut state = link.state();
         state.keeper = Some(Arc::clone(&self.socket));
-        state.keeper_pid = Some(self.child.id());
+        state.keeper_pid = Some(self.pid);
         Ok(())
     }
 
@@ -97,7 +111,9 @@ impl Keeper {
     pub(super) fn end(mut self) {
         descriptors::hang_up(self.socket.as_fd());
         // It ends with its socket; a keeper that does not is past helping.
-        let _reaped = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _reaped = child.wait();
+        }
     }
 
     /// Greets vaults until the keeper is gone.
@@ -119,7 +135,11 @@ impl Keeper {
                         }
                     }
                 }
-                (KeeperReport::Started { .. }, None) => {}
+                (KeeperReport::BegunAnew, Some(socket)) => link.begun_anew(Ok(socket)),
+                (KeeperReport::NotBegun { errno }, _) => {
+                    link.begun_anew(Err(io::Error::from_raw_os_error(errno)));
+                }
+                (KeeperReport::Started { .. } | KeeperReport::BegunAnew, None) => {}
             }
             if link.closing.load(Ordering::Acquire) {
                 break;
