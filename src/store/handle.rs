@@ -20,6 +20,7 @@ use super::error::OpenError;
 use super::error::StoreError;
 use super::filling;
 use super::inspect::Place;
+use super::lending::Lend;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::challenge::BoxFuture;
@@ -34,6 +35,11 @@ use crate::cert::spec::CertificateId;
 
 type Call = Box<dyn FnOnce(&mut Disk) + Send>;
 
+enum Job {
+    Call(Call),
+    Lend(Lend),
+}
+
 /// The store. Clones share one thread and one file; when the last is dropped, the calls under
 /// way are finished and the file is closed before the drop returns.
 #[derive(Clone)]
@@ -43,7 +49,7 @@ pub struct Store {
 
 struct Shared {
     /// `None` only while dropping.
-    calls: Option<mpsc::Sender<Call>>,
+    calls: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     head: watch::Receiver<u64>,
     trouble: watch::Receiver<Option<Arc<str>>>,
@@ -59,12 +65,24 @@ impl Store {
     /// [`OpenError`]; a damaged file is left as it is.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let mut disk = Disk::open(dir)?;
-        let (calls, mut queue) = mpsc::channel::<Call>(bounds::STORE_QUEUE);
+        let (calls, mut queue) = mpsc::channel::<Job>(bounds::STORE_QUEUE);
         let (announce, head) = watch::channel(disk.head());
         let (complain, trouble) = watch::channel(None);
         let (find, damage) = watch::channel(None);
+        let dir = dir.to_owned();
+        let at = dir.clone();
         let work = move || {
-            while let Some(call) = queue.blocking_recv() {
+            while let Some(job) = queue.blocking_recv() {
+                let call = match job {
+                    Job::Call(call) => call,
+                    Job::Lend(lend) => match lend.carry_out(disk, &dir) {
+                        Some(back) => {
+                            disk = back;
+                            continue;
+                        }
+                        None => return,
+                    },
+                };
                 let before = disk.trouble().cloned();
                 call(&mut disk);
                 if before.as_ref() != disk.trouble() {
@@ -80,7 +98,7 @@ impl Store {
         };
         let thread =
             std::thread::Builder::new().name("store".to_owned()).spawn(work).map_err(|source| {
-                OpenError::Io { action: "starting a thread for", path: dir.into(), source }
+                OpenError::Io { action: "starting a thread for", path: at, source }
             })?;
         let shared = Shared { calls: Some(calls), thread: Some(thread), head, trouble, damage };
         Ok(Self { shared: Arc::new(shared) })
@@ -383,9 +401,17 @@ impl Store {
             // Nobody waiting any more is no reason not to have done it.
             let _ignored = answer.send(disk.run(work));
         });
-        let calls = self.shared.calls.as_ref().ok_or(StoreError::Closed)?;
-        calls.send(call).await.map_err(|_| StoreError::Closed)?;
+        self.send(Job::Call(call)).await?;
         answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) async fn order(&self, lend: Lend) -> Result<(), StoreError> {
+        self.send(Job::Lend(lend)).await
+    }
+
+    async fn send(&self, job: Job) -> Result<(), StoreError> {
+        let calls = self.shared.calls.as_ref().ok_or(StoreError::Closed)?;
+        calls.send(job).await.map_err(|_| StoreError::Closed)
     }
 }
 

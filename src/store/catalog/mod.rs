@@ -6,6 +6,7 @@
 //! handshake needs, and any memory of certificates that nobody asks for.
 
 pub(super) mod file;
+mod lent;
 mod making;
 mod source;
 mod still;
@@ -23,6 +24,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use redb::Builder;
 use redb::Database;
@@ -65,6 +68,8 @@ pub struct Catalog {
     former: RwLock<Option<Held>>,
     /// What is wrong with it, in words.
     damage: RwLock<Option<Arc<str>>>,
+    /// Another process writes the file.
+    lent: AtomicBool,
 }
 
 /// The last of some certificates that were looked at, and those that are damaged.
@@ -172,6 +177,7 @@ impl Catalog {
             making: Mutex::new(None),
             former: RwLock::new(None),
             damage: RwLock::new(None),
+            lent: AtomicBool::new(false),
         }
     }
 
@@ -214,6 +220,9 @@ impl Catalog {
         let staged = self.staged().clone();
         if staged.is_empty() {
             return Ok(Vec::new());
+        }
+        if self.lent.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
         }
         if matches!(*self.held(), Held::Still(_) | Held::Lost) {
             self.reopen();
