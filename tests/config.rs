@@ -223,6 +223,7 @@ fn every_key_is_taken_up() {
         handshake_share = 1
         drain_timeout = '9s'
         http3 = false
+        linger_timeout = '8s'
         [log]
         level = 'warn,keyward::edge=debug'
         format = 'text'
@@ -269,6 +270,7 @@ fn every_key_is_taken_up() {
     assert_eq!(seconds(edge.response_timeout), 300.0);
     assert_eq!(seconds(edge.body_timeout), 3600.0);
     assert_eq!(seconds(edge.drain_timeout), 9.0);
+    assert_eq!(seconds(edge.linger_timeout), 8.0);
     assert_eq!(config.log.level, "warn,keyward::edge=debug");
     let [first, second, third] = config.sites.as_slice() else { panic!() };
     let names: Vec<String> = first.names.iter().map(ToString::to_string).collect();

@@ -15,6 +15,9 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use super::access::Access;
 
@@ -69,6 +72,28 @@ pub struct Bound {
     pub(super) listener: UnixListener,
     pub(super) access: Access,
     ours: Option<Ours>,
+    left: Left,
+}
+
+/// Has a socket's path stay when its owner goes, as somebody else goes on with it.
+#[derive(Clone, Debug, Default)]
+pub struct Left(Arc<AtomicBool>);
+
+impl Left {
+    /// The path stays.
+    pub fn leave(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Bound {
+    /// A copy of the listener, and the way to leave its path to whoever is handed that.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn copy(&self) -> io::Result<(UnixListener, Left)> {
+        Ok((self.listener.try_clone()?, self.left.clone()))
+    }
 }
 
 #[derive(Debug)]
@@ -106,7 +131,24 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Bound, BindError> {
     let _ignored = std::fs::remove_dir_all(&aside);
     let meta = std::fs::symlink_metadata(path).map_err(io("read the permissions"))?;
     let ours = Ours { path: path.to_owned(), device: meta.dev(), inode: meta.ino() };
-    Ok(Bound { listener, access, ours: Some(ours) })
+    Ok(Bound { listener, access, ours: Some(ours), left: Left::default() })
+}
+
+/// Goes on with a socket that another daemon has bound at `path` and left to this one.
+///
+/// # Errors
+/// When the group is unknown, or the operating system refuses.
+pub fn handed(
+    listener: UnixListener,
+    path: &Path,
+    group: Option<&str>,
+) -> Result<Bound, BindError> {
+    let access = Access::new(group)?;
+    permit(path, path, &access)?;
+    let io = |source| BindError::Io { step: "read the permissions", path: path.into(), source };
+    let meta = std::fs::symlink_metadata(path).map_err(io)?;
+    let ours = Ours { path: path.to_owned(), device: meta.dev(), inode: meta.ino() };
+    Ok(Bound { listener, access, ours: Some(ours), left: Left::default() })
 }
 
 /// Takes over a listening socket that the service manager opened.
@@ -114,7 +156,7 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Bound, BindError> {
 /// # Errors
 /// When the group is unknown.
 pub fn inherited(listener: UnixListener, group: Option<&str>) -> Result<Bound, BindError> {
-    Ok(Bound { listener, access: Access::new(group)?, ours: None })
+    Ok(Bound { listener, access: Access::new(group)?, ours: None, left: Left::default() })
 }
 
 fn prepare(place: &Path, path: &Path, access: &Access) -> Result<UnixListener, BindError> {
@@ -123,13 +165,22 @@ fn prepare(place: &Path, path: &Path, access: &Access) -> Result<UnixListener, B
         move |source| BindError::Io { step, path, source }
     };
     let listener = UnixListener::bind(place).map_err(io("bind"))?;
+    permit(place, path, access)?;
+    std::fs::rename(place, path).map_err(io("rename"))?;
+    Ok(listener)
+}
+
+/// Lets in whom `access` names, and nobody else; `path` is what messages call it.
+fn permit(place: &Path, path: &Path, access: &Access) -> Result<(), BindError> {
+    let io = |step: &'static str| {
+        let path = path.to_owned();
+        move |source| BindError::Io { step, path, source }
+    };
     if let Some(group) = access.group() {
         std::os::unix::fs::chown(place, None, Some(group.as_raw())).map_err(io("set the group"))?;
     }
     std::fs::set_permissions(place, std::fs::Permissions::from_mode(MODE))
-        .map_err(io("set the mode"))?;
-    std::fs::rename(place, path).map_err(io("rename"))?;
-    Ok(listener)
+        .map_err(io("set the mode"))
 }
 
 /// Makes sure that nobody's live socket is at `path`.
@@ -163,7 +214,9 @@ fn make_way(path: &Path) -> Result<(), BindError> {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let Some(ours) = &self.ours else { return };
+        let Some(ours) = self.ours.as_ref().filter(|_| !self.left.0.load(Ordering::Acquire)) else {
+            return;
+        };
         let still_ours = std::fs::symlink_metadata(&ours.path)
             .is_ok_and(|meta| meta.dev() == ours.device && meta.ino() == ours.inode);
         if still_ours {
@@ -188,6 +241,21 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing stays beside it");
         UnixStream::connect(&path).unwrap();
         drop(bound);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_that_is_left_to_another_daemon_stays_at_its_path_and_goes_with_that_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let first = bind(&path, None).unwrap();
+        let (copy, left) = first.copy().unwrap();
+        let second = handed(copy, &path, None).unwrap();
+        left.leave();
+        drop(first);
+        UnixStream::connect(&path).unwrap();
+        second.listener.accept().unwrap();
+        drop(second);
         assert!(!path.exists());
     }
 

@@ -27,6 +27,7 @@ use super::wire::transfer::Exported;
 use super::wire::transfer::ImportKey;
 use super::wire::transfer::ImportOrder;
 use super::wire::transfer::Imported;
+use super::wire::upgrade::Upgraded;
 use crate::cert::challenge::BoxFuture;
 
 /// What the admin socket shows and asks for. The daemon implements it.
@@ -54,6 +55,12 @@ pub trait House: Send + Sync {
     /// Reads the configuration again. A broken one changes nothing and is
     /// [`HouseError::Configuration`].
     fn reload(&self) -> BoxFuture<'_, Result<Reloaded, HouseError>>;
+    /// Has the program as it lies on the disk now take the place of this process.
+    fn upgrade(&self) -> BoxFuture<'_, Result<Upgraded, HouseError>> {
+        Box::pin(async {
+            Err(HouseError::Refused { reason: "nobody can follow this daemon".to_owned() })
+        })
+    }
     /// At most `limit` entries with numbers above `after`, oldest first.
     fn journal(
         &self,

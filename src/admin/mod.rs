@@ -21,7 +21,7 @@ pub mod view;
 pub mod wire;
 
 pub use access::{Access, Peer};
-pub use bind::{BindError, Bound, bind, inherited};
+pub use bind::{BindError, Bound, Left, bind, handed, inherited};
 pub use house::{House, HouseError};
 pub use page::Place;
 pub use select::{Selector, find};

@@ -45,6 +45,7 @@ use super::wire::Reloaded;
 use super::wire::Renewal;
 use super::wire::Sites;
 use super::wire::Status;
+use super::wire::upgrade::Upgraded;
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 
@@ -79,6 +80,7 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/rotate/keys", post(rotate::keys))
         .route("/v1/rotate/account", post(rotate::account))
         .route("/v1/reload", post(reload))
+        .route("/v1/upgrade", post(upgrade))
         .route("/v1/rotate/tickets", post(rotate::tickets))
         .route("/v1/events", get(events::events))
         .route("/v1/trust/root", get(root))
@@ -203,6 +205,10 @@ async fn renew(
 
 async fn reload(State(desk): State<Desk>) -> Result<Json<Reloaded>, Problem> {
     Ok(Json(desk.house.reload().await?))
+}
+
+async fn upgrade(State(desk): State<Desk>) -> Result<Json<Upgraded>, Problem> {
+    Ok(Json(desk.house.upgrade().await?))
 }
 
 async fn root(State(desk): State<Desk>) -> Result<Response, Problem> {

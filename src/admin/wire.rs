@@ -16,6 +16,7 @@ pub mod signing;
 pub mod terms;
 pub mod tickets;
 pub mod transfer;
+pub mod upgrade;
 
 /// Every path begins with this.
 pub const PREFIX: &str = "/v1";

@@ -15,6 +15,7 @@ pub mod origins;
 pub mod policy;
 pub mod proxied;
 pub mod quic;
+pub mod takeover;
 pub mod tcp;
 pub mod visitors;
 

@@ -80,5 +80,12 @@ pub const ROTATION_POINTS: &[&str] =
 /// Every point of a change of an account's key, in the order in which it passes them.
 pub const ACCOUNT_POINTS: &[&str] = &["account-key-stored", "account-key-changed"];
 
+/// Every point of a hand-over at which the old process may be killed, in the order in which it passes
+/// them.
+pub const GIVING_POINTS: &[&str] = &["heir-called", "given", "heir-serves", "left"];
+
+/// The same for the new process.
+pub const TAKING_POINTS: &[&str] = &["sockets-taken", "prepared", "taken", "serves"];
+
 /// Every point at which a second copy that is made anew becomes the one that counts.
 pub const COPY_POINTS: &[&str] = &["copy-emptied", "copy-filled", "copy-named"];

@@ -71,6 +71,8 @@ pub enum EntryKind {
     BackedUp,
     /// The master key has a successor, or the former one was deleted.
     MasterKey,
+    /// A new process did not take over; the former one goes on.
+    UpgradeFailed,
 }
 
 /// One entry of the journal.

@@ -1,4 +1,4 @@
-//! The commands that order something: `renew`, `forget`, `reload`.
+//! The commands that order something: `renew`, `forget`, `reload`, `upgrade`.
 
 use std::ops::ControlFlow;
 
@@ -15,6 +15,7 @@ use crate::admin::wire::EntryView;
 use crate::admin::wire::Reloaded;
 use crate::admin::wire::Renewal;
 use crate::admin::wire::transfer::Forgotten;
+use crate::admin::wire::upgrade::Upgraded;
 use crate::base::bounds;
 
 /// `keyward renew NAME [--wait]`
@@ -110,5 +111,20 @@ pub(super) fn reload(client: &Client, out: &mut Out) -> Result<u8, Report> {
     for note in &reloaded.notes {
         out.line(format_args!("note: {}", plain(note)))?;
     }
+    Ok(DONE)
+}
+
+/// `keyward upgrade`
+pub(super) fn upgrade(client: &Client, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.post("/upgrade")?;
+    if out.json {
+        return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
+    }
+    let Upgraded { pid, former, version, waited, .. } = answer.decode()?;
+    out.line(format_args!(
+        "keyward {} serves as process {pid}; process {former} finishes what it began",
+        plain(&version)
+    ))?;
+    out.line(format_args!("  new connections waited for {waited} ms, none was refused"))?;
     Ok(DONE)
 }

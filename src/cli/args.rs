@@ -86,6 +86,9 @@ pub(super) enum Command {
         /// The configuration
         #[arg(long, value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
         config: PathBuf,
+        /// Follow the process at standard input; only such a process says this
+        #[arg(long, hide = true)]
+        succeed: bool,
     },
     /// Check a configuration; needs no daemon, no root and no network
     Check {
@@ -140,6 +143,8 @@ pub(super) enum Command {
     },
     /// Apply the changed configuration
     Reload,
+    /// Have the program as it is installed now take over, without a broken connection
+    Upgrade,
     /// Print, trust or distrust the root of this machine's own CA
     Trust(Trust),
     /// Hash a password for basic_auth: prints a line for `users` or a users file; needs no daemon

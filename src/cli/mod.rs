@@ -71,7 +71,7 @@ where
 fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report> {
     let client = || Client::new(&args.socket, args.timeout);
     match &args.command {
-        Command::Run { config } => run::run(daemon, config, out),
+        Command::Run { config, succeed } => run::run(daemon, config, *succeed, out),
         Command::Demo(demo) => run::demo(daemon, demo, out),
         Command::Check { file } => Ok(run::check(file, args.json)),
         Command::Status { verbose } => status::status(&client()?, *verbose, out),
@@ -86,6 +86,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Backup(what) => backup::backup(&client()?, what, out),
         Command::Restore(what) => restore::restore(daemon, what, out),
         Command::Reload => act::reload(&client()?, out),
+        Command::Upgrade => act::upgrade(&client()?, out),
         Command::Events(which) => events::events(&client()?, which, out),
         Command::Trust(what) => trust::trust(&client, what, out),
         Command::HashPassword { name, stdin } => hash::hash_password(name, *stdin, out),

@@ -34,8 +34,8 @@ pub struct DemoOptions {
 /// The ways into the daemon: functions that return when it has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Entrances {
-    /// Runs the daemon with the configuration at this path.
-    pub run: fn(&Path) -> Result<(), Failed>,
+    /// Runs the daemon with the configuration at this path; whether it follows another.
+    pub run: fn(&Path, bool) -> Result<(), Failed>,
     /// Runs the daemon on embedded defaults in front of a built-in page.
     pub demo: fn(&DemoOptions) -> Result<(), Failed>,
     /// Brings a backup back, and returns.
@@ -43,8 +43,13 @@ pub struct Entrances {
 }
 
 /// `keyward run`
-pub(super) fn run(daemon: Entrances, config: &Path, out: &mut Out) -> Result<u8, Report> {
-    ended((daemon.run)(config), out)
+pub(super) fn run(
+    daemon: Entrances,
+    config: &Path,
+    succeed: bool,
+    out: &mut Out,
+) -> Result<u8, Report> {
+    ended((daemon.run)(config, succeed), out)
 }
 
 /// `keyward demo`

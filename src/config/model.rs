@@ -301,6 +301,8 @@ pub struct Edge {
     pub handshake_share: u8,
     /// How long open requests may still run after SIGTERM.
     pub drain_timeout: Duration,
+    /// How long open connections may still run in this process after another took over.
+    pub linger_timeout: Duration,
     /// Where the ids come from under which requests are found again.
     pub request_ids: RequestIds,
     /// Whether HTTP/3 is offered beside each address for HTTPS.

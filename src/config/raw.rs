@@ -110,6 +110,7 @@ pub(super) struct RawEdge {
     pub(super) network_share: u64,
     pub(super) handshake_share: u64,
     pub(super) drain_timeout: String,
+    pub(super) linger_timeout: String,
     pub(super) request_ids: String,
     pub(super) http3: bool,
 }
@@ -301,6 +302,7 @@ impl Default for RawEdge {
             network_share: 75,
             handshake_share: 80,
             drain_timeout: "30s".to_owned(),
+            linger_timeout: "1h".to_owned(),
             request_ids: "off".to_owned(),
             http3: true,
         }

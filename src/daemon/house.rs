@@ -14,6 +14,8 @@ use super::notices;
 use super::notices::Grounds;
 use super::open::Memory;
 use super::reseal::ResealHandle;
+use super::takeover::elders::Elders;
+use super::takeover::giving::UpgradeRequest;
 use super::terms;
 use super::tickets::Order;
 use super::tickets::TicketDesk;
@@ -35,6 +37,7 @@ use crate::admin::wire::transfer::Exported;
 use crate::admin::wire::transfer::ImportKey;
 use crate::admin::wire::transfer::ImportOrder;
 use crate::admin::wire::transfer::Imported;
+use crate::admin::wire::upgrade::Upgraded;
 use crate::base::Clock;
 use crate::base::Timestamp;
 use crate::cert::challenge::BoxFuture;
@@ -73,6 +76,8 @@ pub(super) struct Residence {
     pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
     pub(super) tickets: TicketDesk,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
+    pub(super) upgrade: mpsc::Sender<UpgradeRequest>,
+    pub(super) elders: Elders,
     /// Followed when there is no store whose journal grows.
     pub(super) silent_head: watch::Receiver<u64>,
 }
@@ -97,7 +102,8 @@ impl Residence {
         let flood = self.flood.load_full().map(|text| (*text).clone());
         let making = self.catalog.filled().map(notices::making);
         let making = making.into_iter().chain(self.catalog.damage().map(|d| notices::copy(&d)));
-        self.grounds.notices().into_iter().chain(flood).chain(making).collect()
+        let noticed = self.grounds.notices().into_iter().chain(flood).chain(making);
+        noticed.chain(self.elders.notice()).collect()
     }
 
     async fn describe(&self) -> Result<wire::Status, HouseError> {
@@ -221,6 +227,15 @@ impl House for Residence {
             let ending = || HouseError::Unavailable { reason: "the daemon is ending".to_owned() };
             let (answer, outcome) = oneshot::channel();
             self.reload.send(answer).await.map_err(|_| ending())?;
+            outcome.await.map_err(|_| ending())?
+        })
+    }
+
+    fn upgrade(&self) -> BoxFuture<'_, Result<Upgraded, HouseError>> {
+        Box::pin(async {
+            let ending = || HouseError::Unavailable { reason: "the daemon is ending".to_owned() };
+            let (answer, outcome) = oneshot::channel();
+            self.upgrade.send(answer).await.map_err(|_| ending())?;
             outcome.await.map_err(|_| ending())?
         })
     }

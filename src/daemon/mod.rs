@@ -20,6 +20,7 @@ mod restore;
 mod rotate;
 mod seals;
 mod supervise;
+mod takeover;
 mod terms;
 mod tickets;
 mod transfer;
@@ -29,6 +30,8 @@ mod wire;
 
 use std::path::Path;
 
+use self::open::Opened;
+use self::takeover::taking::Legacy;
 use crate::cli::DemoOptions;
 use crate::cli::Entrances;
 use crate::cli::Failed;
@@ -59,17 +62,28 @@ impl Failed {
     }
 }
 
-/// Runs the daemon on the configuration file at `config` until it is told to end.
+/// Runs the daemon on the configuration file at `config` until it is told to end. With `succeed`
+/// it goes on where the process at its standard input ends.
 ///
 /// # Errors
 /// [`Failed`] with everything a person needs to act.
-pub fn run(config: &Path) -> Result<(), Failed> {
+pub fn run(config: &Path, succeed: bool) -> Result<(), Failed> {
+    let mut legacy = succeed.then(Legacy::receive).transpose()?;
+    let opened = prepare(config, &mut legacy);
+    if let (Err(failed), Some(legacy)) = (&opened, &legacy) {
+        legacy.fail(&failed.report);
+    }
+    supervise::supervise(opened?, legacy)
+}
+
+/// Everything that can go wrong while a process that is followed still serves.
+fn prepare(config: &Path, legacy: &mut Option<Legacy>) -> Result<Opened, Failed> {
     let loaded = config::load(config, std::env::vars_os()).map_err(Failed::configuration)?;
-    let opened = open::open(loaded.config, open::Manner::Service)?;
+    let opened = open::open(loaded.config, open::Manner::Service, legacy.as_mut())?;
     for warning in &loaded.warnings {
         tracing::warn!(problem = %warning, "the configuration has a doubtful part");
     }
-    supervise::supervise(opened)
+    Ok(opened)
 }
 
 /// Runs the daemon on embedded defaults for `localhost`, with the internal CA, in front of a
@@ -81,6 +95,6 @@ pub fn demo(options: &DemoOptions) -> Result<(), Failed> {
     let state = std::path::absolute(&options.state).map_err(Failed::unavailable)?;
     let loaded = config::embedded(&options.https, &options.http, &state);
     let config = loaded.map_err(Failed::configuration)?.config;
-    let opened = open::open(config, open::Manner::Demo(options.clone()))?;
-    supervise::supervise(opened)
+    let opened = open::open(config, open::Manner::Demo(options.clone()), None)?;
+    supervise::supervise(opened, None)
 }

@@ -1,8 +1,10 @@
 //! From a configuration to everything that must stand before the first byte from a stranger.
 
 use std::io;
+use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use super::custody;
 use super::notices::Grounds;
 use super::notices::MasterPlace;
 use super::restore;
+use super::takeover::OWN;
+use super::takeover::taking::Legacy;
 use super::walls;
 use super::walls::Torn;
 use crate::base::bounds;
@@ -29,6 +33,7 @@ use crate::os::notify::Notifier;
 use crate::os::tcp;
 use crate::os::wall::{self, WallPaths, WallState};
 use crate::store::{Catalog, OpenError, Store};
+use crate::vault::Lineage;
 use crate::vault::MasterKeySource;
 use crate::vault::Vault;
 use crate::vault::VaultError;
@@ -54,12 +59,12 @@ pub(super) struct Opened {
     pub(super) grounds: Grounds,
     /// The walls that are torn, which was told.
     pub(super) torn: Vec<Torn>,
-    pub(super) memory: Memory,
     /// Where the vault reads the master key.
     pub(super) master: MasterKeySource,
 }
 
 /// The listening sockets.
+#[derive(Default)]
 pub(super) struct Doors {
     pub(super) https: Vec<TcpListener>,
     pub(super) http: Vec<TcpListener>,
@@ -68,6 +73,12 @@ pub(super) struct Doors {
     /// Those of the service manager; others are opened beside the ones for HTTPS.
     pub(super) http3: Vec<UdpSocket>,
     pub(super) admin: Option<UnixListener>,
+    /// That of the process before this one.
+    pub(super) left_admin: Option<UnixListener>,
+    /// Copies of what the service manager opened, for the process after this one.
+    pub(super) copies: Vec<(String, OwnedFd)>,
+    /// Whether a process before this one may still speak HTTP/3.
+    pub(super) follows: bool,
     /// Whether the service manager holds them, so that the addresses of the file do not count.
     pub(super) inherited: bool,
 }
@@ -99,9 +110,24 @@ impl Places {
     }
 }
 
-/// Opens everything, in the one order that is safe.
-pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
-    let mut sockets = Sockets::from_environment().map_err(Failed::unavailable)?;
+/// Opens everything but what [`remember`] does, in the one order that is safe.
+pub(super) fn open(
+    config: Config,
+    manner: Manner,
+    mut legacy: Option<&mut Legacy>,
+) -> Result<Opened, Failed> {
+    let wanted = [config.listen.https.clone(), config.listen.http.clone(), config.tcp_addresses()];
+    let mut left = OWN.iter().zip(wanted).map(|(name, wanted)| match &mut legacy {
+        Some(legacy) => legacy.of_addresses(name, wanted),
+        None => (Vec::new(), wanted),
+    });
+    let [https, http, tcp] = std::array::from_fn(|_| left.next().unwrap_or_default());
+    drop(left);
+    let left_admin = legacy.as_mut().and_then(|legacy| legacy.admin_at(&config.admin.socket));
+    let mut sockets = match &mut legacy {
+        Some(legacy) => legacy.inherited(),
+        None => Sockets::from_environment().map_err(Failed::unavailable)?,
+    };
     let sink = match config.log.format {
         LogFormat::Auto => Sink::Auto,
         LogFormat::Text => Sink::Text,
@@ -117,17 +143,26 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
     }
     // Before a vault makes a master key for an empty state.
     restore::cut_off(&places)?;
-    let doors = doors(&config, &mut sockets)?;
+    let copies = sockets.copies().map_err(Failed::unavailable)?;
+    let doors = doors(&config, &mut sockets, [https, http, tcp])?;
+    let doors = Doors { left_admin, copies, follows: legacy.is_some(), ..doors };
     let notifier = Notifier::from_environment().map_err(Failed::unavailable)?;
 
     let (options, place) = vault_options(&config, &places);
     let master = options.master.clone();
-    if master.is_asked_for() {
+    if master.is_asked_for() && legacy.is_none() {
         // A service manager that does not listen has no timeout either.
         let _silent = notifier.extend_timeout(bounds::master::PASSPHRASE_PATIENCE);
     }
     let strict = options.strict;
-    let (launched, mut torn) = match Vault::launch(options) {
+    let lineage = Lineage {
+        config: match &manner {
+            Manner::Service => config.source.as_ref().and_then(|p| std::path::absolute(p).ok()),
+            Manner::Demo(_) => None,
+        },
+        keeper: legacy.and_then(|legacy| legacy.keeper.take()),
+    };
+    let (launched, mut torn) = match Vault::launch_of(options, lineage) {
         Ok(launched) => {
             let torn = walls::of_vault(launched.torn());
             (Some(launched), torn)
@@ -154,12 +189,18 @@ pub(super) fn open(config: Config, manner: Manner) -> Result<Opened, Failed> {
             tracing::warn!(notice, "a master key was made");
         }
     }
-    let memory = remember(&places)?;
     let config = Arc::new(config);
-    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, memory, master })
+    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, master })
 }
 
-fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
+/// Listeners of the process before this one, and the addresses that are left to open.
+type LeftDoors = (Vec<TcpListener>, Vec<SocketAddr>);
+
+fn doors(
+    config: &Config,
+    sockets: &mut Sockets,
+    [own_https, own_http, own_tcp]: [LeftDoors; 3],
+) -> Result<Doors, Failed> {
     let workers = config.edge.workers;
     let https = sockets.take_tcp("https").map_err(Failed::unavailable)?;
     let http = sockets.take_tcp("http").map_err(Failed::unavailable)?;
@@ -173,30 +214,18 @@ fn doors(config: &Config, sockets: &mut Sockets) -> Result<Doors, Failed> {
         )));
     }
     // These have ports of their own, so each kind is opened here unless it was passed.
-    let tcp = if tcp.is_empty() {
-        listen::bind(&config.tcp_addresses(), workers).map_err(|e| cannot_listen(&e))?
-    } else {
-        shared(tcp, workers)?
-    };
+    let tcp = if tcp.is_empty() { opened(own_tcp, workers)? } else { shared(tcp, workers)? };
     let inherited = !https.is_empty() || !http.is_empty();
-    if inherited {
-        return Ok(Doors {
-            https: shared(https, workers)?,
-            http: shared(http, workers)?,
-            tcp,
-            http3,
-            admin,
-            inherited,
-        });
-    }
-    Ok(Doors {
-        https: listen::bind(&config.listen.https, workers).map_err(|e| cannot_listen(&e))?,
-        http: listen::bind(&config.listen.http, workers).map_err(|e| cannot_listen(&e))?,
-        tcp,
-        http3,
-        admin,
-        inherited,
-    })
+    let (https, http) = match inherited {
+        true => (shared(https, workers)?, shared(http, workers)?),
+        false => (opened(own_https, workers)?, opened(own_http, workers)?),
+    };
+    Ok(Doors { https, http, tcp, http3, admin, inherited, ..Doors::default() })
+}
+
+fn opened((mut left, new): LeftDoors, workers: usize) -> Result<Vec<TcpListener>, Failed> {
+    left.extend(listen::bind(&new, workers).map_err(|e| cannot_listen(&e))?);
+    Ok(left)
 }
 
 fn shared(listeners: Vec<TcpListener>, workers: usize) -> Result<Vec<TcpListener>, Failed> {
@@ -286,7 +315,7 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
 }
 
 /// Opens the store; where it is damaged, the second copy.
-fn remember(places: &Places) -> Result<Memory, Failed> {
+pub(super) fn remember(places: &Places) -> Result<Memory, Failed> {
     let error = match Store::open(&places.store) {
         Ok(store) => return Ok(Memory::Whole(store)),
         Err(error) => error,

@@ -1,10 +1,12 @@
 //! A changed file applied without touching what did not change; a broken one changes nothing.
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
+use super::takeover::elders::Elders;
 use crate::admin::HouseError;
 use crate::admin::wire;
 use crate::base::Clock;
@@ -30,6 +32,8 @@ pub(super) struct Reloader {
     pub(super) logs: Logs,
     /// Whether the addresses of the file count.
     pub(super) own_doors: bool,
+    /// The processes before this one.
+    pub(super) elders: Elders,
     pub(super) listeners: watch::Sender<Vec<wire::ListenerView>>,
     pub(super) store: Option<Store>,
 }
@@ -64,6 +68,16 @@ impl Reloader {
             }
         }
         outcome
+    }
+
+    /// Speaks HTTP/3 as `config` says, over what the service manager holds and else sockets of our
+    /// own. Not as long as a former process does: its clients' datagrams would come here.
+    pub(super) fn offer_http3(&self, config: &Config, inherited: Vec<UdpSocket>) {
+        self.edge.follow_http3(offers_http3(config), self.own_doors, inherited);
+        self.listeners.send_modify(|views| {
+            views.retain(|view| view.purpose != HTTP3);
+            views.extend(http3_views(&self.edge, !self.own_doors));
+        });
     }
 
     async fn attempt(&self) -> Result<wire::Reloaded, HouseError> {
@@ -113,11 +127,9 @@ impl Reloader {
         if self.own_doors {
             self.listeners.send_replace(listener_views(&new));
         }
-        self.edge.follow_http3(offers_http3(&new), self.own_doors, Vec::new());
-        self.listeners.send_modify(|views| {
-            views.retain(|view| view.purpose != HTTP3);
-            views.extend(http3_views(&self.edge, !self.own_doors));
-        });
+        if self.elders.count() == 0 {
+            self.offer_http3(&new, Vec::new());
+        }
         let turned_on = offers_http3(&new) && !offers_http3(&old);
         if turned_on && !self.own_doors && self.edge.http3().is_empty() {
             notes.push(

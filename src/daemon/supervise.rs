@@ -10,6 +10,13 @@ use super::demo;
 use super::floods::News;
 use super::open::Manner;
 use super::open::Opened;
+use super::open::Places;
+use super::open::remember;
+use super::takeover::giving::Follower;
+use super::takeover::giving::arrival;
+use super::takeover::taking::Former;
+use super::takeover::taking::Legacy;
+use super::takeover::taking::Verdict;
 use super::tickets::Order;
 use super::walls;
 use super::wire::Running;
@@ -46,8 +53,31 @@ const NO_WATCHDOG: Duration = Duration::from_secs(600);
 /// Between two looks at whether clients are being turned away.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Serves until told to end.
-pub(super) fn supervise(opened: Opened) -> Result<(), Failed> {
+/// How the watch over a running house ended.
+enum Outcome {
+    /// It is to end.
+    End,
+    /// Another process serves.
+    Followed(Follower),
+}
+
+/// Until a process that is not to serve after all lets go of whom it has.
+const NEVER_MIND: Duration = Duration::from_secs(2);
+
+/// Serves until told to end, or until another process does. With a `legacy`, once the process before
+/// has given everything away.
+pub(super) fn supervise(opened: Opened, legacy: Option<Legacy>) -> Result<(), Failed> {
+    let former = legacy.map(Legacy::ready).transpose()?;
+    let outcome = serve(opened, &former);
+    if let (Err(failed), Some(former)) = (&outcome, &former) {
+        // In vain once everything is well.
+        former.fail(&failed.report);
+    }
+    outcome
+}
+
+fn serve(opened: Opened, former: &Option<Former>) -> Result<(), Failed> {
+    let memory = remember(&Places::of(&opened.config))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("house")
@@ -55,10 +85,26 @@ pub(super) fn supervise(opened: Opened) -> Result<(), Failed> {
         .build()
         .map_err(Failed::fault)?;
     let outcome = runtime.block_on(async {
-        let mut running = wire(opened).await?;
-        let outcome = running.watch().await;
-        running.end().await;
-        outcome
+        let mut running = wire(opened, memory).await?;
+        if let Some(former) = former {
+            match former.serving(running.took_admin) {
+                Verdict::Main(elders) => running.elders.join(elders),
+                Verdict::NeverMind => {
+                    running.edge.drain(NEVER_MIND).await;
+                    return Err(Failed::unavailable("error: the process before goes on itself"));
+                }
+            }
+        }
+        match running.watch().await {
+            Ok(Outcome::Followed(follower)) => {
+                running.finish(follower).await;
+                Ok(())
+            }
+            outcome => {
+                running.end().await;
+                outcome.map(drop)
+            }
+        }
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
     outcome
@@ -66,9 +112,11 @@ pub(super) fn supervise(opened: Opened) -> Result<(), Failed> {
 
 impl Running {
     /// Until a signal, or until a part of the house ends on its own.
-    async fn watch(&mut self) -> Result<(), Failed> {
+    async fn watch(&mut self) -> Result<Outcome, Failed> {
         let mut hangup = signal(SignalKind::hangup()).map_err(Failed::fault)?;
         let mut reopen = signal(SignalKind::user_defined1()).map_err(Failed::fault)?;
+        let mut replace = signal(SignalKind::user_defined2()).map_err(Failed::fault)?;
+        let mut heir = None;
         let mut terminate = signal(SignalKind::terminate()).map_err(Failed::fault)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failed::fault)?;
         let mut patience = Box::pin(tokio::time::sleep(FIRST_CERTIFICATES));
@@ -81,8 +129,9 @@ impl Running {
         self.publish();
         let (mut ready, mut waited) = (false, false);
         let mut lacking = names_of(&self.configs.borrow());
+        let after = if self.elders.count() > 0 { ", after another that ends" } else { "" };
         let started = format!(
-            "keyward {} started as process {}",
+            "keyward {} started as process {}{after}",
             env!("CARGO_PKG_VERSION"),
             std::process::id()
         );
@@ -104,6 +153,15 @@ impl Running {
                     // Whoever asked may be gone; the reload counts all the same.
                     let _gone = answer.send(self.reloader.reload().await);
                 }
+                _ = replace.recv(), if heir.is_none() => heir = self.call_for_heir(None),
+                Some(answer) = self.upgrades.recv(), if heir.is_none() => {
+                    heir = self.call_for_heir(Some(answer));
+                }
+                come = arrival(&mut heir) => {
+                    if let Some(follower) = self.yield_to(come).await {
+                        return Ok(Outcome::Followed(follower));
+                    }
+                }
                 // Only to look again whether the start is complete.
                 Ok(()) = self.published.changed(), if !ready => {}
                 Ok(()) = self.configs.changed() => {
@@ -115,7 +173,10 @@ impl Running {
                     let how = if gone.panicked { " in a panic" } else { "" };
                     return Err(Failed::fault(format!("error: the task {:?} ended{how}", gone.name)));
                 }
-                _ = look.tick() => self.look_at_the_door().await,
+                _ = look.tick() => {
+                    self.offer_http3();
+                    self.look_at_the_door().await;
+                }
                 _ = files.tick() => {
                     let config = Arc::clone(&self.configs.borrow());
                     self.edge.refresh(&config);
@@ -129,8 +190,8 @@ impl Running {
                         tracing::error!("a worker does not answer");
                     }
                 }
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(Outcome::End),
+                _ = interrupt.recv() => return Ok(Outcome::End),
             }
         }
     }
@@ -149,10 +210,25 @@ impl Running {
                 orders.scheduler.stop().await;
             }
         };
-        tokio::join!(self.edge.drain(limit), scheduler);
+        tokio::join!(self.edge.drain(limit), scheduler, self.elders.end(limit));
         if tokio::time::timeout(LAST_WORDS, self.tasks.finished()).await.is_err() {
             tracing::warn!("some connections to the admin socket did not end in time");
         }
+    }
+
+    /// Lets connections come to their end while another process serves.
+    async fn finish(self, follower: Follower) {
+        self.stop.cancel();
+        let limit = self.configs.borrow().edge.linger_timeout;
+        if let Some(orders) = &self.orders {
+            orders.scheduler.stop().await;
+        }
+        tokio::select! {
+            () = self.edge.drain(limit) => {}
+            () = async { tokio::time::sleep(follower.hurries().await).await } => {}
+        }
+        let _in_time = tokio::time::timeout(LAST_WORDS, self.tasks.finished()).await;
+        tracing::info!("what was begun is finished, this former process ends");
     }
 
     /// Serves the sites of the present configuration.
@@ -203,6 +279,15 @@ impl Running {
         self.torn.extend(torn);
     }
 
+    /// Speaks HTTP/3 once no former process can.
+    fn offer_http3(&mut self) {
+        if self.elders.count() == 0
+            && let Some(sockets) = self.http3.take()
+        {
+            self.reloader.offer_http3(&self.configs.borrow(), sockets);
+        }
+    }
+
     /// Tells when clients begin to be turned away, and when that is over.
     async fn look_at_the_door(&mut self) {
         let turned_away = self.edge.stats().turned_away.total();
@@ -242,7 +327,7 @@ impl Running {
     }
 
     /// Puts an entry about the house into the journal; a store that takes none is its own news.
-    async fn note(&self, kind: EntryKind, level: Level, message: String) {
+    pub(super) async fn note(&self, kind: EntryKind, level: Level, message: String) {
         let Some(store) = &self.store else { return };
         let entry = Entry::about_house(self.clock.now(), kind, level, message);
         if let Err(error) = store.append(vec![entry]).await {

@@ -42,6 +42,8 @@ pub(super) enum Order {
     Replace(oneshot::Sender<Result<TicketsView, HouseError>>),
     /// There is another vault, which knows no keys.
     VaultRestarted,
+    /// Change nothing until told to go on; without that, for good.
+    StandStill(oneshot::Receiver<()>),
     /// Have the state sealed under the present master key, and say whether it is, durably.
     Reseal(oneshot::Sender<bool>),
 }
@@ -134,6 +136,11 @@ impl TicketKeeper {
                 Some(Order::VaultRestarted) => {
                     let _told = self.reseal().await;
                     self.adopt().await;
+                }
+                Some(Order::StandStill(go_on)) => {
+                    if go_on.await.is_err() {
+                        return;
+                    }
                 }
                 Some(Order::Reseal(answer)) => {
                     let _gone = answer.send(self.reseal().await);

@@ -1,5 +1,9 @@
 //! From what was opened to a house at work: every room gets what it needs of the others.
 
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -27,11 +31,15 @@ use super::reload::listener_views;
 use super::reload::offers_http3;
 use super::reseal::Resealer;
 use super::seals;
+use super::takeover::elders::Elders;
+use super::takeover::giving::Estate;
+use super::takeover::giving::UpgradeRequest;
 use super::tickets::TicketDesk;
 use super::tickets::TicketKeeper;
 use super::walls::Torn;
 use super::warm;
 use crate::admin;
+use crate::admin::Left;
 use crate::admin::wire;
 use crate::base::Jitter;
 use crate::base::SystemClock;
@@ -88,6 +96,15 @@ pub(super) struct Running {
     pub(super) floods: Floods,
     /// Told when another vault has begun with nothing open.
     pub(super) vault_replaced: Arc<Notify>,
+    pub(super) upgrades: mpsc::Receiver<UpgradeRequest>,
+    /// What another process may go on with.
+    pub(super) estate: Estate,
+    /// Those before this one.
+    pub(super) elders: Elders,
+    /// What is to be listened on for HTTP/3 when they are gone.
+    pub(super) http3: Option<Vec<UdpSocket>>,
+    /// Whether the admin socket is that of the process before.
+    pub(super) took_admin: bool,
 }
 
 /// What is left of making the second copy anew.
@@ -103,9 +120,8 @@ pub(super) struct Orders {
 
 /// Puts everything to work. The front door serves what the store, or its second copy, holds before
 /// anybody else is asked.
-pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
-    let Opened { config, manner, logs, notifier, mut doors, vault, grounds, torn, memory, master } =
-        opened;
+pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Failed> {
+    let Opened { config, manner, logs, notifier, mut doors, vault, grounds, torn, master } = opened;
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
     let vault_events = events(&vault)?;
@@ -117,7 +133,10 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let (keeper, ticket_desk, tickets) =
         TicketKeeper::begin(vault.clone(), Arc::clone(&clock), configs.clone()).await;
     tasks.service("tickets", keeper.keep());
-    let admin_door = doors.admin.take();
+    let admin_doors = (doors.admin.take(), doors.left_admin.take());
+    let took_admin = admin_doors.1.is_some();
+    let copies = std::mem::take(&mut doors.copies);
+    let http3 = doors.follows.then(|| std::mem::take(&mut doors.http3));
     let edge = open_edge(doors, &config, &clock, &catalog, tickets, &vault)?;
     let listeners = [listeners, http3_views(&edge, inherited)].concat();
 
@@ -140,6 +159,8 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
     let (applied_sender, applied) = watch::channel(clock.now());
     let (listener_sender, listener_watch) = watch::channel(listeners);
     let (reload_sender, reloads) = mpsc::channel(4);
+    let (upgrade_sender, upgrades) = mpsc::channel(1);
+    let elders = Elders::default();
     let residence = Residence {
         clock: Arc::clone(&clock),
         started_at: clock.now(),
@@ -158,11 +179,13 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         listeners: listener_watch,
         tickets: ticket_desk.clone(),
         reload: reload_sender,
+        upgrade: upgrade_sender,
+        elders: elders.clone(),
         silent_head: watch::channel(0).1,
     };
     look_through((store.as_ref(), orders.as_ref(), &catalog), &tasks, &stop);
     let vault_replaced = warm::begin(&residence, store.as_ref(), &tasks, &stop);
-    open_admin(residence, admin_door, &config, &tasks, &stop)?;
+    let admin = open_admin(residence, admin_doors, &config, &tasks, &stop)?;
     let reloader = Reloader {
         clock: Arc::clone(&clock),
         config: config_sender,
@@ -171,6 +194,7 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         edge: Arc::clone(&edge),
         logs,
         own_doors: !inherited,
+        elders: elders.clone(),
         listeners: listener_sender,
         store: store.clone(),
     };
@@ -195,6 +219,11 @@ pub(super) async fn wire(opened: Opened) -> Result<Running, Failed> {
         stop,
         floods,
         vault_replaced,
+        upgrades,
+        estate: Estate { inherited: copies, admin },
+        elders,
+        http3,
+        took_admin,
     })
 }
 
@@ -207,7 +236,7 @@ fn open_edge(
     tickets: Tickets,
     vault: &Vault,
 ) -> Result<Arc<Edge>, Failed> {
-    let (http3, opened) = (doors.http3, !doors.inherited);
+    let (http3, opened, follows) = (doors.http3, !doors.inherited, doors.follows);
     let options = EdgeOptions {
         https: doors.https,
         http: doors.http,
@@ -219,7 +248,9 @@ fn open_edge(
         tickets,
     };
     let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;
-    edge.follow_http3(offers_http3(config), opened, http3);
+    if !follows {
+        edge.follow_http3(offers_http3(config), opened, http3);
+    }
     Ok(Arc::new(edge))
 }
 
@@ -362,24 +393,27 @@ fn look_through(
 
 fn open_admin(
     residence: Residence,
-    door: Option<std::os::unix::net::UnixListener>,
+    (door, left): (Option<UnixListener>, Option<UnixListener>),
     config: &Config,
     tasks: &TaskSet,
     stop: &CancellationToken,
-) -> Result<(), Failed> {
-    let group = config.admin.group.as_deref();
-    let bound = match door {
-        Some(listener) => admin::inherited(listener, group),
-        None => admin::bind(&config.admin.socket, group),
+) -> Result<Option<(OwnedFd, PathBuf, Left)>, Failed> {
+    let (group, place) = (config.admin.group.as_deref(), &config.admin.socket);
+    let own = door.is_none();
+    let bound = match (door, left) {
+        (Some(listener), _) => admin::inherited(listener, group),
+        (None, Some(listener)) => admin::handed(listener, place, group),
+        (None, None) => admin::bind(place, group),
     }
     .map_err(|error| unavailable(&error))?;
+    let copy = bound.copy().map_err(|error| unavailable(&error))?;
     let serving = admin::serve(bound, Arc::new(residence), tasks.clone(), stop.clone());
     tasks.service("admin", async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "the admin socket ended");
         }
     });
-    Ok(())
+    Ok(own.then(|| (copy.0.into(), place.clone(), copy.1)))
 }
 
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failed {

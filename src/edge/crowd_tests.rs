@@ -26,6 +26,7 @@ fn limits() -> config::Edge {
         network_share: 75,
         handshake_share: 80,
         drain_timeout: minute,
+        linger_timeout: minute,
         request_ids: config::RequestIds::Off,
     }
 }

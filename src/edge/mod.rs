@@ -18,6 +18,7 @@ mod client_body;
 mod compress;
 mod connection;
 mod crowd;
+mod doors;
 mod early;
 mod facts;
 mod files;
@@ -75,6 +76,7 @@ use arc_swap::ArcSwap;
 use self::certificates::Certificates;
 use self::challenge::Challenges;
 use self::challenge::EdgeSolver;
+use self::doors::Held;
 use self::serving::ServingSet;
 use self::tickets::Tickets;
 use self::worker::Kind;
@@ -91,6 +93,7 @@ use crate::os::ktls;
 use crate::os::ktls::Suites;
 
 pub use self::access::try_open as try_access_log;
+pub use self::doors::Copies;
 pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
 pub use self::stats::{
@@ -162,6 +165,8 @@ pub struct Edge {
     workers: Vec<WorkerHandle>,
     /// What is listened on; held over no await.
     listening: Mutex<Vec<(Kind, SocketAddr)>>,
+    /// Copies of the listeners.
+    held: Mutex<Vec<Held>>,
     /// One publication at a time.
     publishing: Mutex<()>,
     quic: quic::Listening,
@@ -190,13 +195,9 @@ impl Edge {
             let signers = Arc::clone(&bound);
             workers.push(worker::start(index, Arc::clone(&shared), signers)?);
         }
-        let edge = Self {
-            shared,
-            workers,
-            listening: Mutex::new(Vec::new()),
-            publishing: Mutex::new(()),
-            quic: quic::Listening::default(),
-        };
+        let (listening, held) = (Mutex::default(), Mutex::default());
+        let (publishing, quic) = (Mutex::default(), quic::Listening::default());
+        let edge = Self { shared, workers, listening, held, publishing, quic };
         edge.add(Kind::Https, https)?;
         edge.add(Kind::Http, http)?;
         edge.add(Kind::Tcp, tcp)?;
@@ -341,6 +342,7 @@ impl Edge {
 
     /// Stops accepting, lets open requests end until `deadline` has passed, then ends the workers.
     pub async fn drain(&self, deadline: Duration) {
+        self.let_go(|_| true);
         let done: Vec<_> = self.workers.iter().filter_map(|w| w.drain(deadline)).collect();
         for receiver in done {
             // An error means that the worker is gone already.
@@ -374,6 +376,8 @@ impl Edge {
             for (index, listener) in group.into_iter().enumerate() {
                 listener.set_nonblocking(true).map_err(EdgeError::Inherited)?;
                 listen::prepare(kind, &listener);
+                let copy = listener.try_clone().map_err(EdgeError::Inherited)?;
+                lock(&self.held).push(Held { kind, address, listener: copy });
                 if let Some(worker) = self.workers.get(index % self.workers.len()) {
                     worker.listen(kind, address, listener)?;
                 }
@@ -386,6 +390,7 @@ impl Edge {
 
     fn remove<'a>(&self, kind: Kind, addresses: impl Iterator<Item = &'a SocketAddr>) {
         for address in addresses {
+            self.let_go(|held| held.kind == kind && held.address == *address);
             for worker in &self.workers {
                 worker.unlisten(kind, *address);
             }

@@ -73,6 +73,8 @@ enum Order {
     Listen(Kind, SocketAddr, TcpListener),
     Unlisten(Kind, SocketAddr),
     Quic(quic::Order),
+    /// Leave every queue as it is.
+    StandAside,
     Drain(Duration, oneshot::Sender<()>),
     /// To be answered: the worker is not stuck.
     Pulse(oneshot::Sender<()>),
@@ -150,6 +152,11 @@ impl WorkerHandle {
 
     pub(super) fn quic(&self, order: quic::Order) -> Result<(), EdgeError> {
         self.orders.try_send(Order::Quic(order)).map_err(|_| EdgeError::WorkerGone(self.index))
+    }
+
+    pub(super) fn stand_aside(&self) {
+        // A worker that is gone accepts nobody.
+        let _ = self.orders.try_send(Order::StandAside);
     }
 
     /// Answered as soon as the worker gets to it; `None` when it is gone or its queue is full.
@@ -329,6 +336,7 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
                 leaving.retain(|l| !l.task.is_finished());
             }
             Order::Quic(order) => doors.obey(order),
+            Order::StandAside => listening.drain(..).for_each(|l| l.task.abort()),
             Order::Pulse(beat) => {
                 // Whoever asked may have given up.
                 let _ = beat.send(());

@@ -8,7 +8,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::net::UdpSocket;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -105,6 +105,31 @@ impl Sockets {
         Ok(Self(sockets))
     }
 
+    /// Takes over what another process handed to this one, each with its name.
+    ///
+    /// # Errors
+    /// When one is neither a listening stream socket nor one for UDP.
+    pub fn handed(all: Vec<(String, OwnedFd)>) -> Result<Self, InheritError> {
+        let examined = all.into_iter().map(|(name, owned)| {
+            let fd = owned.as_raw_fd();
+            examine(owned, fd, &name).map(|socket| (name, socket))
+        });
+        examined.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Copies of all that nobody has taken yet, to be handed to another process.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn copies(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let copy = |socket: &Inherited| match socket {
+            Inherited::Tcp(listener) => listener.try_clone().map(OwnedFd::from),
+            Inherited::Unix(listener) => listener.try_clone().map(OwnedFd::from),
+            Inherited::Udp(socket) => socket.try_clone().map(OwnedFd::from),
+        };
+        self.0.iter().map(|(name, socket)| Ok((name.clone(), copy(socket)?))).collect()
+    }
+
     /// Removes and returns the TCP listeners called `name`, in the order of the unit file.
     ///
     /// # Errors
@@ -181,17 +206,10 @@ fn examine(owned: OwnedFd, fd: RawFd, name: &str) -> Result<Inherited, InheritEr
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
-
     use super::*;
 
     fn sockets(parts: Vec<(&str, OwnedFd)>) -> Result<Sockets, InheritError> {
-        let mut all = Vec::new();
-        for (name, owned) in parts {
-            let fd = owned.as_raw_fd();
-            all.push((name.to_owned(), examine(owned, fd, name)?));
-        }
-        Ok(Sockets(all))
+        Sockets::handed(parts.into_iter().map(|(name, owned)| (name.to_owned(), owned)).collect())
     }
 
     #[test]
@@ -204,6 +222,9 @@ mod tests {
         let mut sockets =
             sockets(vec![("https", one.into()), ("https", two.into()), ("admin", admin.into())])
                 .unwrap();
+        // Copies are the same sockets under the same names.
+        let again = Sockets::handed(sockets.copies().unwrap()).unwrap();
+        assert_eq!(again.names().collect::<Vec<_>>(), ["https", "https", "admin"]);
         let https = sockets.take_tcp("https").unwrap();
         assert_eq!(https.len(), 2);
         assert_eq!(https[0].local_addr().unwrap().port(), port);

@@ -79,6 +79,14 @@ impl Notifier {
         self.send(&[NotifyState::Stopping, NotifyState::Status(&status)])
     }
 
+    /// Another process is the main one from now on, and alone is heard.
+    ///
+    /// # Errors
+    /// When the message cannot be sent.
+    pub fn main_process(&self, pid: u32) -> io::Result<()> {
+        self.send(&[NotifyState::MainPid(pid)])
+    }
+
     /// The house is alive. To be sent at least every [`watchdog_interval`].
     ///
     /// # Errors
@@ -137,6 +145,8 @@ mod tests {
         assert_eq!(hear(&manager), "STOPPING=1\nSTATUS=draining\n");
         notifier.alive().unwrap();
         assert_eq!(hear(&manager), "WATCHDOG=1\n");
+        notifier.main_process(77).unwrap();
+        assert_eq!(hear(&manager), "MAINPID=77\n");
         notifier.extend_timeout(Duration::from_secs(2)).unwrap();
         assert_eq!(hear(&manager), "EXTEND_TIMEOUT_USEC=2000000\n");
     }

@@ -78,11 +78,15 @@ pub(super) async fn start(
         }
     }
     let (ended, stopped) = watch::channel(false);
+    let (hold, told) = watch::channel(false);
+    let (still, held) = watch::channel(false);
     let handle = SchedulerHandle {
         shop: Arc::clone(&shop),
         wake: Arc::new(Notify::new()),
         stop: CancellationToken::new(),
         stopped,
+        hold,
+        held,
     };
     let applied = Arc::clone(&config.borrow());
     let driver = Driver {
@@ -93,6 +97,8 @@ pub(super) async fn start(
         wake: Arc::clone(&handle.wake),
         stop: handle.stop.clone(),
         crew: Arc::new(Crew::default()),
+        hold: told,
+        still,
         newest,
         behind: false,
         alarm: Alarm::default(),
@@ -189,6 +195,9 @@ struct Driver {
     wake: Arc<Notify>,
     stop: CancellationToken,
     crew: Arc<Crew>,
+    /// Whether it is to stand still, and whether it does.
+    hold: watch::Receiver<bool>,
+    still: watch::Sender<bool>,
     /// The newest moment the store knew at the start.
     newest: Option<Timestamp>,
     /// Whether the clock was found behind, and that was said.
@@ -199,6 +208,10 @@ struct Driver {
 impl Driver {
     async fn run(mut self) {
         while !self.stop.is_cancelled() {
+            if *self.hold.borrow() {
+                self.stand_still().await;
+                continue;
+            }
             let again = self.turn().await;
             if self.shop.records.take_trouble() {
                 // Woken or not: a disk that refuses is not asked in a circle.
@@ -453,6 +466,17 @@ impl Driver {
                 }
             },
         }
+    }
+
+    /// Has nothing at work until it may go on.
+    async fn stand_still(&mut self) {
+        self.drain().await;
+        self.still.send_replace(true);
+        tokio::select! {
+            Ok(_) = self.hold.wait_for(|hold| !*hold) => {}
+            () = self.stop.cancelled() => {}
+        }
+        self.still.send_replace(false);
     }
 
     /// Waits for what is at work, and ends what does not end by itself.

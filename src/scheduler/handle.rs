@@ -66,6 +66,9 @@ pub struct SchedulerHandle {
     pub(super) wake: Arc<Notify>,
     pub(super) stop: CancellationToken,
     pub(super) stopped: watch::Receiver<bool>,
+    /// Whether it is to stand still, and whether it does.
+    pub(super) hold: watch::Sender<bool>,
+    pub(super) held: watch::Receiver<bool>,
 }
 
 /// Why a renewal cannot begin.
@@ -181,6 +184,21 @@ impl SchedulerHandle {
     /// Has the scheduler look at everything again, for instance after the clock was moved.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// As [`Self::stop`], until [`Self::go_on`]: what was dropped goes on when its lease has
+    /// lapsed.
+    pub async fn stand_still(&self) {
+        self.hold.send_replace(true);
+        self.wake();
+        let mut held = self.held.clone();
+        // An error means that the driver is gone: it begins nothing either.
+        let _ignored = held.wait_for(|held| *held).await;
+    }
+
+    /// Goes on after [`Self::stand_still`].
+    pub fn go_on(&self) {
+        self.hold.send_replace(false);
     }
 
     /// Begins nothing more, gives running attempts [`crate::base::bounds::JOB_GRACE`], drops

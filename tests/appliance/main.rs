@@ -59,6 +59,7 @@ mod terminal;
 mod terms;
 mod tickets;
 mod unix;
+mod upgrade;
 mod vault;
 mod walls;
 mod window;

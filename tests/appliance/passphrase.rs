@@ -96,6 +96,20 @@ fn without_a_terminal_the_agent_is_asked_and_a_wrong_answer_three_times_at_most(
     kill_vault(&keyward);
     served(&keyward);
     assert_eq!(agent.asked().len(), 5);
+    // Nor does a process that takes the place of main, nor any vault of it; and it does not see what
+    // its keeper was handed.
+    keyward.upgrade();
+    served(&keyward);
+    kill_vault(&keyward);
+    keyward.upgrade();
+    served(&keyward);
+    assert_eq!(agent.asked().len(), 5);
+    let verifier = keyward.state().join("vault/passphrase");
+    let verifier = keyward::vault::passphrase::Verifier::read(&verifier).unwrap().unwrap();
+    let master = verifier.open(FIRST.as_bytes()).unwrap().unwrap();
+    let needles = crate::scan::Needles::new(vec![master.key.expose().to_vec()]);
+    let found = needles.look_in(u32::try_from(keyward.pid()).unwrap()).unwrap();
+    assert!(found.looked_at > 1 << 20 && found.total() == 0, "{found:?}");
     let said = keyward.cli(&["rotate", "master"]);
     assert!(said.err.contains("the master key comes from a passphrase: move"), "{}", said.err);
     keyward.kill9();

@@ -34,6 +34,8 @@ pub struct Keyward {
     pub https: u16,
     pub http: u16,
     child: Option<Child>,
+    /// The process that took the place of the child.
+    heir: Option<i32>,
     environment: Vec<(String, String)>,
 }
 
@@ -93,6 +95,7 @@ impl Keyward {
             https: free_port(),
             http: free_port(),
             child: None,
+            heir: None,
             environment: Vec::new(),
         };
         keyward.configure(acme, sites);
@@ -218,8 +221,23 @@ level = "debug"
         });
     }
 
+    /// Has another process take over, and gives what is said about it.
+    pub fn upgrade(&mut self) -> serde_json::Value {
+        let said = self.cli(&["upgrade", "--json"]).json();
+        self.follow(&said["pid"]);
+        said
+    }
+
+    /// This process is main from now on.
+    pub fn follow(&mut self, pid: &serde_json::Value) {
+        self.heir = Some(i32::try_from(pid.as_i64().unwrap()).unwrap());
+    }
+
     /// The process identifier of main.
     pub fn pid(&self) -> i32 {
+        if let Some(heir) = self.heir {
+            return heir;
+        }
         i32::try_from(self.child.as_ref().expect("running").id()).unwrap()
     }
 
@@ -265,6 +283,13 @@ level = "debug"
 
     /// `kill -9`, and waits for the end.
     pub fn kill9(&mut self) {
+        if let Some(heir) = self.heir.take() {
+            let pid = nix::unistd::Pid::from_raw(heir);
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+            eventually("the killed one is gone", Duration::from_secs(10), || {
+                (!runs(heir)).then_some(())
+            });
+        }
         let mut child = self.child.take().expect("running");
         child.kill().unwrap();
         child.wait().unwrap();
@@ -328,6 +353,12 @@ level = "debug"
     }
 }
 
+/// Whether a process is there and no zombie.
+pub fn runs(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
 /// Whether a process ended by SIGKILL.
 pub fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(9)
@@ -335,6 +366,10 @@ pub fn was_killed(status: ExitStatus) -> bool {
 
 impl Drop for Keyward {
     fn drop(&mut self) {
+        if let Some(heir) = self.heir.take() {
+            let heir = nix::unistd::Pid::from_raw(heir);
+            let _gone = nix::sys::signal::kill(heir, nix::sys::signal::Signal::SIGKILL);
+        }
         if let Some(mut child) = self.child.take() {
             let _gone = child.kill();
             let _reaped = child.wait();

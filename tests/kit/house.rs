@@ -74,6 +74,7 @@ pub(crate) fn limits() -> config::Edge {
         network_share: 75,
         handshake_share: 80,
         drain_timeout: Duration::from_secs(10),
+        linger_timeout: Duration::from_secs(10),
         request_ids: config::RequestIds::Off,
         http3: true,
     }

@@ -9,3 +9,4 @@ mod passphrase;
 mod place;
 mod ports;
 mod rig;
+mod upgrade;

@@ -43,6 +43,7 @@ pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
         network_share: percent(raw.network_share, "network_share", findings),
         handshake_share: percent(raw.handshake_share, "handshake_share", findings),
         drain_timeout: deadline(&raw.drain_timeout, "drain_timeout", findings),
+        linger_timeout: deadline(&raw.linger_timeout, "linger_timeout", findings),
         request_ids: request_ids(&raw.request_ids, findings),
         http3: raw.http3,
     }
