@@ -1,5 +1,6 @@
 //! What may be written on the command line. Help, completions and manual pages come from here.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -7,9 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::CommandFactory as _;
+use clap::FromArgMatches as _;
 use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap_complete::Shell;
 
 use crate::vault::age::Recipient;
@@ -48,6 +53,32 @@ pub(super) struct Args {
     pub(super) timeout: Duration,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+impl Args {
+    /// Reads `arguments`, the first of which is the program.
+    pub(super) fn read<I>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = OsString>,
+    {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let args = Self::from_arg_matches(&matches)?;
+        let asked = matches.value_source("socket") == Some(ValueSource::CommandLine);
+        // It would be passed over in silence.
+        let instead = match args.command {
+            Command::Run { .. } => "`socket` below [admin] in the configuration",
+            Command::Demo(_) => "--state, below which it is run/admin.sock,",
+            _ => return Ok(args),
+        };
+        if asked {
+            let text = format!(
+                "--socket is for commands that ask a daemon; {instead} says where this one is asked"
+            );
+            return Err(command.error(ErrorKind::ArgumentConflict, text));
+        }
+        Ok(args)
+    }
 }
 
 /// When to use colours.
@@ -370,6 +401,13 @@ mod tests {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{two}");
         }
         assert!(Args::try_parse_from(["keyward", "backup", "--master-key", "/m"]).is_err());
+        // The daemon itself has its socket from elsewhere.
+        let read = |line: &str| Args::read(line.split(' ').map(OsString::from));
+        for line in ["keyward run --socket /s", "keyward --socket /s demo"] {
+            let refusal = read(line).unwrap_err().to_string();
+            assert!(refusal.contains("--socket is for commands that ask"), "{refusal}");
+        }
+        assert!(read("keyward run --config /c").is_ok());
         let args = parse("keyward backup --master-key /m --passphrase");
         assert!(matches!(args.command, Command::Backup(Backup { passphrase: true, .. })));
     }

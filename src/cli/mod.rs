@@ -32,8 +32,6 @@ mod ways;
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
-
 use args::Args;
 use args::Command;
 use connect::Client;
@@ -57,7 +55,7 @@ pub fn main<I>(arguments: I, daemon: Entrances) -> u8
 where
     I: IntoIterator<Item = OsString>,
 {
-    let args = match Args::try_parse_from(arguments) {
+    let args = match Args::read(arguments) {
         Ok(args) => args,
         Err(refusal) => return report::usage(&refusal),
     };
