@@ -28,6 +28,7 @@ fn limits() -> config::Edge {
         drain_timeout: minute,
         linger_timeout: minute,
         request_ids: config::RequestIds::Off,
+        http3: false,
     }
 }
 
