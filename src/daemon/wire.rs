@@ -43,6 +43,7 @@ use crate::admin::Left;
 use crate::admin::wire;
 use crate::base::Jitter;
 use crate::base::SystemClock;
+use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::base::tasks::SharedClock;
@@ -107,6 +108,29 @@ pub(super) struct Running {
     pub(super) took_admin: bool,
 }
 
+/// Between those who ask and those who answer; both ends.
+struct Wires {
+    refused: Arc<ArcSwapOption<String>>,
+    applied: Ends<Timestamp>,
+    listeners: Ends<Vec<wire::ListenerView>>,
+    reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
+    upgrades: (mpsc::Sender<UpgradeRequest>, mpsc::Receiver<UpgradeRequest>),
+}
+
+type Ends<T> = (watch::Sender<T>, watch::Receiver<T>);
+
+impl Wires {
+    fn new(now: Timestamp, listeners: Vec<wire::ListenerView>) -> Self {
+        Self {
+            refused: Arc::default(),
+            applied: watch::channel(now),
+            listeners: watch::channel(listeners),
+            reloads: mpsc::channel(4),
+            upgrades: mpsc::channel(1),
+        }
+    }
+}
+
 /// What is left of making the second copy anew.
 type Filling = BoxFuture<'static, ()>;
 
@@ -142,31 +166,27 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
 
     let stop = CancellationToken::new();
     go_on_filling(filling, &edge, &tasks, &stop);
-    // Without a store nothing new is ever published.
-    let (_unchanging, mut published) = watch::channel(0);
     let (mut orders, mut resealing) = (None, None);
     if let Some(store) = &store {
         let means = means(&clock, store, &vault, &edge, doorways);
         let begun = begin_orders(store, (&catalog, &edge), &vault, means, &tasks, &configs).await?;
         let parts = (store, &begun, &ticket_desk);
         resealing = Some(Resealer::begin(&vault, master, parts, &clock, &tasks, &stop));
-        (published, orders) = (begun.scheduler.published(), Some(begun));
+        orders = Some(begun);
     }
+    // Without a store nothing new is ever published.
+    let published =
+        orders.as_ref().map_or_else(|| watch::channel(0).1, |o| o.scheduler.published());
 
     let lookout = Lookout::begin(&clock, &vault, store.as_ref(), &tasks, &stop);
-    let refused = Arc::new(ArcSwapOption::empty());
-    let floods = Floods::default();
-    let (applied_sender, applied) = watch::channel(clock.now());
-    let (listener_sender, listener_watch) = watch::channel(listeners);
-    let (reload_sender, reloads) = mpsc::channel(4);
-    let (upgrade_sender, upgrades) = mpsc::channel(1);
-    let elders = Elders::default();
+    let wires = Wires::new(clock.now(), listeners);
+    let (floods, elders) = (Floods::default(), Elders::default());
     let residence = Residence {
         clock: Arc::clone(&clock),
         started_at: clock.now(),
         config: configs.clone(),
-        applied,
-        refused: Arc::clone(&refused),
+        applied: wires.applied.1,
+        refused: Arc::clone(&wires.refused),
         flood: floods.told(),
         memory,
         catalog: Arc::clone(&catalog),
@@ -176,10 +196,10 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         vault: vault.clone(),
         grounds,
         lookout,
-        listeners: listener_watch,
+        listeners: wires.listeners.1,
         tickets: ticket_desk.clone(),
-        reload: reload_sender,
-        upgrade: upgrade_sender,
+        reload: wires.reloads.0,
+        upgrade: wires.upgrades.0,
         elders: elders.clone(),
         silent_head: watch::channel(0).1,
     };
@@ -189,13 +209,13 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
     let reloader = Reloader {
         clock: Arc::clone(&clock),
         config: config_sender,
-        applied: applied_sender,
-        refused,
+        applied: wires.applied.0,
+        refused: wires.refused,
         edge: Arc::clone(&edge),
         logs,
         own_doors: !inherited,
         elders: elders.clone(),
-        listeners: listener_sender,
+        listeners: wires.listeners.0,
         store: store.clone(),
     };
     Ok(Running {
@@ -209,7 +229,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         configs,
         catalog,
         published,
-        reloads,
+        reloads: wires.reloads.1,
         vault,
         vault_events,
         tickets: ticket_desk,
@@ -219,7 +239,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         stop,
         floods,
         vault_replaced,
-        upgrades,
+        upgrades: wires.upgrades.1,
         estate: Estate { inherited: copies, admin },
         elders,
         http3,

@@ -22,22 +22,25 @@ const HEARD_AGAIN: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHU
 /// # Errors
 /// When there is no process to be had, or no such program.
 pub fn spawn(command: &mut Command) -> io::Result<()> {
-    // SAFETY: between fork and exec the closure makes three kinds of system calls, signal, fork and
+    // SAFETY: between fork and exec `leave` makes three kinds of system calls, signal, fork and
     // _exit, none of which takes a lock or allocates.
-    let prepared = unsafe {
-        command.pre_exec(|| {
-            for signal in HEARD_AGAIN {
-                nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
-            }
-            match nix::unistd::fork()? {
-                // Whoever waits for the exec waits on: the other one has the pipe as well.
-                ForkResult::Parent { .. } => super::sandbox::exit_now(0),
-                ForkResult::Child => Ok(()),
-            }
-        })
-    };
+    let prepared = unsafe { command.pre_exec(leave) };
     let mut between = prepared.spawn()?;
     between.wait().map(drop)
+}
+
+/// What a process does between the two that are to have nothing to do with each other.
+fn leave() -> io::Result<()> {
+    for signal in HEARD_AGAIN {
+        // SAFETY: the default is no handler, so none can do harm.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
+    }
+    // SAFETY: a process that was forked by `Command` has one thread, and this one goes on to exec.
+    match unsafe { nix::unistd::fork() }? {
+        // Whoever waits for the exec waits on: the other one has the pipe as well.
+        ForkResult::Parent { .. } => super::sandbox::exit_now(0),
+        ForkResult::Child => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ mod tests {
         let other = Store::open(dir.path()).unwrap();
         other.append(vec![entry("elsewhere")]).await.unwrap();
         let waiting = store.clone();
-        let call = tokio::spawn(async move { waiting.append(vec![entry("after")]).await });
+        let call = tokio::task::spawn(async move { waiting.append(vec![entry("after")]).await });
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!call.is_finished(), "the file is not here");
         loan.take_back().await;

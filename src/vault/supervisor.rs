@@ -56,7 +56,7 @@ impl Keeper {
             .args(master.to_arguments())
             // Its environment is that of the program that it may have to start anew; no vault
             // gets any of it.
-            .arg(config.unwrap_or(Path::new("")))
+            .arg(config.unwrap_or_else(|| Path::new("")))
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())

@@ -135,7 +135,7 @@ impl Realm {
         let known = self.users.get(&said.name);
         // Without a known name there is none, so that nothing is ever remembered of it.
         let mark = known.and_then(|hash| desk.mark(&hash.text(), &said));
-        if !mark.is_some_and(|mark| desk.good.get(&mark).is_some()) {
+        if mark.is_none_or(|mark| desk.good.get(&mark).is_none()) {
             let tries = Tries { throttle: &guards.throttle, rule: self.rule, network };
             tries.left()?;
             // Who is not known waits as long as who is.

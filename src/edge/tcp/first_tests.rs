@@ -1,3 +1,5 @@
+//! First flights of clients, whole, in pieces and without an end.
+
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -78,7 +80,7 @@ async fn no_more_is_kept_than_a_first_flight_may_take() {
     let (mut client, mut server) = pair().await;
     let endless = [&[1, 255, 255, 255][..], &vec![7; 300_000]].concat();
     let sent = records(&endless, 16_000);
-    let writing = tokio::spawn(async move { client.write_all(&sent).await });
+    let writing = tokio::task::spawn(async move { client.write_all(&sent).await });
     let first = read(&mut server, Vec::new()).await.unwrap();
     assert!(first.hello.is_none());
     assert!(first.octets.len() <= FIRST_FLIGHT + HEADER, "{}", first.octets.len());

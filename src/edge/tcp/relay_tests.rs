@@ -1,3 +1,5 @@
+//! What two ends of a relay see of each other.
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
 use super::*;

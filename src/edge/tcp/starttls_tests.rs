@@ -1,3 +1,5 @@
+//! Talks before TLS, as their protocols have them and as attackers do.
+
 use proptest::prelude::*;
 use tokio::net::TcpListener;
 
