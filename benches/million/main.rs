@@ -10,7 +10,7 @@
 //! them as the default is of a million.
 //!
 //! A million names take 6 GB in the temporary directory, and some minutes, most of them to make the
-//! certificates. CPU is that of both processes, from the kernel's accounting of their threads, in
+//! certificates; `--keep DIR` makes them there and finds them there the next time. CPU is that of both processes, from the kernel's accounting of their threads, in
 //! rounds of all kinds in turn; medians. In a trace one request in ten is by a client that goes
 //! through all names one after the other; it is not counted, as it hits nothing.
 
@@ -31,6 +31,7 @@
 #[path = "../../tests/kit/daemon.rs"]
 mod daemon;
 mod making;
+mod raw;
 mod trace;
 
 use std::io::Read as _;
@@ -38,6 +39,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -92,6 +94,8 @@ struct Sizes {
 /// A daemon with so many names.
 struct World {
     house: daemon::Keyward,
+    /// The daemon's state directory.
+    state: PathBuf,
     names: usize,
     sealer: Sealer,
     /// For opened keys, as the configuration has it.
@@ -111,11 +115,15 @@ fn main() {
         requests: argument("--requests", if quick { 2000 } else { 100_000 }),
         changes: argument("--changes", if quick { 5 } else { 50 }),
     };
-    let issuer = making::issuer();
+    let kept = word("--keep").map(|dir| {
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::canonicalize(dir).unwrap()
+    });
+    let issuer = making::issuer(kept.as_deref());
     let client = client(&issuer, rustls::DEFAULT_VERSIONS);
 
-    let mut one = World::new(1, 1, &issuer);
-    let mut many = World::new(sizes.names, sizes.keys, &issuer);
+    let mut one = World::new(1, 1, &issuer, None);
+    let mut many = World::new(sizes.names, sizes.keys, &issuer, kept.as_deref());
     many.rooms(sizes.lookups);
     let alone = one.start(&client, "one name");
     let all = many.start(&client, &format!("{names} names"));
@@ -127,14 +135,12 @@ fn main() {
     many.memory("after handshakes");
     many.changes(&client, &issuer, &sizes);
     if sizes.keys < names {
-        return println!("names share keys: no traces");
+        println!("names share keys: no traces");
+    } else {
+        many.traces(&issuer, &sizes);
     }
-    let older = self::client(&issuer, &[&rustls::version::TLS12]);
-    for exponent in [0.9, 1.1] {
-        many.anew(room(names as f64 * TRACE_SHARE), &client, &format!("Zipf {exponent}"));
-        trace::trace(&many, &older, exponent, sizes.requests);
-        many.memory("after the trace");
-    }
+    // What is kept is closed in order.
+    assert!(many.house.terminate().success());
 }
 
 /// Room for so many keys, as the configuration has it.
@@ -142,15 +148,19 @@ fn room(keys: f64) -> String {
     format!("cache = \"{}KiB\"", (keys as usize * OPEN_KEY).div_ceil(1024).max(256))
 }
 
+/// What stands behind `name` on the command line.
+fn word(name: &str) -> Option<String> {
+    std::env::args().skip_while(|one| one != name).nth(1)
+}
+
 /// The number behind `name` on the command line.
 fn argument(name: &str, default: usize) -> usize {
-    let mut all = std::env::args().skip_while(|one| one != name).skip(1);
-    all.next().map_or(default, |value| value.parse().expect("a number"))
+    word(name).map_or(default, |value| value.parse().expect("a number"))
 }
 
 impl World {
-    /// A state with so many names, and nobody at work on it.
-    fn new(names: usize, keys: usize, issuer: &Issuer) -> Self {
+    /// A state with so many names, and nobody at work on it; below `kept` if it is to be kept.
+    fn new(names: usize, keys: usize, issuer: &Issuer, kept: Option<&Path>) -> Self {
         let house = daemon::Keyward::new(
             "accept_terms = true",
             &format!(
@@ -160,20 +170,31 @@ impl World {
             ),
         );
         house.edit("level = \"debug\"", "level = \"warn\"");
-        let vault = house.state().join("vault");
+        let state = kept.map_or_else(|| house.state(), |kept| kept.join(format!("{names}-{keys}")));
+        house.edit(&house.state().display().to_string(), &state.display().to_string());
+        let vault = state.join("vault");
         std::fs::create_dir_all(&vault).unwrap();
         let master = MasterKeySource::CreateIfMissing(vault.join("master.key")).load().unwrap();
         let sealer = Sealer::under(master.present, None).unwrap();
-        let begun = Instant::now();
-        making::fill(&house.state().join("store"), names, keys, &sealer, issuer);
-        println!("{names} names, {keys} keys: made in {:.1} s", begun.elapsed().as_secs_f64());
+        // Written when all is made.
+        let made = state.join("made");
+        if made.exists() {
+            println!("{names} names, {keys} keys: from before");
+            std::fs::remove_file(state.join("served/busiest")).ok();
+        } else {
+            let begun = Instant::now();
+            std::fs::remove_dir_all(state.join("store")).ok();
+            making::fill(&state.join("store"), names, keys, &sealer, issuer);
+            println!("{names} names, {keys} keys: made in {:.1} s", begun.elapsed().as_secs_f64());
+            std::fs::write(made, "").unwrap();
+        }
         let room = room(keys as f64 * OPEN_SHARE);
-        Self { house, names, sealer, room, processes: Vec::new() }
+        Self { house, state, names, sealer, room, processes: Vec::new() }
     }
 
     /// Store and second copy by themselves.
     fn rooms(&self, lookups: usize) {
-        let (dir, served) = (self.house.state().join("store"), self.house.state().join("served"));
+        let (dir, served) = (self.state.join("store"), self.state.join("served"));
         let runtime = runtime();
         let begun = Instant::now();
         let store = Store::open(&dir).unwrap();
@@ -238,10 +259,21 @@ impl World {
     /// Starts it once more with another `room` for keys, and nothing at hand from before.
     fn anew(&mut self, room: String, client: &Arc<ClientConfig>, what: &str) {
         assert!(self.house.terminate().success());
-        std::fs::remove_file(self.house.state().join("served/busiest")).ok();
+        std::fs::remove_file(self.state.join("served/busiest")).ok();
         self.house.edit(&self.room, &room);
         self.room = room;
         self.start(client, what);
+    }
+
+    /// Keys at hand as clients ask for them.
+    fn traces(&mut self, issuer: &Issuer, sizes: &Sizes) {
+        let client = client(issuer, rustls::DEFAULT_VERSIONS);
+        let older = self::client(issuer, &[&rustls::version::TLS12]);
+        for exponent in [0.9, 1.1] {
+            self.anew(room(self.names as f64 * TRACE_SHARE), &client, &format!("Zipf {exponent}"));
+            trace::trace(self, &older, exponent, sizes.requests);
+            self.memory("after the trace");
+        }
     }
 
     fn memory(&self, when: &str) -> u64 {
@@ -295,7 +327,7 @@ impl World {
             (of("wchar:"), of("syscw:"))
         };
         let (before, used) = (written(), self.cpu());
-        let mut times = Vec::new();
+        let (mut times, mut syncs, mut sync) = (Vec::new(), Vec::new(), raw::sync(&self.state));
         for change in 0..sizes.changes {
             let number = self.names / sizes.changes.max(1) * change;
             let pkcs8 = keys::generate(KeyAlgorithm::P256).unwrap();
@@ -316,12 +348,14 @@ impl World {
             let begun = Instant::now();
             let said = self.post("/v1/import", &body);
             times.push(begun.elapsed());
+            syncs.push(sync());
             assert!(said.starts_with("HTTP/1.1 2"), "{said}");
             assert!(said.contains("\"replaced\""), "{said}");
             assert_eq!(shake(client, self.house.https, &name(number)), Some(true));
         }
         let (after, spent) = (written(), self.cpu());
         told("change of one, as the admin socket answers it", times.into_iter());
+        told("a page written and synced by itself, in between", syncs.into_iter());
         let of = |n: u64| n as f64 / sizes.changes.max(1) as f64;
         let both = (spent[0] + spent[1]) - (used[0] + used[1]);
         println!(
@@ -359,6 +393,8 @@ fn handshakes(one: &World, many: &World, client: &Arc<ClientConfig>, sizes: &Siz
     many.burst(client, &busy);
     many.burst(client, &busy);
     let mut all: [Vec<[f64; 2]>; 4] = Default::default();
+    let mut raw = raw::Raw::new(names);
+    let mut alone = Vec::new();
     for _ in 0..sizes.rounds {
         let any: Vec<_> = (0..sizes.handshakes).map(|_| busy[rng.usize(..busy.len())]).collect();
         let new: Vec<_> = fresh.by_ref().take(sizes.handshakes).collect();
@@ -366,6 +402,7 @@ fn handshakes(one: &World, many: &World, client: &Arc<ClientConfig>, sizes: &Siz
         all[1].push(many.burst(client, &vec![busy[0]; sizes.handshakes]));
         all[2].push(many.burst(client, &any));
         all[3].push(many.burst(client, &new));
+        alone.push([raw.burst(sizes.handshakes), 0.0]);
     }
     let median = |rounds: &[[f64; 2]], of: fn(&[f64; 2]) -> f64| {
         let mut values: Vec<_> = rounds.iter().map(of).collect();
@@ -385,6 +422,13 @@ fn handshakes(one: &World, many: &World, client: &Arc<ClientConfig>, sizes: &Siz
             (sum / base - 1.0) * 100.0
         );
     }
+    let raw = median(&alone, |one| one[0]);
+    let miss = median(&all[3], |both| both[0] + both[1]) - base;
+    println!(
+        "a sealed key read, opened and made ready by a loop: {raw:.1} us; a new one each adds {:.1} \
+         times that",
+        miss / raw
+    );
 }
 
 fn runtime() -> tokio::runtime::Runtime {

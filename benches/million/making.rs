@@ -53,11 +53,22 @@ impl PublicKeyData for Public {
     }
 }
 
-pub(super) fn issuer() -> Issuer {
+/// With the key that is kept below `kept`.
+pub(super) fn issuer(kept: Option<&Path>) -> Issuer {
+    let key = match kept.map(|dir| dir.join("issuer.pem")) {
+        Some(path) if path.exists() => {
+            KeyPair::from_pem(&std::fs::read_to_string(path).unwrap()).unwrap()
+        }
+        path => {
+            let key = KeyPair::generate().unwrap();
+            path.map(|path| std::fs::write(path, key.serialize_pem()).unwrap());
+            key
+        }
+    };
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "A bench's intermediate");
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    CertifiedIssuer::self_signed(params, key).unwrap()
 }
 
 pub(super) fn name(number: usize) -> String {
