@@ -84,8 +84,8 @@ impl SchedulerHandle {
             not_after = %installed.validity.not_after,
             "a certificate was brought"
         );
-        let publication = shop.publisher.put(Served { id, spec, installed, key }, revision).await?;
-        shop.publisher.copied(publication).await;
+        // The second copy follows; a crash before it does is made good at the next start.
+        shop.publisher.put(Served { id, spec, installed, key }, revision).await?;
         self.wake();
         Ok(former)
     }
@@ -106,8 +106,7 @@ impl SchedulerHandle {
             Err(StoreError::NotFound { id }) => return Err(ForgetError::NotFound(id)),
             other => other?,
         }
-        let publication = shop.publisher.withdraw(&record.spec, record.revision.saturating_add(1));
-        shop.publisher.copied(publication).await;
+        shop.publisher.withdraw(&record.spec, record.revision.saturating_add(1));
         self.wake();
         Ok(record.as_ref().clone())
     }

@@ -1,15 +1,20 @@
 //! Makes known what is installed: to the second copy, where it is found by name, and which names
 //! that concerns to whoever has looked there before.
 //!
-//! Publications that arrive while the copy is being written share its next transaction.
+//! Publications that arrive while the copy is being written, or within [`COPY_PAUSE`] after it was,
+//! share its next transaction: what is published is durable in the store, which has a mark for what
+//! the copy lacks. Who has to know that the copy has it waits in [`Publisher::copied`], which ends
+//! the pause.
 //! Deliberately absent: a list of everything that is published.
 
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio::sync::watch;
 
 use crate::base::bounds;
+use crate::base::bounds::catalog::COPY_PAUSE;
 use crate::base::tasks::TaskSet;
 use crate::cert::identifier::Identifier;
 use crate::cert::ports::Catalog as _;
@@ -32,6 +37,8 @@ pub(super) struct Publisher {
     audience: Audience,
     wanted: watch::Sender<u64>,
     copied: watch::Receiver<u64>,
+    /// Told when somebody waits for the copy.
+    urgent: Arc<Notify>,
 }
 
 impl Publisher {
@@ -46,8 +53,10 @@ impl Publisher {
         let (wanted, wants) = watch::channel(1);
         let (done, copied) = watch::channel(0);
         let copy = Arc::clone(&catalog);
-        tasks.service("second-copy", keep_copy(copy, store.clone(), wants, done));
-        Self { catalog, store, audience, wanted, copied }
+        let urgent = Arc::new(Notify::new());
+        let keeping = keep_copy(copy, store.clone(), wants, done, Arc::clone(&urgent));
+        tasks.service("second-copy", keeping);
+        Self { catalog, store, audience, wanted, copied, urgent }
     }
 
     /// The number of the newest publication, as it grows.
@@ -134,14 +143,15 @@ impl Publisher {
 
     /// Takes the certificate for `spec` away. `revision` is the one after its record's last. Shown
     /// to no handshake any more when this returns.
-    pub(super) fn withdraw(&self, spec: &Specification, revision: u64) -> u64 {
+    pub(super) fn withdraw(&self, spec: &Specification, revision: u64) {
         self.catalog.stage(spec.id(), None, revision);
-        self.tell(spec)
+        self.tell(spec);
     }
 
     /// Waits until the copy has what was published under this number, or was tried and failed.
     pub(super) async fn copied(&self, publication: u64) {
         let mut copied = self.copied.clone();
+        self.urgent.notify_one();
         // An error means that the task has ended: the house is closing.
         let _ignored = copied.wait_for(|done| *done >= publication).await;
     }
@@ -157,6 +167,13 @@ impl Publisher {
     }
 }
 
+impl Drop for Publisher {
+    /// The house is closing, and does not wait for a pause.
+    fn drop(&mut self) {
+        self.urgent.notify_one();
+    }
+}
+
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher").field("catalog", &self.catalog).finish_non_exhaustive()
@@ -168,6 +185,7 @@ async fn keep_copy(
     store: Store,
     mut wants: watch::Receiver<u64>,
     done: watch::Sender<u64>,
+    urgent: Arc<Notify>,
 ) {
     loop {
         // The number first: what is staged after it is at least as new.
@@ -194,8 +212,14 @@ async fn keep_copy(
                 changed = wants.changed() => if changed.is_err() { return },
                 () = again => {}
             }
-        } else if wants.changed().await.is_err() {
-            return;
+        } else {
+            tokio::select! {
+                () = urgent.notified() => {}
+                () = tokio::time::sleep(COPY_PAUSE) => {}
+            }
+            if wants.changed().await.is_err() {
+                return;
+            }
         }
     }
 }

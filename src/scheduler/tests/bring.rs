@@ -3,6 +3,7 @@
 use rcgen::PublicKeyData as _;
 
 use super::*;
+use crate::base::bounds::catalog::COPY_PAUSE;
 use crate::cert::brought::Brought;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyHandle;
@@ -115,4 +116,29 @@ async fn a_site_that_waits_for_its_ca_needs_no_bridge_beside_what_was_brought() 
     house.settled("ordering").await;
     let roles: Vec<_> = house.handle.driven().iter().map(|r| r.spec.role).collect();
     assert_eq!(roles, [Role::Primary]);
+}
+
+#[tokio::test]
+async fn who_brings_does_not_wait_for_the_second_copy_which_follows() {
+    let house = House::new(config(Vec::new()), Act::Issue).await;
+    let (mut ahead, mut brought) = (0, Vec::new());
+    for number in 0..12 {
+        let (id, key) = house.bring(&[&format!("n{number}.example")], 90).await;
+        assert_eq!(house.shown(id), Some(key), "shown before the copy has it");
+        assert!(house.store.certificate(id).await.unwrap().is_some());
+        ahead += usize::from(!house.catalog.is_flushed());
+        brought.push((id, key));
+    }
+    // One falls together with the write of the one before, or into the pause after it.
+    assert!(ahead > 0, "each waited");
+    let patience = COPY_PAUSE * 40;
+    let followed = async {
+        while !house.catalog.is_flushed() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(patience, followed).await.expect("the copy follows");
+    for (id, key) in brought {
+        assert_eq!(house.shown(id), Some(key));
+    }
 }
