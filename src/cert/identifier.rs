@@ -73,8 +73,13 @@ impl DnsName {
         if text.len() > 1024 {
             return Err(IdentifierError::TooLong { what: "more than 253 characters" });
         }
-        let ascii = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::STD3)
-            .map_err(|_| IdentifierError::BadLabel { label: bad_label(text) })?;
+        // Read back from a record and asked for by clients, nearly every name is in its normal form.
+        let ascii = if is_plain(text) {
+            Cow::Borrowed(text)
+        } else {
+            idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::STD3)
+                .map_err(|_| IdentifierError::BadLabel { label: bad_label(text) })?
+        };
         if ascii.len() > 253 {
             return Err(IdentifierError::TooLong { what: "more than 253 characters" });
         }
@@ -92,6 +97,13 @@ impl DnsName {
         }
         Ok(Self(ascii.into_owned().into_boxed_str()))
     }
+}
+
+/// Whether IDNA leaves this as it is: nothing but lower-case letters, digits, hyphens and dots, and
+/// no label that says it is encoded (RFC 5890, section 2.3.1).
+fn is_plain(text: &str) -> bool {
+    let plain = |octet: u8| matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    text.bytes().all(plain) && !text.contains("--")
 }
 
 /// The first label that does not survive on its own, for the message.
@@ -138,6 +150,15 @@ impl Identifier {
             return Err(IdentifierError::SingleLabel);
         }
         Ok(Self::Dns(name))
+    }
+
+    /// The text of it, as [`fmt::Display`] writes it.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Dns(name) => Cow::Borrowed(name.as_str()),
+            Self::Wildcard(base) => Cow::Owned(["*.", base.as_str()].concat()),
+            Self::Ip(address) => Cow::Owned(address.to_string()),
+        }
     }
 
     /// The wildcard that covers this name, if one can.
@@ -199,11 +220,7 @@ impl Identifier {
 
 impl fmt::Display for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dns(name) => write!(f, "{name}"),
-            Self::Wildcard(base) => write!(f, "*.{base}"),
-            Self::Ip(address) => write!(f, "{address}"),
-        }
+        f.write_str(&self.text())
     }
 }
 
@@ -269,6 +286,26 @@ mod tests {
         }
         let long = format!("{}.example", "a".repeat(64));
         assert!(Identifier::parse(&long).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_name_in_normal_form_is_what_idna_says(
+            text in "((xn--)?[a-z0-9-]{0,6}\\.){0,3}(xn--)?[a-z0-9A-Z_-]{1,6}",
+        ) {
+            let idna = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::STD3);
+            if is_plain(&text) {
+                proptest::prop_assert_eq!(idna.ok(), Some(Cow::Borrowed(text.as_str())));
+            }
+        }
+
+        #[test]
+        fn the_text_of_a_name_is_read_as_the_same_name(text in "(\\*\\.)?[a-z0-9.-]{1,40}|::[1-9]") {
+            if let Ok(name) = Identifier::parse(&text) {
+                proptest::prop_assert_eq!(Identifier::parse(&name.text()), Ok(name.clone()));
+                proptest::prop_assert_eq!(name.text(), name.to_string());
+            }
+        }
     }
 
     #[test]

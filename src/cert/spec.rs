@@ -116,7 +116,7 @@ impl Specification {
         text.push_str(self.profile.as_deref().unwrap_or("-"));
         for name in &self.names {
             text.push('\n');
-            text.push_str(&name.to_string());
+            text.push_str(&name.text());
         }
         let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
         let mut id = [0; 8];

@@ -362,3 +362,31 @@ async fn damage_in_a_long_copy_is_found_at_work_and_mended_from_the_store() {
     assert_eq!(again.count().unwrap(), u64::from(count));
     assert_eq!(found(&again, "many-4711.example").len(), 1);
 }
+
+/// Where there was none before, and where there is none any more.
+#[tokio::test]
+async fn wildcards_are_found_from_the_first_to_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store")).unwrap();
+    let issuer = issuer();
+    let served = |number: u32, name: &str| {
+        let key = key(number);
+        let Certificate { spec, installed, .. } = signed(&[name], &key, &issuer);
+        Served { id: spec.id(), spec, installed: installed.unwrap(), key }
+    };
+    let catalog = store.catalog(&dir.path().join("served")).await.unwrap();
+    let (plain, address) = (served(1, "shop.example"), served(2, "192.0.2.1"));
+    let (star, other) = (served(3, "*.shop.example"), served(4, "*.b.example"));
+    let stage = |one: &Served, shown: bool, revision| {
+        catalog.stage(one.id, shown.then(|| Arc::new(one.clone())), revision);
+        catalog.flush().unwrap();
+        let count = |host| found(&catalog, host).len();
+        ["a.shop.example", "a.b.example", "shop.example", "192.0.2.1"].map(count)
+    };
+    assert_eq!(stage(&plain, true, 1), [0, 0, 1, 0]);
+    assert_eq!(stage(&address, true, 1), [0, 0, 1, 1]);
+    assert_eq!(stage(&star, true, 1), [1, 0, 1, 1]);
+    assert_eq!(stage(&other, true, 1), [1, 1, 1, 1]);
+    assert_eq!(stage(&star, false, 2), [0, 1, 1, 1]);
+    assert_eq!(stage(&other, false, 2), [0, 0, 1, 1]);
+}

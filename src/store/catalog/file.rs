@@ -185,11 +185,11 @@ fn enter(
     name: &Identifier,
     id: CertificateId,
 ) -> Result<(), StoreError> {
-    let name = name.to_string();
-    let mut ids = names.get(name.as_str())?.map(|v| ids_of(v.value())).unwrap_or_default();
+    let name = name.text();
+    let mut ids = names.get(&*name)?.map(|v| ids_of(v.value())).unwrap_or_default();
     if !ids.contains(&id) {
         ids.push(id);
-        names.insert(name.as_str(), bytes_of(&ids).as_slice())?;
+        names.insert(&*name, bytes_of(&ids).as_slice())?;
     }
     Ok(())
 }
@@ -199,13 +199,13 @@ fn strike(
     name: &Identifier,
     id: CertificateId,
 ) -> Result<(), StoreError> {
-    let name = name.to_string();
-    let mut ids = names.get(name.as_str())?.map(|v| ids_of(v.value())).unwrap_or_default();
+    let name = name.text();
+    let mut ids = names.get(&*name)?.map(|v| ids_of(v.value())).unwrap_or_default();
     ids.retain(|other| *other != id);
     if ids.is_empty() {
-        names.remove(name.as_str())?;
+        names.remove(&*name)?;
     } else {
-        names.insert(name.as_str(), bytes_of(&ids).as_slice())?;
+        names.insert(&*name, bytes_of(&ids).as_slice())?;
     }
     Ok(())
 }

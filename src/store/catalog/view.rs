@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
 
 use redb::ReadOnlyTable;
@@ -34,6 +35,8 @@ pub(super) struct View {
     /// Intermediates that were looked at and are as they were written: there are few, and each
     /// signs many.
     known: Mutex<BTreeMap<[u8; 32], Arc<[u8]>>>,
+    /// Whether there is any wildcard, once somebody wanted to know.
+    wild: OnceLock<bool>,
 }
 
 impl View {
@@ -43,6 +46,7 @@ impl View {
             entries: txn.open_table(file::ENTRIES)?,
             issuers: txn.open_table(file::ISSUERS)?,
             known: Mutex::default(),
+            wild: OnceLock::new(),
         })
     }
 
@@ -105,17 +109,29 @@ impl View {
 
     /// The certificates that have this very name.
     fn named(&self, name: &Identifier) -> Result<Vec<CertificateId>, StoreError> {
-        let found = self.names.get(name.to_string().as_str())?;
+        let found = self.names.get(&*name.text())?;
         Ok(found.map(|ids| file::ids_of(ids.value())).unwrap_or_default())
     }
 
     /// The certificates that have this very name, or the wildcard one label up.
     pub(super) fn covering(&self, host: &Identifier) -> Result<Vec<CertificateId>, StoreError> {
         let mut ids = self.named(host)?;
-        if let Some(star) = host.wildcard() {
+        if self.has_wildcards()?
+            && let Some(star) = host.wildcard()
+        {
             ids.extend(self.named(&star)?);
         }
         Ok(ids)
+    }
+
+    /// Whether to look for wildcards at all, which takes as long as to look for a name.
+    fn has_wildcards(&self) -> Result<bool, StoreError> {
+        if let Some(wild) = self.wild.get() {
+            return Ok(*wild);
+        }
+        // The star comes before every letter, digit and colon.
+        let wild = self.names.first()?.is_some_and(|(name, _)| name.value().starts_with("*."));
+        Ok(*self.wild.get_or_init(|| wild))
     }
 
     /// One certificate with its intermediates.
