@@ -16,7 +16,8 @@ use keyward::cert::spec::IssuerName;
 use keyward::cli::check;
 use keyward::config;
 use keyward::config::{
-    Address, Asking, Hsts, Loaded, MasterKey, Origin, OriginTls, Problem, Problems, Server, Servers,
+    Address, Asking, Hsts, Loaded, MasterKey, Origin, OriginHttp, OriginTls, Problem, Problems,
+    Server, Servers,
 };
 
 const REFUSALS: &str = include_str!("config/refusals.txt");
@@ -121,7 +122,7 @@ fn an_origin_may_be_a_socket_unless_the_service_would_not_see_it() {
 fn origins_may_be_several_with_weights_and_ways_to_ask_them() {
     let list = "[\"http://10.0.0.1\", \"unix:/run/app.sock weight=3\"]\n[site.origins]\n\
                 max_requests = 100\nretries = 0\neject_after = 1\neject_for = \"1m\"\n\
-                eject_on_errors = true";
+                eject_on_errors = true\nhttp = \"2\"";
     let text = SITE.replace("\"http://127.0.0.1:8080\"", list);
     let Loaded { config, warnings } = parse(&text).unwrap();
     assert_eq!(warnings, []);
@@ -137,12 +138,31 @@ fn origins_may_be_several_with_weights_and_ways_to_ask_them() {
             eject_after: 1,
             eject_for: Duration::from_secs(60),
             eject_on_errors: true,
+            http: OriginHttp::Two,
         },
         tls: OriginTls::default(),
     };
     assert_eq!(config.sites[0].origin, Origin::Servers(servers));
     let told = config.sites[0].origin.to_string();
     assert_eq!(told, "http://10.0.0.1:80, unix:/run/app.sock weight=3");
+}
+
+#[test]
+fn an_origin_may_speak_http_2_without_tls() {
+    let behind = |origin: &str| {
+        let loaded = parse(&SITE.replace("http://127.0.0.1:8080", origin)).unwrap();
+        assert_eq!(loaded.warnings, []);
+        loaded.config.sites[0].origin.clone()
+    };
+    for (text, authority) in [
+        ("h2c://10.0.0.1:50051", "10.0.0.1:50051"),
+        ("h2c://calls.example", "calls.example:80"),
+        ("h2c://[::1]:50051/", "[::1]:50051"),
+    ] {
+        let expected = Origin::several([Address::H2c(authority.parse().unwrap())]);
+        assert_eq!(behind(text), expected);
+        assert_eq!(expected.to_string(), format!("h2c://{authority}"));
+    }
 }
 
 #[test]

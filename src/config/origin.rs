@@ -74,6 +74,21 @@ pub struct Asking {
     pub eject_for: Duration,
     /// Whether an answer with a status of 500 or more is a failure.
     pub eject_on_errors: bool,
+    /// What they speak.
+    pub http: OriginHttp,
+}
+
+/// The version of HTTP that servers are asked in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OriginHttp {
+    /// As the address says: HTTP/2 for `h2c://`, what both ends like best for `https://`, and
+    /// HTTP/1.1 otherwise.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2, without TLS by prior knowledge (RFC 9113, section 3.3).
+    Two,
 }
 
 impl Default for Asking {
@@ -85,6 +100,7 @@ impl Default for Asking {
             eject_after: 3,
             eject_for: Duration::from_secs(10),
             eject_on_errors: false,
+            http: OriginHttp::Auto,
         }
     }
 }
@@ -94,6 +110,8 @@ impl Default for Asking {
 pub enum Address {
     /// `http://host[:port]`: the authority with the port always present.
     Http(Authority),
+    /// `h2c://host[:port]`: the same; it speaks HTTP/2 without TLS.
+    H2c(Authority),
     /// `https://host[:port]`: the same.
     Https(Authority),
     /// `unix:/path`: the path of a socket, absolute.
@@ -138,6 +156,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(authority) => write!(f, "http://{authority}"),
+            Self::H2c(authority) => write!(f, "h2c://{authority}"),
             Self::Https(authority) => write!(f, "https://{authority}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }

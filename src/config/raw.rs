@@ -177,6 +177,7 @@ pub(super) struct RawOrigins {
     pub(super) eject_after: u64,
     pub(super) eject_for: String,
     pub(super) eject_on_errors: bool,
+    pub(super) http: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls_ca: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -359,6 +360,7 @@ impl Default for RawOrigins {
             eject_after: 3,
             eject_for: "10s".to_owned(),
             eject_on_errors: false,
+            http: "auto".to_owned(),
             tls_ca: None,
             tls_name: None,
             tls_verify: true,

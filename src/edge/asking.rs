@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{HOST, UPGRADE};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
@@ -16,12 +16,14 @@ use super::body::UpBody;
 use super::body::UpFault;
 use super::body::UpState;
 use super::connection::Client;
+use super::dial::ConnectError;
+use super::link::Link;
 use super::origin;
-use super::origin::ConnectError;
 use super::origin::Lease;
 use super::origin::Turn;
 use super::target::Target;
 use super::target::Upstream;
+use super::version;
 use crate::base::bounds::origins::ORIGIN_TRIES;
 
 /// Why there is no answer from the origin.
@@ -146,8 +148,8 @@ fn note(
 }
 
 /// Sends on a connection that is there, or else on a new one. One that died while it was idle
-/// costs nothing if the request can be sent again: it was not sent at all, or it has no body and
-/// its method may be repeated (RFC 9110, section 9.2.2).
+/// costs nothing if the request can be sent again: it was not sent at all, or the server says that it
+/// did not look at it, or it has no body and its method may be repeated (RFC 9110, section 9.2.2).
 ///
 /// With a failure comes the request, if it may be sent again; of one that was sent only if a
 /// `spare` was asked for.
@@ -160,32 +162,35 @@ async fn ask(
     limits: Limits,
     spare: bool,
 ) -> Result<(Response<Incoming>, Lease), (Failed, Option<Request<UpBody>>)> {
-    let repeatable = state.is_none() && request.method().is_idempotent();
-    if let Some(sender) = turn.reuse(!repeatable).await {
-        let again = repeatable.then(|| copy(&request));
-        let mut lease = turn.on(sender);
-        match attempt(&mut lease, request, state, limits).await {
+    let empty = state.is_none();
+    let repeatable = empty && request.method().is_idempotent();
+    let again = |failed: &Failed| refused(failed) || repeatable && is_broken(failed);
+    // A connection changes its protocol as a whole.
+    let alone = request.headers().contains_key(UPGRADE);
+    let secure = target.secure().is_some();
+    if let Some(link) = turn.reuse(!repeatable, alone).await {
+        let copied = (repeatable || empty && link.is_shared()).then(|| copy(&request));
+        let mut lease = turn.on(link);
+        match attempt(&mut lease, request, secure, state, limits).await {
             Ok(response) => return Ok((response, lease)),
-            Err((failed, unsent)) => {
-                match unsent.or_else(|| again.filter(|_| is_broken(&failed))) {
-                    Some(left) => request = left,
-                    None => return Err((failed, None)),
-                }
-            }
+            Err((failed, unsent)) => match unsent.or_else(|| copied.filter(|_| again(&failed))) {
+                Some(left) => request = left,
+                None => return Err((failed, None)),
+            },
         }
         turn = lease.into_turn();
     }
-    let sender = match origin::connect(&client.worker, target).await {
-        Ok(sender) => sender,
+    let link = match turn.open(&client.worker, target, alone).await {
+        Ok(link) => link,
         Err(error) => return Err((error.into(), Some(request))),
     };
-    let again = (repeatable && spare).then(|| copy(&request));
-    let mut lease = turn.on(sender);
-    match attempt(&mut lease, request, state, limits).await {
+    let copied = ((repeatable || empty && link.is_shared()) && spare).then(|| copy(&request));
+    let mut lease = turn.on(link);
+    match attempt(&mut lease, request, secure, state, limits).await {
         Ok(response) => Ok((response, lease)),
         Err((failed, unsent)) => {
-            let again = unsent.or_else(|| again.filter(|_| is_broken(&failed)));
-            Err((failed, again))
+            let left = unsent.or_else(|| copied.filter(|_| again(&failed)));
+            Err((failed, left))
         }
     }
 }
@@ -194,17 +199,45 @@ async fn ask(
 fn is_broken(failed: &Failed) -> bool {
     use std::error::Error as _;
     let Failed::Answer(error) = failed else { return false };
-    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    let reset = io.is_some_and(|io| {
-        matches!(io.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
+    let source = error.source();
+    let io = source.and_then(|source| {
+        let of_two = source.downcast_ref::<h2::Error>().and_then(h2::Error::get_io);
+        source.downcast_ref::<std::io::Error>().or(of_two)
     });
-    reset || error.is_canceled() || error.is_closed() || error.is_incomplete_message()
+    let reset = io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            std::io::ErrorKind::ConnectionReset
+                | std::io::ErrorKind::BrokenPipe
+                | std::io::ErrorKind::UnexpectedEof
+        )
+    });
+    // The last is a server that does not say any more whether it is there.
+    reset
+        || error.is_canceled()
+        || error.is_closed()
+        || error.is_incomplete_message()
+        || error.is_timeout()
+}
+
+/// Whether the server says that it did not look at the request (RFC 9113, section 8.7). Of a
+/// connection that it ends, h2 tells so only those whose streams it did not get to.
+fn refused(failed: &Failed) -> bool {
+    use std::error::Error as _;
+    let Failed::Answer(error) = failed else { return false };
+    let said = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    said.is_some_and(|said| {
+        said.is_remote()
+            && (said.is_go_away()
+                || said.is_reset() && said.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 fn copy(request: &Request<UpBody>) -> Request<UpBody> {
     let mut copy = Request::new(UpBody::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
 }
@@ -212,11 +245,36 @@ fn copy(request: &Request<UpBody>) -> Request<UpBody> {
 /// One try. With a failure comes the request, if nothing of it was sent.
 async fn attempt(
     lease: &mut Lease,
+    mut request: Request<UpBody>,
+    secure: bool,
+    state: Option<&UpState>,
+    limits: Limits,
+) -> Result<Response<Incoming>, (Failed, Option<Request<UpBody>>)> {
+    let link = lease.link();
+    let formed = if link.is_shared() {
+        version::to_two(&mut request, secure)
+    } else {
+        version::to_one(&mut request)
+    };
+    if formed.is_none() {
+        return Err((Failed::Target, None));
+    }
+    let result = wait(link, request, state, limits).await;
+    if let Err((failed, _)) = &result
+        && (refused(failed) || is_broken(failed))
+    {
+        link.spend();
+    }
+    result
+}
+
+async fn wait(
+    link: &mut Link,
     request: Request<UpBody>,
     state: Option<&UpState>,
     limits: Limits,
 ) -> Result<Response<Incoming>, (Failed, Option<Request<UpBody>>)> {
-    let mut answer = pin!(lease.sender().try_send_request(request));
+    let mut answer = pin!(link.send(request));
     let started = Instant::now();
     let mut timer = pin!(sleep_until(due(state, limits, started)));
     loop {

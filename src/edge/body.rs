@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::client_body::ClientBody;
 use super::connection::Exchange;
 use super::origin::Lease;
+use super::trailers;
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,21 @@ pub(super) struct UpState {
     pub(super) last: Cell<Instant>,
     pub(super) done: Cell<bool>,
     pub(super) fault: Cell<Option<UpFault>>,
+    /// Whether its trailers go with it.
+    trailers: Cell<Trailers>,
+}
+
+/// What becomes of a body's trailers. An origin that merges them with the head would take from them
+/// what was removed there.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Trailers {
+    /// They end here.
+    #[default]
+    Dropped,
+    /// The server would tell them from the head, and no route changes that.
+    Kept,
+    /// They end here, whatever the server is like.
+    Never,
 }
 
 /// What went wrong with a client's body.
@@ -59,7 +75,7 @@ pub(super) enum UpFault {
     TooLong,
 }
 
-/// A body on its way to the origin; without trailers.
+/// A body on its way to the origin.
 pub(super) enum UpBody {
     Empty,
     Streaming(Box<Streaming>),
@@ -103,10 +119,27 @@ impl UpBody {
             last: Cell::new(Instant::now()),
             done: Cell::new(false),
             fault: Cell::new(None),
+            trailers: Cell::default(),
         });
         let left = most.unwrap_or(u64::MAX);
         let streaming = Streaming { incoming, state: Rc::clone(&state), limit, left, timer: None };
         (Self::Streaming(Box::new(streaming)), Some(state))
+    }
+
+    /// Whether trailers go with it, unless [`Self::without_trailers`] has been said.
+    pub(super) fn with_trailers(&self, kept: bool) {
+        if let Self::Streaming(body) = self
+            && body.state.trailers.get() != Trailers::Never
+        {
+            body.state.trailers.set(if kept { Trailers::Kept } else { Trailers::Dropped });
+        }
+    }
+
+    /// No trailers go with it, whatever the server is like.
+    pub(super) fn without_trailers(&self) {
+        if let Self::Streaming(body) = self {
+            body.state.trailers.set(Trailers::Never);
+        }
     }
 }
 
@@ -120,15 +153,16 @@ impl Body for UpBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self::Streaming(body) = self.get_mut() else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(cx) else {
-            ready!(poll_limit(&mut body.timer, body.limit, cx));
+            ready!(poll_limit(&mut body.timer, body.limit, Some(&body.state.last), cx));
             body.state.fault.set(Some(UpFault::Stalled));
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
         body.timer = None;
         body.state.last.set(Instant::now());
-        // Trailers end here: an origin that merges them with the head would take from them what
-        // was removed there.
-        let frame = frame.filter(|frame| !matches!(frame, Ok(frame) if frame.is_trailers()));
+        let kept = body.state.trailers.get() == Trailers::Kept;
+        let frame =
+            frame.filter(|frame| kept || !matches!(frame, Ok(frame) if frame.is_trailers()));
+        let frame = frame.map(|frame| frame.map(trailers::clean));
         if !within(&mut body.left, frame.as_ref()) {
             body.state.fault.set(Some(UpFault::TooLong));
             return Poll::Ready(Some(Err(BodyError::TooLong)));
@@ -264,13 +298,19 @@ impl Body for AnswerBody {
             Source::Origin(incoming, lease, limit, timer) => {
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                     exchange.as_ref().map(Exchange::wait);
-                    ready!(poll_limit(timer, *limit, cx));
+                    // Of a request that still goes on, the other direction may move.
+                    let other = lease.as_ref().and_then(Lease::upload);
+                    ready!(poll_limit(timer, *limit, other, cx));
                     return Poll::Ready(Some(Err(BodyError::Stalled)));
                 };
                 *timer = None;
                 if !within(&mut this.left, frame.as_ref()) {
                     return Poll::Ready(Some(Err(BodyError::TooLong)));
                 }
+                if let Some(last) = lease.as_ref().and_then(Lease::upload) {
+                    last.set(Instant::now());
+                }
+                let frame = frame.map(|frame| frame.map(trailers::clean));
                 if let Some(exchange) = exchange {
                     exchange.offer();
                     if let Some(Ok(frame)) = &frame {
@@ -320,11 +360,20 @@ fn give_back(lease: &mut Option<Lease>) {
     }
 }
 
-/// Ready once nothing has moved for `limit`.
+/// Ready once nothing has moved for `limit`; nor in the other direction, where `other` says when
+/// something did.
 fn poll_limit(
     timer: &mut Option<Pin<Box<Sleep>>>,
     limit: Duration,
+    other: Option<&Cell<Instant>>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
-    timer.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx)
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+    loop {
+        ready!(timer.as_mut().poll(cx));
+        match other.map(|last| last.get() + limit) {
+            Some(due) if due > Instant::now() => timer.as_mut().reset(due),
+            _ => return Poll::Ready(()),
+        }
+    }
 }

@@ -176,6 +176,13 @@ impl Client {
         quiet && self.last.get() + REST_AFTER <= now
     }
 
+    /// Whether no stream of HTTP/2 has anything that the client could take. What is to come of those
+    /// that are open, or of their requests, has deadlines of its own.
+    fn waits_for_us(&self) -> bool {
+        let flows = self.flows.borrow();
+        !flows.is_empty() && !flows.iter().any(|flow| flow.offers())
+    }
+
     pub(super) fn wait(&self) -> Waiting<'_> {
         self.waiting.set(self.waiting.get() + 1);
         Waiting(self)
@@ -442,7 +449,7 @@ impl StallWatch {
             }
             return if due <= now { Standing::Idle } else { Standing::Good(soon) };
         }
-        if writes != self.writes || client.waiting.get() > 0 {
+        if writes != self.writes || client.waiting.get() > 0 || client.waits_for_us() {
             (self.writes, self.since) = (writes, now);
         }
         let limit = set.limits.body_timeout;

@@ -37,6 +37,11 @@ impl Flow {
         self.ready.set(None);
     }
 
+    /// Whether there is something to take.
+    pub(super) const fn offers(&self) -> bool {
+        self.ready.get().is_some()
+    }
+
     /// Resets the stream if the client has taken nothing for `limit`.
     pub(super) fn check(&self, now: Instant, limit: Duration) {
         if self.ready.get().is_some_and(|ready| ready + limit <= now) {

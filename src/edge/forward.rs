@@ -88,6 +88,8 @@ async fn exchange(
     headers::to_origin(&mut parts.headers, client, site, asked, version);
     if let Some(route) = route {
         route.dress(&mut parts.headers);
+        // They could bring what the route has taken out.
+        body.without_trailers();
     }
     if let Some(protocol) = &upgrade {
         parts.headers.insert(UPGRADE, protocol.clone());
@@ -128,8 +130,8 @@ async fn exchange(
         parts.headers.remove(CONTENT_LENGTH);
     }
     parts.extensions.clear();
-    parts.version = Version::HTTP_11;
-    headers::to_client(&mut parts.headers, site);
+    let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
+    headers::to_client(&mut parts.headers, site, version);
     lease.sending = state;
     Ok(Response::from_parts(parts, AnswerBody::origin(body, lease, limits.body)))
 }

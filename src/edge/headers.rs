@@ -80,13 +80,17 @@ pub(super) fn to_origin(
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
-    let via = match version {
+    headers.append(VIA, via(version));
+}
+
+/// The version that a message came in (RFC 9110, section 7.6.3).
+const fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
         Version::HTTP_3 => "3.0 keyward",
         Version::HTTP_2 => "2.0 keyward",
         Version::HTTP_10 => "1.0 keyward",
         _ => "1.1 keyward",
-    };
-    headers.append(VIA, HeaderValue::from_static(via));
+    })
 }
 
 /// Whether the length of an origin's answer can be read in one way only (RFC 9112, section 6.3).
@@ -107,12 +111,12 @@ pub(super) fn sound_lengths(headers: &HeaderMap) -> bool {
 }
 
 /// Makes the fields of an origin's answer those of ours to the client.
-pub(super) fn to_client(headers: &mut HeaderMap, site: &ServedSite) {
+pub(super) fn to_client(headers: &mut HeaderMap, site: &ServedSite, version: Version) {
     strip_connection(headers);
     for name in [UPGRADE, PROXY_AUTHENTICATE, TE, HTTP2_SETTINGS] {
         headers.remove(name);
     }
-    headers.append(VIA, HeaderValue::from_static("1.1 keyward"));
+    headers.append(VIA, via(version));
     secure(headers, site);
 }
 
@@ -169,7 +173,8 @@ fn strip_forged(headers: &mut HeaderMap) {
     }
 }
 
-fn is_forged(name: &str) -> bool {
+/// Whether only a proxy may say it.
+pub(super) fn is_forged(name: &str) -> bool {
     if !name.starts_with(['x', 'f', 'p', 'c', 't']) {
         return false;
     }

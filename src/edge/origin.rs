@@ -1,26 +1,20 @@
 //! Servers behind sites as a worker knows them: connections, and how each has fared.
 //!
-//! A connection is leased for one exchange and given back when its answer has ended. One that is
-//! dropped before is closed, because nobody knows where its next answer begins. What to conclude
-//! from failures is decided in `balance`.
+//! A connection of HTTP/1.1 is leased for one exchange and given back when its answer has ended. One
+//! that is dropped before is closed, because nobody knows where its next answer begins. One of
+//! HTTP/2 is shared. What to conclude from failures is decided in `balance`.
 
 use std::cell::Cell;
 use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use http::uri::Authority;
 use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::balance;
 use super::balance::Budget;
@@ -29,16 +23,19 @@ use super::balance::Health;
 use super::balance::View;
 use super::body::UpBody;
 use super::body::UpState;
+use super::dial;
+use super::dial::ConnectError;
+use super::dial::Opened;
+use super::link::Link;
+use super::link::Shared;
+use super::link::Stream;
 use super::serving::ServingSet;
+use super::target::Speech;
 use super::target::Target;
 use super::target::Upstream;
-use super::trusting::Secure;
 use super::worker::Worker;
-use crate::base::bounds::H1_BUFFER;
-use crate::base::bounds::HEAD_FIELDS;
 use crate::base::bounds::ORIGIN_IDLE;
 use crate::base::bounds::ORIGIN_SURE;
-use crate::config::Address;
 use crate::config::Asking;
 
 type Sender = http1::SendRequest<UpBody>;
@@ -69,6 +66,12 @@ pub(super) struct Group {
 pub(super) struct Pool {
     /// Connections, the one used last at the end, each with when that was.
     idle: RefCell<Vec<(Sender, Instant)>>,
+    /// Those of HTTP/2, the ones at the front as full as they may be.
+    shared: RefCell<Vec<Rc<Shared>>>,
+    /// Whether the last connection was one of HTTP/2.
+    shares: Cell<Option<bool>>,
+    /// Held while one is opened that those may share who wait for it.
+    opening: Mutex<()>,
     most: Cell<usize>,
     /// Requests under way.
     open: Cell<u32>,
@@ -81,7 +84,7 @@ pub(super) struct Turn(Rc<Pool>);
 
 /// A connection that is in use.
 pub(super) struct Lease {
-    sender: Sender,
+    link: Link,
     turn: Turn,
     /// The body that is sent on it, if there is one.
     pub(super) sending: Option<Rc<UpState>>,
@@ -97,19 +100,6 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Lease")
     }
-}
-
-/// Why there is no connection to an origin.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("origin cannot be reached: {0}")]
-    Io(#[from] io::Error),
-    #[error("origin's certificate cannot be checked")]
-    Unchecked,
-    #[error("origin did not accept in time")]
-    Timeout,
-    #[error("origin connection failed: {0}")]
-    Http(#[from] hyper::Error),
 }
 
 impl Pools {
@@ -208,10 +198,36 @@ impl Group {
     }
 }
 
+impl Pool {
+    /// A stream of a connection that is there.
+    fn stream(&self) -> Option<Stream> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        shared.retain(|connection| connection.is_good(now));
+        shared.iter().find(|connection| connection.has_room()).map(Shared::stream)
+    }
+
+    fn share(&self, connection: &Rc<Shared>) {
+        let mut shared = self.shared.borrow_mut();
+        // Several may have been opened while it was not known that one would do.
+        if shared.iter().filter(|known| known.is_idle()).count() < self.most.get() {
+            shared.push(Rc::clone(connection));
+        }
+    }
+}
+
 impl Turn {
-    /// An idle connection that is good as far as can be seen. One that must be `sure` was in use
-    /// a moment ago: where it has been idle for longer, the origin may be closing it just now.
-    pub(super) async fn reuse(&self, sure: bool) -> Option<Sender> {
+    /// A connection that is good as far as can be seen. One that must be `sure` was in use a moment
+    /// ago: where it has been idle for longer, the origin may be closing it just now. One that is
+    /// shared is closed with a word about which requests were looked at. For a request that changes
+    /// the protocol it must be `alone`.
+    pub(super) async fn reuse(&self, sure: bool, alone: bool) -> Option<Link> {
+        if !alone && let Some(stream) = self.0.stream() {
+            return Some(Link::Stream(stream));
+        }
         loop {
             let (mut sender, since) = self.0.idle.borrow_mut().pop()?;
             if sender.is_closed() {
@@ -223,14 +239,54 @@ impl Turn {
                 return None;
             }
             if sender.is_ready() || sender.ready().await.is_ok() {
-                return Some(sender);
+                return Some(Link::Alone(sender));
             }
         }
     }
 
+    /// A new connection to `target`; or a stream of one that was opened meanwhile for another
+    /// request.
+    pub(super) async fn open(
+        &self,
+        worker: &Worker,
+        target: &Target,
+        alone: bool,
+    ) -> Result<Link, ConnectError> {
+        let pool = &self.0;
+        let mut speech = target.speech();
+        if alone && speech == Speech::Either {
+            speech = Speech::One;
+        }
+        let mut first = None;
+        if speech != Speech::One && pool.shares.get() != Some(false) {
+            let limit = worker.set().limits.connect_timeout;
+            let opening = timeout(limit, pool.opening.lock()).await;
+            first = Some(opening.map_err(|_| ConnectError::Timeout)?);
+            if let Some(stream) = pool.stream() {
+                return Ok(Link::Stream(stream));
+            }
+            if speech == Speech::Either && pool.shares.get() == Some(false) {
+                first = None;
+            }
+        }
+        let opened = dial::connect(worker, target, speech).await?;
+        drop(first);
+        if speech == Speech::Either {
+            pool.shares.set(Some(matches!(opened, Opened::Shared(_))));
+        }
+        Ok(match opened {
+            Opened::Alone(sender) => Link::Alone(sender),
+            Opened::Shared(connection) => {
+                let stream = connection.stream();
+                pool.share(&connection);
+                Link::Stream(stream)
+            }
+        })
+    }
+
     /// The connection that this request is sent on.
-    pub(super) const fn on(self, sender: Sender) -> Lease {
-        Lease { sender, turn: self, sending: None }
+    pub(super) const fn on(self, link: Link) -> Lease {
+        Lease { link, turn: self, sending: None }
     }
 }
 
@@ -240,69 +296,14 @@ impl Drop for Turn {
     }
 }
 
-/// A new connection to `target`.
-pub(super) async fn connect(worker: &Worker, target: &Target) -> Result<Sender, ConnectError> {
-    let limit = worker.set().limits.connect_timeout;
-    let late = |_| ConnectError::Timeout;
-    match target.address() {
-        Address::Http(authority) => {
-            let stream = timeout(limit, dial(authority)).await.map_err(late)??;
-            speak(worker, stream).await
-        }
-        Address::Https(authority) => {
-            let Some(Secure { config: Some(config), name }) = target.secure() else {
-                return Err(ConnectError::Unchecked);
-            };
-            let connector = TlsConnector::from(Arc::clone(config));
-            let connecting = async {
-                let stream = dial(authority).await?;
-                connector.connect(name.clone(), stream).await
-            };
-            let stream = timeout(limit, connecting).await.map_err(late)??;
-            speak(worker, stream).await
-        }
-        Address::Unix(path) => {
-            let stream = timeout(limit, UnixStream::connect(path)).await.map_err(late)??;
-            speak(worker, stream).await
-        }
-    }
-}
-
-/// A connection to the host and port of `authority`.
-pub(super) async fn dial(authority: &Authority) -> io::Result<TcpStream> {
-    let host = authority.host();
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    // The configuration has it always.
-    let port = authority.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// Begins to speak HTTP/1.1.
-async fn speak<S>(worker: &Worker, stream: S) -> Result<Sender, ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(H1_BUFFER);
-    // hyper's own default is the same number and needs no allocation for each answer.
-    if HEAD_FIELDS != 100 {
-        builder.max_headers(HEAD_FIELDS);
-    }
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    worker.counters.origin_connections.up();
-    drop(tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(reason = %error, "origin connection ended");
-        }
-    }));
-    Ok(sender)
-}
-
 impl Lease {
-    pub(super) fn sender(&mut self) -> &mut Sender {
-        &mut self.sender
+    pub(super) const fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    /// When the request that is sent on it moved last, while it does not have an end.
+    pub(super) fn upload(&self) -> Option<&Cell<Instant>> {
+        self.sending.as_ref().filter(|state| !state.done.get()).map(|state| &state.last)
     }
 
     /// The request goes on without HTTP, or on another connection.
@@ -313,6 +314,7 @@ impl Lease {
     /// Makes the connection free for the next exchange; unless the origin answered before it had
     /// the whole body, as it may still wait for the rest.
     pub(super) fn give_back(self) {
+        let Link::Alone(sender) = self.link else { return };
         if self.sending.is_some_and(|state| !state.done.get()) {
             return;
         }
@@ -324,8 +326,8 @@ impl Lease {
         if idle.len() >= most || idle.first().is_some_and(|(_, since)| old(since)) {
             idle.retain(|(sender, since)| !old(since) && !sender.is_closed());
         }
-        if idle.len() < most && !self.sender.is_closed() {
-            idle.push((self.sender, now));
+        if idle.len() < most && !sender.is_closed() {
+            idle.push((sender, now));
         }
     }
 }

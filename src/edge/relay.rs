@@ -38,7 +38,7 @@ pub(super) fn switch(
     let (mut parts, _) = response.into_parts();
     let protocol = parts.headers.get(UPGRADE).cloned();
     parts.extensions.clear();
-    headers::to_client(&mut parts.headers, site);
+    headers::to_client(&mut parts.headers, site, parts.version);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         parts.headers.insert(UPGRADE, protocol);

@@ -14,6 +14,7 @@ use super::body::AnswerBody;
 use super::client_body::ClientBody;
 use super::connection::Client;
 use super::forward;
+use super::grpc;
 use super::headers;
 use super::route;
 use super::route::Refused;
@@ -38,6 +39,7 @@ pub(super) async fn serve(
     let (mut parts, body) = request.into_parts();
     let version = parts.version;
     let head = parts.method == Method::HEAD;
+    let call = !h1 && grpc::is_call(&parts.headers);
     // Asked once: the client may prove itself while the request is under way.
     let unproven = client.unproven.get();
     let chosen = {
@@ -110,6 +112,7 @@ pub(super) async fn serve(
     if let Some(entry) = &mut exchange.entry {
         entry.answered(response.status());
     }
+    let response = if call { grpc::answer(response) } else { response };
     Ok(response.map(|body| body.hold(exchange)))
 }
 

@@ -12,6 +12,7 @@ use super::trusting::Trusting;
 use crate::config::Address;
 use crate::config::Asking;
 use crate::config::Origin;
+use crate::config::OriginHttp;
 use crate::config::OriginTls;
 use crate::config::Server;
 
@@ -34,7 +35,29 @@ pub(super) struct Target {
     host: HeaderValue,
     /// If it speaks TLS.
     secure: Option<Secure>,
+    speech: Speech,
     pub(super) weight: u32,
+}
+
+/// The version of HTTP that a server is spoken with in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Speech {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2.
+    Two,
+    /// Whichever it chooses in the handshake.
+    Either,
+}
+
+impl Speech {
+    const fn of(address: &Address, http: OriginHttp) -> Self {
+        match (address, http) {
+            (Address::H2c(_), _) | (_, OriginHttp::Two) => Self::Two,
+            (Address::Https(_), OriginHttp::Auto) => Self::Either,
+            (Address::Http(_) | Address::Https(_) | Address::Unix(_), _) => Self::One,
+        }
+    }
 }
 
 impl Upstream {
@@ -42,7 +65,8 @@ impl Upstream {
     pub(super) fn of(origin: &Origin, trusting: &mut Trusting) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let Origin::Servers(servers) = origin else { return None };
-        let new = |server| Target::new(server, &servers.tls, trusting);
+        let http = servers.asking.http;
+        let new = |server| Target::new(server, &servers.tls, http, trusting);
         let targets: Vec<_> = servers.list.iter().map(new).collect();
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         (!targets.is_empty()).then(|| Self { id, targets, asking: servers.asking })
@@ -50,9 +74,13 @@ impl Upstream {
 }
 
 impl Target {
-    fn new(server: &Server, tls: &OriginTls, trusting: &mut Trusting) -> Self {
+    fn new(server: &Server, tls: &OriginTls, http: OriginHttp, trusting: &mut Trusting) -> Self {
         let Server { address, weight } = server;
+        let speech = Speech::of(address, http);
         let mut key = address.to_string();
+        if speech == Speech::Two && !matches!(address, Address::H2c(_)) {
+            key.push_str(" HTTP/2");
+        }
         let mut secure = None;
         if let Address::Https(authority) = address {
             let (found, way) = trusting.of(authority, tls);
@@ -61,7 +89,7 @@ impl Target {
             secure = found;
         }
         let own = match address {
-            Address::Http(authority) | Address::Https(authority) => {
+            Address::Http(authority) | Address::H2c(authority) | Address::Https(authority) => {
                 HeaderValue::from_str(authority.as_str()).ok()
             }
             // A socket has no name; this one is always of the machine itself.
@@ -71,6 +99,7 @@ impl Target {
             address: address.clone(),
             key: key.into_boxed_str(),
             secure,
+            speech,
             host: own.unwrap_or_else(|| HeaderValue::from_static("localhost")),
             weight: (*weight).max(1),
         }
@@ -82,6 +111,10 @@ impl Target {
 
     pub(super) const fn secure(&self) -> Option<&Secure> {
         self.secure.as_ref()
+    }
+
+    pub(super) const fn speech(&self) -> Speech {
+        self.speech
     }
 
     pub(super) fn key(&self) -> &str {

@@ -19,3 +19,24 @@ pub const RETRY_RESERVE: u32 = 10;
 /// The longest that a server is left out without being tried again, unless the operator wants it
 /// longer.
 pub const EJECTED_AT_MOST: Duration = Duration::from_secs(300);
+
+/// Requests on one HTTP/2 connection to an origin at a time, if the origin takes so many. Further
+/// ones get a connection more, as a lost packet holds up all that share one.
+pub const SHARED_STREAMS: u32 = 64;
+
+/// Octets in flight towards us in one stream of an origin's HTTP/2 connection.
+pub const SHARED_STREAM_WINDOW: u32 = 128 * 1024;
+
+/// The same in all of its streams: as much as they may have together, so that clients who take
+/// nothing of their answers hold up nobody else's.
+pub const SHARED_WINDOW: u32 = SHARED_STREAM_WINDOW * SHARED_STREAMS;
+
+/// Octets of one request that wait for an origin before its client is read further.
+pub const SHARED_SEND_BUFFER: usize = 128 * 1024;
+
+/// An HTTP/2 connection to an origin that is silent for so long while requests are under way is
+/// asked whether it is there.
+pub const SHARED_PING: Duration = Duration::from_secs(20);
+
+/// How long it may take to say so.
+pub const SHARED_PONG: Duration = Duration::from_secs(10);

@@ -11,6 +11,7 @@ use super::super::suggest;
 use super::{quoted_url, unix};
 
 pub(super) const WELCOME: &str = "builtin:welcome";
+const H2C: &str = "h2c://";
 const EXPECTED: &str =
     "a URL such as \"http://127.0.0.1:8080\", or a socket: \"unix:/run/app.sock\"";
 
@@ -58,10 +59,17 @@ pub(super) fn address(text: &str, listen: &Listen, admin: &Admin) -> Result<Addr
         let hint = Some(format!("\"{}{path}\"", unix::SCHEME));
         return refuse("the origin is a socket and has the scheme of a host", hint);
     }
-    let url = Url::parse(text).map_err(|error| no_url(text, &error))?;
-    let authority = authority(text, &url)?;
+    // To a URL it is a scheme like any other, whose hosts could be anything.
+    let plain = text.strip_prefix(H2C).map(|rest| format!("http://{rest}"));
+    let url = Url::parse(plain.as_deref().unwrap_or(text)).map_err(|error| no_url(text, &error))?;
+    let scheme = if plain.is_some() { "h2c" } else { url.scheme() };
+    let authority = authority(text, &url, scheme)?;
     not_ourselves(&url, listen)?;
-    Ok(if url.scheme() == "https" { Address::Https(authority) } else { Address::Http(authority) })
+    Ok(match scheme {
+        "h2c" => Address::H2c(authority),
+        "https" => Address::Https(authority),
+        _ => Address::Http(authority),
+    })
 }
 
 pub(super) fn refuse<T>(problem: impl Into<String>, hint: Option<String>) -> Result<T, Refusal> {
@@ -95,7 +103,7 @@ fn bare(url: &Url) -> bool {
         && url.fragment().is_none()
 }
 
-fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
+fn authority(text: &str, url: &Url, scheme: &str) -> Result<Authority, Refusal> {
     match url.scheme() {
         "http" | "https" => {}
         "builtin" => {
@@ -126,7 +134,7 @@ fn authority(text: &str, url: &Url) -> Result<Authority, Refusal> {
         return refuse(format!("the origin {} has port 0", quoted_url(text)), None);
     };
     let base = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let without = Some(format!("\"{}://{base}\"", url.scheme()));
+    let without = Some(format!("\"{scheme}://{base}\""));
     if !matches!(url.path(), "" | "/") {
         return refuse("the origin has a path; requests keep the path they come with", without);
     }

@@ -7,11 +7,11 @@ use rustls_pki_types::ServerName;
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Admin, Listen};
-use super::super::origin::{Address, Asking, Origin, OriginTls, Server, Servers};
+use super::super::origin::{Address, Asking, Origin, OriginHttp, OriginTls, Server, Servers};
 use super::super::raw::{RawOrigin, RawOrigins};
 use super::super::raw_policy::RawFiles;
 use super::origin::{WELCOME, server};
-use super::{edge, files, quoted, statics};
+use super::{edge, files, quoted, statics, tls as choices};
 use crate::base::bounds::origins::ORIGIN_SERVERS;
 use crate::base::trust;
 use crate::base::trust::TrustError;
@@ -20,6 +20,9 @@ use crate::base::trust::TrustError;
 pub(super) const WEIGHT: &str = " weight=";
 
 const WEIGHTS: RangeInclusive<u32> = 1..=1000;
+
+const HTTP: [(&str, OriginHttp); 3] =
+    [("auto", OriginHttp::Auto), ("1.1", OriginHttp::One), ("2", OriginHttp::Two)];
 
 pub(super) fn check(
     (raw, files): (Option<&RawOrigin>, &RawFiles),
@@ -90,6 +93,17 @@ pub(super) fn check(
     if list.is_empty() {
         return Origin::Welcome;
     }
+    if asking.http == OriginHttp::One
+        && let Some(server) = list.iter().find(|s| matches!(s.address, Address::H2c(_)))
+    {
+        let address = quoted(&server.address.to_string());
+        findings
+            .error(
+                &site.key("origins").key("http"),
+                format!("the origin {address} speaks HTTP/2 and is to be asked in HTTP/1.1"),
+            )
+            .expected("http = \"auto\", or http:// before that origin");
+    }
     let secure = list.iter().any(|server| matches!(server.address, Address::Https(_)));
     let tls = tls(how, secure, &site.key("origins"), findings);
     Origin::Servers(Servers { list, asking, tls })
@@ -131,12 +145,15 @@ fn asking(raw: &RawOrigins, at: &KeyPath, findings: &mut Findings) -> Asking {
     let max_requests = number(raw.max_requests, "max_requests", 0..=1_000_000);
     let retries = number(raw.retries, "retries", 0..=100);
     let eject_after = number(raw.eject_after, "eject_after", 0..=1000);
+    let http = choices::choice(&raw.http, &HTTP, "version of HTTP", &at.key("http"), findings)
+        .unwrap_or_default();
     Asking {
         max_requests,
         retries: u8::try_from(retries).unwrap_or(100),
         eject_after,
         eject_for: edge::span(&raw.eject_for, &at.key("eject_for"), findings),
         eject_on_errors: raw.eject_on_errors,
+        http,
     }
 }
 
