@@ -16,8 +16,8 @@ use keyward::cert::spec::IssuerName;
 use keyward::cli::check;
 use keyward::config;
 use keyward::config::{
-    Address, Asking, Hsts, Loaded, MasterKey, Origin, OriginHttp, OriginTls, Problem, Problems,
-    Server, Servers,
+    Address, Asking, Health, Hsts, Loaded, MasterKey, Origin, OriginHttp, OriginTls, Problem,
+    Problems, Server, Servers,
 };
 
 const REFUSALS: &str = include_str!("config/refusals.txt");
@@ -122,7 +122,7 @@ fn an_origin_may_be_a_socket_unless_the_service_would_not_see_it() {
 fn origins_may_be_several_with_weights_and_ways_to_ask_them() {
     let list = "[\"http://10.0.0.1\", \"unix:/run/app.sock weight=3\"]\n[site.origins]\n\
                 max_requests = 100\nretries = 0\neject_after = 1\neject_for = \"1m\"\n\
-                eject_on_errors = true\nhttp = \"2\"";
+                eject_on_errors = true\nhttp = \"2\"\nslow_start = \"30s\"";
     let text = SITE.replace("\"http://127.0.0.1:8080\"", list);
     let Loaded { config, warnings } = parse(&text).unwrap();
     assert_eq!(warnings, []);
@@ -139,8 +139,11 @@ fn origins_may_be_several_with_weights_and_ways_to_ask_them() {
             eject_for: Duration::from_secs(60),
             eject_on_errors: true,
             http: OriginHttp::Two,
+            slow_start: Duration::from_secs(30),
         },
         tls: OriginTls::default(),
+        health: None,
+        sticky: None,
     };
     assert_eq!(config.sites[0].origin, Origin::Servers(servers));
     let told = config.sites[0].origin.to_string();
@@ -163,6 +166,44 @@ fn an_origin_may_speak_http_2_without_tls() {
         assert_eq!(behind(text), expected);
         assert_eq!(expected.to_string(), format!("h2c://{authority}"));
     }
+}
+
+#[test]
+fn servers_are_checked_and_stuck_to_as_the_file_says() {
+    let read = |more: &str| {
+        let list = "[\"http://10.0.0.1\", \"http://10.0.0.2\"]\n[site.origins]\n";
+        let text = SITE.replace("\"http://127.0.0.1:8080\"", list) + more;
+        let Loaded { config, warnings } = parse(&text).unwrap();
+        let Origin::Servers(servers) = &config.sites[0].origin else { panic!("no servers") };
+        (servers.health.clone(), servers.sticky.clone(), shown(&warnings))
+    };
+    assert_eq!(read(""), (None, None, Vec::new()));
+    let (health, sticky, warnings) = read("sticky = \"to\"\n[site.origins.health]\n");
+    assert_eq!((health, sticky.as_deref()), (Some(Health::at("/")), Some("to")));
+    assert_eq!(warnings, Vec::<String>::new());
+    let (health, _, warnings) = read(
+        "health = { path = \"/well?a=b\", interval = \"1s\", timeout = \"3s\", status = \"204\", \
+         host = \"app.example:81\", rise = 1, fall = 9 }\n",
+    );
+    let expected = Health {
+        path: "/well?a=b".to_owned(),
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(3),
+        status: 204..=204,
+        host: Some("app.example:81".to_owned()),
+        rise: 1,
+        fall: 9,
+    };
+    assert_eq!(health, Some(expected));
+    assert!(warnings[0].contains("longer than the time to the next one"), "{warnings:?}");
+}
+
+#[test]
+fn name_servers_have_a_port_if_need_be() {
+    let text = "[edge]\nname_servers = [\"192.0.2.53\", \"[2001:db8::53]:5353\", \"::1\"]\n";
+    let loaded = parse(&(SITE.to_owned() + text)).unwrap();
+    let told: Vec<_> = loaded.config.edge.name_servers.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["192.0.2.53:53", "[2001:db8::53]:5353", "[::1]:53"]);
 }
 
 #[test]

@@ -73,6 +73,10 @@ pub enum EntryKind {
     MasterKey,
     /// A new process did not take over; the former one goes on.
     UpgradeFailed,
+    /// The checks say that a server of a site is down.
+    ServerDown,
+    /// They say that it is up again.
+    ServerUp,
 }
 
 /// One entry of the journal.

@@ -109,6 +109,23 @@ pub(super) fn show(client: &Client, name: &str, out: &mut Out) -> Result<u8, Rep
     Ok(DONE)
 }
 
+/// The servers behind its site.
+fn servers(terms: &TermsView, fields: &mut Fields) {
+    for (number, server) in terms.servers.iter().enumerate() {
+        let mut text = format!("{} {}", server.address, server.state);
+        if server.weight != 1 {
+            text = format!("{} weight={} {}", server.address, server.weight, server.state);
+        }
+        if let Some(since) = server.since {
+            text.push_str(&format!(" for {since} s"));
+        }
+        if let Some(detail) = &server.detail {
+            text.push_str(&format!(": {detail}"));
+        }
+        fields.add(if number == 0 { "servers" } else { "" }, text);
+    }
+}
+
 /// What its site agrees on with clients.
 fn agreed(terms: &TermsView, fields: &mut Fields, out: &Out) {
     fields.add("tls", format!("{} from TLS {}", terms.preset, terms.min_version));
@@ -164,6 +181,7 @@ pub(super) fn everything(certificate: &CertificateView, out: &Out) -> Fields {
     let signing = certificate.signing.as_ref();
     fields.add_if("signed", signing.map(|signing| render::signing(signing, out)));
     if let Some(terms) = &certificate.terms {
+        servers(terms, &mut fields);
         agreed(terms, &mut fields, out);
     }
     fields.add("phase", &certificate.phase);

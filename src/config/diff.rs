@@ -24,6 +24,7 @@ const RESTART: &[&str] = &[
     "vault",
     "tls.tickets",
     "tls.ktls",
+    "edge.name_servers",
     "edge.workers",
     "log.format",
 ];
@@ -80,6 +81,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("vault.require", old.vault.require != new.vault.require),
         ("tls.tickets", old.tls.tickets != new.tls.tickets),
         ("tls.ktls", old.tls.ktls != new.tls.ktls),
+        ("edge.name_servers", old.edge.name_servers != new.edge.name_servers),
         ("edge.workers", old.edge.workers != new.edge.workers),
         ("log.format", old.log.format != new.log.format),
     ] {

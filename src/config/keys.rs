@@ -2,7 +2,7 @@
 
 use figment::value::{Dict, Value};
 
-use super::raw::{RawConfig, RawHsts, RawHstsTable, RawSite, RawTls};
+use super::raw::{RawConfig, RawHealth, RawHsts, RawHstsTable, RawOrigins, RawSite, RawTls};
 use super::raw_route::RawRoute;
 use super::raw_tcp::RawTcp;
 use super::shape::{self, Kind};
@@ -30,7 +30,8 @@ pub fn keys() -> Vec<Key> {
 fn defaults() -> Dict {
     let hsts = Some(RawHsts::Table(RawHstsTable::complete()));
     let tls = RawTls { hsts, ..RawTls::default() };
-    let site = RawSite { route: vec![RawRoute::default()], ..RawSite::default() };
+    let origins = RawOrigins { health: Some(RawHealth::default()), ..RawOrigins::default() };
+    let site = RawSite { origins, route: vec![RawRoute::default()], ..RawSite::default() };
     let tcp = vec![RawTcp::default()];
     let raw = RawConfig { tls, site: vec![site], tcp, ..RawConfig::default() };
     let value = Value::serialize(raw).expect("the defaults are plain data");

@@ -37,7 +37,7 @@ pub use model::{
     Edge, Hsts, IpNetwork, KernelTls, Listen, Log, LogFormat, MasterKey, Preset, RequestIds,
     Require, Site, State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
-pub use origin::{Address, Asking, Origin, OriginHttp, OriginTls, Server, Servers};
+pub use origin::{Address, Asking, Health, Origin, OriginHttp, OriginTls, Server, Servers};
 pub use pattern::PathPattern;
 pub use policy::{BasicAuth, Clients, ErrorPages, Maintenance, Policy, Rate, When};
 pub use problem::{Problem, Problems, Provenance, Severity};

@@ -307,6 +307,8 @@ pub struct Edge {
     pub request_ids: RequestIds,
     /// Whether HTTP/3 is offered beside each address for HTTPS.
     pub http3: bool,
+    /// Who is asked for the hosts of origins, instead of those whom the system asks.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 /// Where the ids of requests come from: `X-Request-Id`, and `traceparent` of W3C Trace Context.

@@ -3,6 +3,7 @@
 //! Choosing among servers is the edge's business.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +33,44 @@ pub struct Servers {
     pub asking: Asking,
     /// How those that speak TLS are believed.
     pub tls: OriginTls,
+    /// How they are asked whether they are well, if they are.
+    pub health: Option<Health>,
+    /// The name of the cookie by which a client comes to the same server again, if there is one.
+    pub sticky: Option<String>,
+}
+
+/// `[site.origins.health]`: what a server is asked again and again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Health {
+    /// What it is asked for, with GET.
+    pub path: String,
+    /// How often.
+    pub interval: Duration,
+    /// How long it may take to answer, the connection included.
+    pub timeout: Duration,
+    /// The statuses of one that is well.
+    pub status: RangeInclusive<u16>,
+    /// The Host it is asked for, instead of its own.
+    pub host: Option<String>,
+    /// Good answers in a row after which it is up again; at least 1.
+    pub rise: u32,
+    /// Others in a row after which it is down; at least 1.
+    pub fall: u32,
+}
+
+impl Health {
+    /// What holds where nothing is said but what is asked for.
+    pub fn at(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            status: 200..=399,
+            host: None,
+            rise: 2,
+            fall: 3,
+        }
+    }
 }
 
 /// One of them.
@@ -76,6 +115,8 @@ pub struct Asking {
     pub eject_on_errors: bool,
     /// What they speak.
     pub http: OriginHttp,
+    /// For how long a server that came back gets less than its share; zero is not at all.
+    pub slow_start: Duration,
 }
 
 /// The version of HTTP that servers are asked in.
@@ -101,6 +142,7 @@ impl Default for Asking {
             eject_for: Duration::from_secs(10),
             eject_on_errors: false,
             http: OriginHttp::Auto,
+            slow_start: Duration::ZERO,
         }
     }
 }
@@ -127,7 +169,8 @@ impl Origin {
     /// Servers that have equal shares.
     pub fn several(addresses: impl IntoIterator<Item = Address>) -> Self {
         let list = addresses.into_iter().map(|address| Server { address, weight: 1 }).collect();
-        Self::Servers(Servers { list, asking: Asking::default(), tls: OriginTls::default() })
+        let (asking, tls) = (Asking::default(), OriginTls::default());
+        Self::Servers(Servers { list, asking, tls, health: None, sticky: None })
     }
 }
 

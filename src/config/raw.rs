@@ -113,6 +113,7 @@ pub(super) struct RawEdge {
     pub(super) linger_timeout: String,
     pub(super) request_ids: String,
     pub(super) http3: bool,
+    pub(super) name_servers: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -179,10 +180,29 @@ pub(super) struct RawOrigins {
     pub(super) eject_on_errors: bool,
     pub(super) http: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) slow_start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sticky: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) health: Option<RawHealth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls_ca: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls_name: Option<String>,
     pub(super) tls_verify: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawHealth {
+    pub(super) path: String,
+    pub(super) interval: String,
+    pub(super) timeout: String,
+    pub(super) status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) host: Option<String>,
+    pub(super) rise: u64,
+    pub(super) fall: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -306,6 +326,7 @@ impl Default for RawEdge {
             linger_timeout: "1h".to_owned(),
             request_ids: "off".to_owned(),
             http3: true,
+            name_servers: Vec::new(),
         }
     }
 }
@@ -361,9 +382,26 @@ impl Default for RawOrigins {
             eject_for: "10s".to_owned(),
             eject_on_errors: false,
             http: "auto".to_owned(),
+            slow_start: None,
+            sticky: None,
+            health: None,
             tls_ca: None,
             tls_name: None,
             tls_verify: true,
+        }
+    }
+}
+
+impl Default for RawHealth {
+    fn default() -> Self {
+        Self {
+            path: "/".to_owned(),
+            interval: "5s".to_owned(),
+            timeout: "2s".to_owned(),
+            status: "200-399".to_owned(),
+            host: None,
+            rise: 2,
+            fall: 3,
         }
     }
 }
@@ -402,6 +440,12 @@ impl RawConfig {
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),
                 origins: RawOrigins {
+                    slow_start: Some("30s".to_owned()),
+                    sticky: Some("server".to_owned()),
+                    health: Some(RawHealth {
+                        host: Some("www.example.org".to_owned()),
+                        ..RawHealth::default()
+                    }),
                     tls_ca: Some("/etc/keyward/origins.pem".to_owned()),
                     tls_name: Some("backend.example".to_owned()),
                     ..RawOrigins::default()

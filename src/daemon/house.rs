@@ -14,6 +14,7 @@ use super::notices;
 use super::notices::Grounds;
 use super::open::Memory;
 use super::reseal::ResealHandle;
+use super::servers;
 use super::takeover::elders::Elders;
 use super::takeover::giving::UpgradeRequest;
 use super::terms;
@@ -103,7 +104,8 @@ impl Residence {
         let making = self.catalog.filled().map(notices::making);
         let making = making.into_iter().chain(self.catalog.damage().map(|d| notices::copy(&d)));
         let noticed = self.grounds.notices().into_iter().chain(flood).chain(making);
-        noticed.chain(self.elders.notice()).collect()
+        let unwell = servers::notices(&self.edge.unwell());
+        noticed.chain(self.elders.notice()).chain(unwell).collect()
     }
 
     async fn describe(&self) -> Result<wire::Status, HouseError> {
@@ -199,7 +201,10 @@ impl House for Residence {
             let about = found.clone();
             let terms =
                 tokio::task::spawn_blocking(move || terms::of_site(&config, &about, now)).await;
-            let terms = terms.map_err(|error| unavailable(&error))?;
+            let mut terms = terms.map_err(|error| unavailable(&error))?;
+            if let Some(terms) = &mut terms {
+                terms.servers = servers::views(self.edge.servers(&terms.site));
+            }
             Ok(wire::CertificateView { signing, terms, ..view::certificate(&found, now) })
         })
     }

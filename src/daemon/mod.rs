@@ -19,6 +19,8 @@ mod reseal;
 mod restore;
 mod rotate;
 mod seals;
+mod servers;
+mod sticky;
 mod supervise;
 mod takeover;
 mod terms;

@@ -12,6 +12,8 @@ use super::open::Manner;
 use super::open::Opened;
 use super::open::Places;
 use super::open::remember;
+use super::servers;
+use super::sticky;
 use super::takeover::giving::Follower;
 use super::takeover::giving::arrival;
 use super::takeover::taking::Former;
@@ -234,6 +236,7 @@ impl Running {
     /// Serves the sites of the present configuration.
     fn publish(&mut self) {
         let config = Arc::clone(&self.configs.borrow_and_update());
+        sticky::begin(&config, &self.edge);
         self.edge.publish(&config);
     }
 
@@ -303,6 +306,15 @@ impl Running {
                 self.note(EntryKind::FloodEnded, Level::Info, text).await;
             }
             None => {}
+        }
+        for news in self.edge.server_news() {
+            let (good, text) = servers::entry(&news);
+            let (kind, level) = if good {
+                (EntryKind::ServerUp, Level::Info)
+            } else {
+                (EntryKind::ServerDown, Level::Warning)
+            };
+            self.note(kind, level, text).await;
         }
     }
 

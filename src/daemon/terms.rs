@@ -57,6 +57,8 @@ pub(super) fn of_site(config: &Config, record: &Certificate, now: Timestamp) -> 
         preset: preset.to_owned(),
         min_version: min_version.to_owned(),
         clients: site.clients.as_ref().map(|clients| of_clients(clients, now)),
+        // Those who ask know the front door.
+        servers: Vec::new(),
     })
 }
 

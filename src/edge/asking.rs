@@ -82,10 +82,11 @@ pub(super) struct Limits {
 /// Sends a request to one of the servers. If that one fails it before there is any answer, and
 /// nothing of it was sent or it may be sent twice, others are tried, as far as the budget goes.
 ///
-/// Unless `preserve_host`, each server sees its own Host.
+/// Unless `preserve_host`, each server sees its own Host. The server with the number that is `meant`
+/// comes first, if it is well.
 pub(super) async fn send(
     client: &Rc<Client>,
-    (upstream, preserve_host): (&Upstream, bool),
+    (upstream, preserve_host, meant): (&Upstream, bool, Option<usize>),
     mut request: Request<UpBody>,
     state: Option<&UpState>,
     limits: Limits,
@@ -96,7 +97,7 @@ pub(super) async fn send(
     group.begin(upstream);
     let (mut tried, mut last) = (0_u64, None);
     loop {
-        let number = match group.choose(upstream, tried) {
+        let number = match group.choose(upstream, tried, meant) {
             Choice::Server(number) => number,
             // Whatever came before says more than that nobody is left.
             Choice::Full | Choice::Nobody => return Err(last.unwrap_or(Failed::Full)),
@@ -105,7 +106,7 @@ pub(super) async fn send(
             return Err(Failed::Full);
         };
         if !preserve_host {
-            request.headers_mut().insert(HOST, target.host().clone());
+            request.headers_mut().insert(HOST, target.reach.host.clone());
         }
         let several = upstream.targets.len() > 1;
         let (failed, unsent) = match ask(client, target, turn, request, state, limits, several)
@@ -140,7 +141,7 @@ fn note(
     good: bool,
 ) {
     // With one server there is nothing to choose.
-    if upstream.targets.len() > 1 && group.note(number, good, &upstream.asking) {
+    if upstream.targets.len() > 1 && group.note(number, good, upstream) {
         client.worker.counters.origin_ejections.up();
         let server = upstream.targets.get(number).map_or("", Target::key);
         tracing::warn!(server, "a server of a site fails and is left out for a while");
@@ -167,8 +168,8 @@ async fn ask(
     let again = |failed: &Failed| refused(failed) || repeatable && is_broken(failed);
     // A connection changes its protocol as a whole.
     let alone = request.headers().contains_key(UPGRADE);
-    let secure = target.secure().is_some();
-    if let Some(link) = turn.reuse(!repeatable, alone).await {
+    let (reach, secure) = (&*target.reach, target.reach.secure.is_some());
+    if let Some(link) = turn.reuse(reach, !repeatable, alone).await {
         let copied = (repeatable || empty && link.is_shared()).then(|| copy(&request));
         let mut lease = turn.on(link);
         match attempt(&mut lease, request, secure, state, limits).await {
@@ -180,7 +181,7 @@ async fn ask(
         }
         turn = lease.into_turn();
     }
-    let link = match turn.open(&client.worker, target, alone).await {
+    let link = match turn.open(&client.worker, reach, alone).await {
         Ok(link) => link,
         Err(error) => return Err((error.into(), Some(request))),
     };

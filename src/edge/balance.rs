@@ -36,6 +36,11 @@ pub(super) enum Choice {
 }
 
 impl View {
+    /// Whether it may be asked without looking at the others.
+    pub(super) const fn is_fit(&self) -> bool {
+        !self.out && !self.tried && self.has_room()
+    }
+
     const fn has_room(&self) -> bool {
         self.most == 0 || self.open < self.most
     }
@@ -98,6 +103,11 @@ impl Health {
     /// Whether it is left out; `now` is asked for only if it has failed.
     pub(super) fn is_out(&self, now: impl FnOnce() -> Instant) -> bool {
         self.until.is_some_and(|until| now() < until)
+    }
+
+    /// Until when it is left out, if it was.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        self.until
     }
 
     /// After a `good` or bad exchange. One that is left out and asked all the same stays so for no

@@ -4,10 +4,12 @@
 //! backpressure there is. A body that does not move for the body deadline is given up.
 
 use std::cell::Cell;
+use std::cell::OnceCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,8 +20,10 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::client_body::ClientBody;
 use super::connection::Exchange;
+use super::gate::Gate;
 use super::origin::Lease;
 use super::trailers;
+use crate::base::bounds::origins::CONTINUE_PATIENCE;
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,9 @@ pub(super) enum BodyError {
     /// A file cannot be read to its end.
     #[error("file broken off: {0}")]
     File(#[from] std::io::Error),
+    /// The origin has answered without it.
+    #[error("body not wanted")]
+    Unwanted,
 }
 
 /// How the body from a client fares; shared with whoever waits for the origin.
@@ -52,6 +59,8 @@ pub(super) struct UpState {
     pub(super) fault: Cell<Option<UpFault>>,
     /// Whether its trailers go with it.
     trailers: Cell<Trailers>,
+    /// Whether its origin wants it, if that is waited for.
+    gate: OnceCell<Arc<Gate>>,
 }
 
 /// What becomes of a body's trailers. An origin that merges them with the head would take from them
@@ -88,6 +97,32 @@ pub(super) struct Streaming {
     /// Bytes that may still come.
     left: u64,
     timer: Option<Pin<Box<Sleep>>>,
+    /// For its gate.
+    waits: bool,
+}
+
+impl Streaming {
+    /// Ready when the origin wants the body, or has not said anything about it for long enough.
+    fn poll_wanted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let wanted = self.state.gate.get().map_or(Poll::Ready(true), |gate| gate.poll(cx));
+        match wanted {
+            Poll::Ready(true) => {}
+            Poll::Ready(false) => return Poll::Ready(Err(BodyError::Unwanted)),
+            Poll::Pending => ready!(poll_limit(&mut self.timer, CONTINUE_PATIENCE, None, cx)),
+        }
+        (self.waits, self.timer) = (false, None);
+        self.state.last.set(Instant::now());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl UpState {
+    /// The exchange is over: a body that still waits need not any longer.
+    pub(super) fn end(&self) {
+        if let Some(gate) = self.gate.get() {
+            gate.shut();
+        }
+    }
 }
 
 impl fmt::Debug for AnswerBody {
@@ -120,9 +155,11 @@ impl UpBody {
             done: Cell::new(false),
             fault: Cell::new(None),
             trailers: Cell::default(),
+            gate: OnceCell::new(),
         });
         let left = most.unwrap_or(u64::MAX);
-        let streaming = Streaming { incoming, state: Rc::clone(&state), limit, left, timer: None };
+        let (timer, waits) = (None, false);
+        let streaming = Streaming { incoming, state: Rc::clone(&state), limit, left, timer, waits };
         (Self::Streaming(Box::new(streaming)), Some(state))
     }
 
@@ -132,6 +169,24 @@ impl UpBody {
             && body.state.trailers.get() != Trailers::Never
         {
             body.state.trailers.set(if kept { Trailers::Kept } else { Trailers::Dropped });
+        }
+    }
+
+    /// Waits with it until its origin wants it, which `gate` is told.
+    pub(super) fn wait_for(&mut self, gate: &Arc<Gate>) {
+        if let Self::Streaming(body) = self
+            && body.state.gate.set(Arc::clone(gate)).is_ok()
+        {
+            body.waits = true;
+        }
+    }
+
+    /// It is wanted as far as anybody can say.
+    pub(super) fn go_on(&self) {
+        if let Self::Streaming(body) = self
+            && let Some(gate) = body.state.gate.get()
+        {
+            gate.open();
         }
     }
 
@@ -152,6 +207,11 @@ impl Body for UpBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self::Streaming(body) = self.get_mut() else { return Poll::Ready(None) };
+        if body.waits
+            && let Err(unwanted) = ready!(body.poll_wanted(cx))
+        {
+            return Poll::Ready(Some(Err(unwanted)));
+        }
         let Poll::Ready(frame) = Pin::new(&mut body.incoming).poll_frame(cx) else {
             ready!(poll_limit(&mut body.timer, body.limit, Some(&body.state.last), cx));
             body.state.fault.set(Some(UpFault::Stalled));

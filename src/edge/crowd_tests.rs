@@ -29,6 +29,7 @@ fn limits() -> config::Edge {
         linger_timeout: minute,
         request_ids: config::RequestIds::Off,
         http3: false,
+        name_servers: Vec::new(),
     }
 }
 

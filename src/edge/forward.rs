@@ -1,12 +1,12 @@
 //! One request to an origin and its answer back, with every deadline on the way.
 //!
-//! Interim answers (1xx) of an origin are not passed on; 100 is given by hyper when the origin
-//! begins to take the body.
+//! Interim answers (1xx) of an origin are not passed on, as hyper has no way to say them to a client,
+//! but for 100: a client that asks whether its body is wanted is told so by the origin's word.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
@@ -19,7 +19,9 @@ use super::body::AnswerBody;
 use super::body::UpBody;
 use super::client_body::ClientBody;
 use super::connection::Client;
+use super::gate::Gate;
 use super::headers;
+use super::origin::Sending;
 use super::policy::LongestBody;
 use super::relay;
 use super::routes::ServedRoute;
@@ -77,7 +79,8 @@ async fn exchange(
         }
     };
     let most = parts.extensions.remove::<LongestBody>().map(|LongestBody(bytes)| bytes);
-    let (body, state) = UpBody::new(body, limits.body, most);
+    let (mut body, state) = UpBody::new(body, limits.body, most);
+    let expects = state.is_some() && headers::expects(&parts.headers);
     let upgrade = (parts.version == Version::HTTP_11 && state.is_none())
         .then(|| headers::wanted_upgrade(&parts.headers))
         .flatten();
@@ -100,10 +103,30 @@ async fn exchange(
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     parts.uri = origin_form(&parts.uri)?;
-    let request = Request::from_parts(parts, body);
-    let upstream = (upstream, site.preserve_host);
+    let key = &client.worker.shared.sticky;
+    let sticky = upstream.sticky.as_ref();
+    let meant = sticky.and_then(|sticky| sticky.take(&mut parts.headers, key));
+    let mut waiting = None;
+    if expects {
+        parts.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        let gate = Arc::<Gate>::default();
+        body.wait_for(&gate);
+        waiting = Some(gate);
+    }
+    let mut request = Request::from_parts(parts, body);
+    if let Some(gate) = waiting {
+        hyper::ext::on_informational(&mut request, move |interim| {
+            if interim.status() == StatusCode::CONTINUE {
+                gate.open();
+            }
+        });
+    }
+    let asked = (upstream, site.preserve_host, meant);
     let (mut response, mut lease) =
-        asking::send(client, upstream, request, state.as_deref(), limits).await?;
+        asking::send(client, asked, request, state.as_deref(), limits).await?;
+    if let Some(sticky) = sticky.filter(|_| meant != Some(lease.number())) {
+        sticky.give(lease.number(), response.headers_mut(), key);
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let chosen = response.headers().get(UPGRADE);
         let same = |asked: &HeaderValue| {
@@ -132,7 +155,7 @@ async fn exchange(
     parts.extensions.clear();
     let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
     headers::to_client(&mut parts.headers, site, version);
-    lease.sending = state;
+    lease.sending = state.map(Sending);
     Ok(Response::from_parts(parts, AnswerBody::origin(body, lease, limits.body)))
 }
 

@@ -50,6 +50,11 @@ pub(super) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     asked.then(|| wanted.clone())
 }
 
+/// Whether a client waits with its body until it is wanted (RFC 9110, section 10.1.1).
+pub(super) fn expects(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Makes the fields of a client's request those of ours to the origin.
 pub(super) fn to_origin(
     headers: &mut HeaderMap,

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::{Request, Response};
@@ -13,15 +14,18 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
 use hyper::client::conn::http2;
 use tokio::time::Instant;
+use tokio::time::sleep;
 
 use super::body::UpBody;
 use crate::base::bounds::ORIGIN_IDLE;
+use crate::base::bounds::origins::SETTLE_LOOK;
+use crate::base::bounds::origins::SETTLED;
 use crate::base::bounds::origins::SHARED_STREAMS;
 
 /// A connection of which this exchange may use what it needs.
 pub(super) enum Link {
-    /// All of it.
-    Alone(http1::SendRequest<UpBody>),
+    /// All of it, and the address at its other end.
+    Alone(http1::SendRequest<UpBody>, Option<IpAddr>),
     /// A stream.
     Stream(Stream),
 }
@@ -29,8 +33,12 @@ pub(super) enum Link {
 /// A connection of HTTP/2.
 pub(super) struct Shared {
     sender: http2::SendRequest<UpBody>,
-    /// How many streams the server takes at a time, as it says now.
+    /// The address at its other end.
+    pub(super) peer: Option<IpAddr>,
+    /// How many streams the server takes at a time, as it says now; [`UNSAID`] until it does.
     room: Box<dyn Fn() -> usize>,
+    /// It had the time to say so.
+    waited: Cell<bool>,
     /// Streams under way.
     open: Cell<u32>,
     /// When the last one ended.
@@ -38,6 +46,9 @@ pub(super) struct Shared {
     /// The server takes no more on it.
     spent: Cell<bool>,
 }
+
+/// A limit that no server has, for as long as it has said none.
+pub(super) const UNSAID: usize = 0xffff_fffe;
 
 /// Counts a stream while it is held.
 #[derive(Debug)]
@@ -67,7 +78,7 @@ impl Link {
         request: Request<UpBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<UpBody>>> {
         match self {
-            Self::Alone(sender) => sender.try_send_request(request).await,
+            Self::Alone(sender, _) => sender.try_send_request(request).await,
             Self::Stream(stream) => stream.0.sender.clone().try_send_request(request).await,
         }
     }
@@ -83,11 +94,14 @@ impl Link {
 impl Shared {
     pub(super) fn new(
         sender: http2::SendRequest<UpBody>,
+        peer: Option<IpAddr>,
         room: impl Fn() -> usize + 'static,
     ) -> Rc<Self> {
         Rc::new(Self {
             sender,
+            peer,
             room: Box::new(room),
+            waited: Cell::new(false),
             open: Cell::new(0),
             last: Cell::new(Instant::now()),
             spent: Cell::new(false),
@@ -100,11 +114,29 @@ impl Shared {
         !self.spent.get() && !self.sender.is_closed() && !idle
     }
 
-    /// Whether there is a stream left. A server that allows none is taken at its word by the stream
-    /// that waits for it to change its mind.
+    /// Whether there is a stream left. One there is while the server has not said how many it takes,
+    /// as it would refuse the others; one that allows none is taken at its word by the stream that
+    /// waits for it to change its mind.
     pub(super) fn has_room(&self) -> bool {
-        let room = u32::try_from((self.room)()).unwrap_or(u32::MAX);
-        self.open.get() < room.clamp(1, SHARED_STREAMS)
+        let room = if self.is_settled() { (self.room)() } else { 1 };
+        self.open.get() < u32::try_from(room).unwrap_or(u32::MAX).clamp(1, SHARED_STREAMS)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.waited.get() || (self.room)() != UNSAID
+    }
+
+    /// Waits until the server has said how many streams it takes, as it does first of all (RFC 9113,
+    /// section 3.4), or had the time to.
+    pub(super) async fn settle(&self) {
+        let begun = Instant::now();
+        while !self.is_settled() && !self.sender.is_closed() {
+            if begun.elapsed() > SETTLED {
+                self.waited.set(true);
+            }
+            // Nobody tells of it. Most are a moment away.
+            sleep((begun.elapsed() / 4).clamp(SETTLE_LOOK, SETTLED)).await;
+        }
     }
 
     pub(super) fn stream(self: &Rc<Self>) -> Stream {

@@ -6,6 +6,7 @@
 
 mod accept;
 mod access;
+mod addresses;
 mod answer;
 mod asking;
 mod balance;
@@ -14,18 +15,20 @@ mod bulk;
 mod cast;
 mod certificates;
 mod challenge;
+mod checking;
 mod client_body;
 mod compress;
 mod connection;
 mod crowd;
-mod doors;
 mod dial;
+mod doors;
 mod early;
 mod facts;
 mod files;
 mod flow;
 mod forward;
 mod framing;
+mod gate;
 mod groups;
 mod grpc;
 mod guard;
@@ -49,11 +52,14 @@ mod relay;
 mod rest;
 mod route;
 mod routes;
+mod servers;
 mod serving;
 mod sessions;
 mod shake;
 mod site;
+mod standing;
 mod stats;
+mod sticky;
 mod target;
 mod tcp;
 mod terms;
@@ -64,6 +70,7 @@ mod trailers;
 mod trusting;
 mod version;
 mod visitors;
+mod watching;
 mod way;
 mod worker;
 
@@ -84,6 +91,7 @@ use self::challenge::EdgeSolver;
 use self::doors::Held;
 use self::serving::ServingSet;
 use self::tickets::Tickets;
+use self::watching::Watch;
 use self::worker::Kind;
 use self::worker::Shared;
 use self::worker::WorkerHandle;
@@ -96,15 +104,18 @@ use crate::config;
 use crate::config::Config;
 use crate::os::ktls;
 use crate::os::ktls::Suites;
+use crate::vault::ticket::RawTicketKey;
 
 pub use self::access::try_open as try_access_log;
 pub use self::doors::Copies;
 pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
+pub use self::servers::{ServerState, ServerView};
 pub use self::stats::{
     AccessFigures, Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes,
     Http3Figures, KernelTlsFigures, Lookups, TcpFigures, TicketFigures, TurnedAway,
 };
+pub use self::watching::ServerNews;
 
 /// What an edge begins with.
 #[derive(Debug)]
@@ -158,6 +169,9 @@ pub enum EdgeError {
     /// The thread of the access log cannot be started.
     #[error("the access log's thread cannot be started: {0}")]
     AccessLog(#[source] io::Error),
+    /// The thread that looks after the servers of sites cannot be started.
+    #[error("the thread that looks after origins cannot be started: {0}")]
+    Watch(#[source] io::Error),
     /// A worker is not there any more.
     #[error("worker {0} has ended")]
     WorkerGone(usize),
@@ -166,6 +180,7 @@ pub enum EdgeError {
 /// The front door while it is open. Dropping it closes every connection.
 #[derive(Debug)]
 pub struct Edge {
+    watch: Watch,
     shared: Arc<Shared>,
     workers: Vec<WorkerHandle>,
     /// What is listened on; held over no await.
@@ -192,7 +207,8 @@ impl Edge {
         let hands = Arc::clone(&clock);
         let certificates = Certificates::new(catalog, signers, clock, mould);
         let count = limits.workers.max(1);
-        let set = ServingSet::new(&config, limits, &certificates.mould, 0);
+        let watch = Watch::start(limits.name_servers.clone()).map_err(EdgeError::Watch)?;
+        let set = ServingSet::new(&config, limits, &certificates.mould, &watch, 0);
         let challenges = Arc::new(Challenges::default());
         let shared = Arc::new(Shared::new(count, set, certificates, challenges, (access, hands)));
         let mut workers = Vec::with_capacity(count);
@@ -202,7 +218,7 @@ impl Edge {
         }
         let (listening, held) = (Mutex::default(), Mutex::default());
         let (publishing, quic) = (Mutex::default(), quic::Listening::default());
-        let edge = Self { shared, workers, listening, held, publishing, quic };
+        let edge = Self { watch, shared, workers, listening, held, publishing, quic };
         edge.add(Kind::Https, https)?;
         edge.add(Kind::Http, http)?;
         edge.add(Kind::Tcp, tcp)?;
@@ -218,6 +234,7 @@ impl Edge {
             config,
             config.edge.clone(),
             &self.shared.certificates.mould,
+            &self.watch,
             generation,
         );
         self.shared.access.aim(config.access_log.to.as_ref());
@@ -262,6 +279,27 @@ impl Edge {
         let mut stats = EdgeStats::sum(&self.shared.counters);
         (stats.access_log.written, stats.access_log.lost) = self.shared.access.figures();
         stats
+    }
+
+    /// Seals the cookies that lead clients to servers under `key` from now on, so that they hold
+    /// beyond the end of this process.
+    pub fn stick_by(&self, key: &RawTicketKey) {
+        self.shared.sticky.change(key);
+    }
+
+    /// How the servers are of the site that has `host`, those of its routes as well.
+    pub fn servers(&self, host: &str) -> Vec<ServerView> {
+        servers::of_site(&self.shared.set.load(), host)
+    }
+
+    /// The servers of all sites that are not well.
+    pub fn unwell(&self) -> Vec<ServerView> {
+        servers::unwell(&self.shared.set.load())
+    }
+
+    /// Which servers went down or came back since this was asked last.
+    pub fn server_news(&self) -> Vec<ServerNews> {
+        self.watch.news()
     }
 
     /// The network of a client that was turned away lately.

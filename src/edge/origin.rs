@@ -9,7 +9,9 @@ use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hyper::client::conn::http1;
 use tokio::sync::Mutex;
@@ -30,15 +32,20 @@ use super::link::Link;
 use super::link::Shared;
 use super::link::Stream;
 use super::serving::ServingSet;
+use super::target::Reach;
 use super::target::Speech;
-use super::target::Target;
 use super::target::Upstream;
 use super::worker::Worker;
 use crate::base::bounds::ORIGIN_IDLE;
 use crate::base::bounds::ORIGIN_SURE;
-use crate::config::Asking;
 
-type Sender = http1::SendRequest<UpBody>;
+/// A connection that nobody uses.
+struct Idle {
+    sender: http1::SendRequest<UpBody>,
+    /// The address at its other end.
+    peer: Option<IpAddr>,
+    since: Instant,
+}
 
 /// The servers of one worker.
 #[derive(Debug, Default)]
@@ -65,13 +72,13 @@ pub(super) struct Group {
 #[derive(Default)]
 pub(super) struct Pool {
     /// Connections, the one used last at the end, each with when that was.
-    idle: RefCell<Vec<(Sender, Instant)>>,
+    idle: RefCell<Vec<Idle>>,
     /// Those of HTTP/2, the ones at the front as full as they may be.
     shared: RefCell<Vec<Rc<Shared>>>,
     /// Whether the last connection was one of HTTP/2.
     shares: Cell<Option<bool>>,
     /// Held while one is opened that those may share who wait for it.
-    opening: Mutex<()>,
+    opening: Arc<Mutex<()>>,
     most: Cell<usize>,
     /// Requests under way.
     open: Cell<u32>,
@@ -80,14 +87,23 @@ pub(super) struct Pool {
 
 /// Counts a request to a server while it is held.
 #[derive(Debug)]
-pub(super) struct Turn(Rc<Pool>);
+pub(super) struct Turn(Rc<Pool>, usize);
 
 /// A connection that is in use.
 pub(super) struct Lease {
     link: Link,
     turn: Turn,
     /// The body that is sent on it, if there is one.
-    pub(super) sending: Option<Rc<UpState>>,
+    pub(super) sending: Option<Sending>,
+}
+
+/// A body that is sent for as long as this is held.
+pub(super) struct Sending(pub(super) Rc<UpState>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl fmt::Debug for Pool {
@@ -140,8 +156,9 @@ impl Group {
         self.budget.set(self.budget.get().taken(upstream.asking.retries));
     }
 
-    /// Chooses a server for a request that those in `tried` have failed, by their bits.
-    pub(super) fn choose(&self, upstream: &Upstream, tried: u64) -> Choice {
+    /// Chooses a server for a request that those in `tried` have failed, by their bits: the one that
+    /// is `meant`, if that is well.
+    pub(super) fn choose(&self, upstream: &Upstream, tried: u64, meant: Option<usize>) -> Choice {
         if let [only] = self.pools.as_slice() {
             return match tried {
                 0 if self.most == 0 || only.open.get() < self.most => Choice::Server(0),
@@ -152,18 +169,22 @@ impl Group {
         // Taken once, and only if some server has failed.
         let moment = OnceCell::new();
         let now = || *moment.get_or_init(Instant::now);
-        let weight = |number: usize| upstream.targets.get(number).map_or(1, |t| t.weight);
-        let see = |number: usize| match self.pools.get(number) {
-            Some(pool) => View {
-                weight: weight(number),
+        let see = |number: usize| match self.pools.get(number).zip(upstream.targets.get(number)) {
+            Some((pool, target)) => View {
+                weight: target
+                    .weight
+                    .saturating_mul(target.standing.share(upstream.asking.slow_start, now)),
                 open: pool.open.get(),
                 most: self.most,
-                out: pool.health.get().is_out(now),
+                out: target.standing.is_down() || pool.health.get().is_out(now),
                 tried: tried & (1 << number) != 0,
             },
             // There are as many as were counted.
             None => View { weight: 1, open: 0, most: 0, out: true, tried: true },
         };
+        if let Some(number) = meant.filter(|number| see(*number).is_fit()) {
+            return Choice::Server(number);
+        }
         balance::choose(self.pools.len(), see, |below| fastrand::u64(..below))
     }
 
@@ -182,31 +203,37 @@ impl Group {
     pub(super) fn turn(&self, number: usize) -> Option<Turn> {
         let pool = self.pools.get(number)?;
         pool.open.set(pool.open.get().saturating_add(1));
-        Some(Turn(Rc::clone(pool)))
+        Some(Turn(Rc::clone(pool), number))
     }
 
     /// Whether the server with this number is left out from now on, and was not before.
-    pub(super) fn note(&self, number: usize, good: bool, asking: &Asking) -> bool {
+    pub(super) fn note(&self, number: usize, good: bool, upstream: &Upstream) -> bool {
         let Some(pool) = self.pools.get(number) else { return false };
+        let Some(target) = upstream.targets.get(number) else { return false };
         let before = pool.health.get();
         if good && before == Health::default() {
             return false;
         }
         let now = Instant::now();
-        pool.health.set(before.after(good, || now, asking));
+        let after = before.after(good, || now, &upstream.asking);
+        pool.health.set(after);
+        match after.until() {
+            Some(until) => target.standing.leave_out(until),
+            None => target.standing.take_in(),
+        }
         !before.is_out(|| now) && pool.health.get().is_out(|| now)
     }
 }
 
 impl Pool {
     /// A stream of a connection that is there.
-    fn stream(&self) -> Option<Stream> {
+    fn stream(&self, reach: &Reach) -> Option<Stream> {
         let mut shared = self.shared.borrow_mut();
         if shared.is_empty() {
             return None;
         }
         let now = Instant::now();
-        shared.retain(|connection| connection.is_good(now));
+        shared.retain(|connection| connection.is_good(now) && reach.is_at(connection.peer));
         shared.iter().find(|connection| connection.has_room()).map(Shared::stream)
     }
 
@@ -224,61 +251,71 @@ impl Turn {
     /// ago: where it has been idle for longer, the origin may be closing it just now. One that is
     /// shared is closed with a word about which requests were looked at. For a request that changes
     /// the protocol it must be `alone`.
-    pub(super) async fn reuse(&self, sure: bool, alone: bool) -> Option<Link> {
-        if !alone && let Some(stream) = self.0.stream() {
+    pub(super) async fn reuse(&self, reach: &Reach, sure: bool, alone: bool) -> Option<Link> {
+        if !alone && let Some(stream) = self.0.stream(reach) {
             return Some(Link::Stream(stream));
         }
         loop {
-            let (mut sender, since) = self.0.idle.borrow_mut().pop()?;
+            let Idle { mut sender, peer, since } = self.0.idle.borrow_mut().pop()?;
             if sender.is_closed() {
+                continue;
+            }
+            if !reach.is_at(peer) {
+                // What the host has left, its other connections leave as well.
+                self.0.idle.borrow_mut().retain(|idle| reach.is_at(idle.peer));
                 continue;
             }
             if sure && since.elapsed() > ORIGIN_SURE {
                 // All others have been idle for longer.
-                self.0.idle.borrow_mut().push((sender, since));
+                self.0.idle.borrow_mut().push(Idle { sender, peer, since });
                 return None;
             }
             if sender.is_ready() || sender.ready().await.is_ok() {
-                return Some(Link::Alone(sender));
+                return Some(Link::Alone(sender, peer));
             }
         }
     }
 
-    /// A new connection to `target`; or a stream of one that was opened meanwhile for another
+    /// A new connection; or a stream of one that was opened meanwhile for another
     /// request.
     pub(super) async fn open(
         &self,
         worker: &Worker,
-        target: &Target,
+        reach: &Reach,
         alone: bool,
     ) -> Result<Link, ConnectError> {
         let pool = &self.0;
-        let mut speech = target.speech();
+        let limit = worker.set().limits.connect_timeout;
+        let mut speech = reach.speech;
         if alone && speech == Speech::Either {
             speech = Speech::One;
         }
         let mut first = None;
         if speech != Speech::One && pool.shares.get() != Some(false) {
-            let limit = worker.set().limits.connect_timeout;
-            let opening = timeout(limit, pool.opening.lock()).await;
+            let opening = timeout(limit, Arc::clone(&pool.opening).lock_owned()).await;
             first = Some(opening.map_err(|_| ConnectError::Timeout)?);
-            if let Some(stream) = pool.stream() {
+            if let Some(stream) = pool.stream(reach) {
                 return Ok(Link::Stream(stream));
             }
             if speech == Speech::Either && pool.shares.get() == Some(false) {
                 first = None;
             }
         }
-        let opened = dial::connect(worker, target, speech).await?;
-        drop(first);
+        let opened = dial::connect(reach, speech, limit).await?;
+        worker.counters.origin_connections.up();
         if speech == Speech::Either {
             pool.shares.set(Some(matches!(opened, Opened::Shared(_))));
         }
         Ok(match opened {
-            Opened::Alone(sender) => Link::Alone(sender),
+            Opened::Alone(sender, peer) => Link::Alone(sender, peer),
             Opened::Shared(connection) => {
                 let stream = connection.stream();
                 pool.share(&connection);
+                // Those who wait see how many of them may share it.
+                drop(tokio::task::spawn_local(async move {
+                    connection.settle().await;
+                    drop(first);
+                }));
                 Link::Stream(stream)
             }
         })
@@ -303,7 +340,13 @@ impl Lease {
 
     /// When the request that is sent on it moved last, while it does not have an end.
     pub(super) fn upload(&self) -> Option<&Cell<Instant>> {
-        self.sending.as_ref().filter(|state| !state.done.get()).map(|state| &state.last)
+        let state = self.sending.as_ref().map(|sending| &*sending.0)?;
+        (!state.done.get()).then_some(&state.last)
+    }
+
+    /// The number of the server.
+    pub(super) const fn number(&self) -> usize {
+        self.turn.1
     }
 
     /// The request goes on without HTTP, or on another connection.
@@ -314,8 +357,8 @@ impl Lease {
     /// Makes the connection free for the next exchange; unless the origin answered before it had
     /// the whole body, as it may still wait for the rest.
     pub(super) fn give_back(self) {
-        let Link::Alone(sender) = self.link else { return };
-        if self.sending.is_some_and(|state| !state.done.get()) {
+        let Link::Alone(sender, peer) = self.link else { return };
+        if self.sending.is_some_and(|sending| !sending.0.done.get()) {
             return;
         }
         let pool = &self.turn.0;
@@ -323,11 +366,11 @@ impl Lease {
         let mut idle = pool.idle.borrow_mut();
         // The ones at the front have been idle for longest; looking at the first suffices mostly.
         let old = |since: &Instant| now.duration_since(*since) > ORIGIN_IDLE;
-        if idle.len() >= most || idle.first().is_some_and(|(_, since)| old(since)) {
-            idle.retain(|(sender, since)| !old(since) && !sender.is_closed());
+        if idle.len() >= most || idle.first().is_some_and(|first| old(&first.since)) {
+            idle.retain(|idle| !old(&idle.since) && !idle.sender.is_closed());
         }
         if idle.len() < most && !sender.is_closed() {
-            idle.push((sender, now));
+            idle.push(Idle { sender, peer, since: now });
         }
     }
 }

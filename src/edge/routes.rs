@@ -48,7 +48,7 @@ impl Routes {
     pub(super) fn new(
         site: &config::Site,
         policy: Option<&Arc<Policy>>,
-        trusting: &mut Trusting,
+        trusting: &mut Trusting<'_>,
     ) -> Self {
         let served = |route: &config::Route| {
             let name = site.name().to_string();

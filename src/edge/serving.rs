@@ -28,6 +28,7 @@ use super::visitors::Stamp;
 use super::visitors::Visitors;
 use super::visitors::stamp;
 use super::visitors::stamps;
+use super::watching::Watch;
 use crate::cert::identifier::Identifier;
 use crate::config;
 
@@ -93,6 +94,7 @@ impl ServingSet {
         config: &config::Config,
         limits: config::Edge,
         mould: &Mould,
+        watch: &Watch,
         generation: u64,
     ) -> Self {
         let mut set = Self {
@@ -100,7 +102,7 @@ impl ServingSet {
             wildcards: HashMap::new(),
             addresses: HashMap::new(),
             fallback: None,
-            tcp: TcpSet::new(config, mould),
+            tcp: TcpSet::new(config, mould, watch),
             unknown_names: config.tls.unknown_names,
             balancers: config.listen.proxy_from.clone(),
             access: access::Terms::of(&config.access_log),
@@ -113,12 +115,13 @@ impl ServingSet {
             limits,
             generation,
         };
-        let mut trusting = Trusting::default();
+        let mut trusting = Trusting::new(watch);
         for site in &config.sites {
             // It is there for its certificate.
             if site.origin == config::Origin::Service {
                 continue;
             }
+            trusting.site = site.name().to_string();
             let shared =
                 Arc::new(ServedSite::new(site, mould, set.limits.request_ids, &mut trusting));
             if site.default {
@@ -183,10 +186,14 @@ impl ServingSet {
         self.fallback.as_ref()
     }
 
+    /// All sites, some of them more than once.
+    pub(super) fn sites(&self) -> impl Iterator<Item = &Arc<ServedSite>> {
+        self.names.values().chain(self.wildcards.values()).chain(self.addresses.values())
+    }
+
     /// The keys of all servers.
     pub(super) fn targets(&self) -> HashSet<&str> {
-        let all = self.names.values().chain(self.wildcards.values());
-        all.chain(self.addresses.values())
+        self.sites()
             .flat_map(|site| site.routes.upstreams().chain(&site.upstream))
             .chain(self.tcp.upstreams())
             .flat_map(|upstream| upstream.targets.iter().map(Target::key))
@@ -231,7 +238,7 @@ impl ServedSite {
         site: &config::Site,
         mould: &Mould,
         request_ids: config::RequestIds,
-        trusting: &mut Trusting,
+        trusting: &mut Trusting<'_>,
     ) -> Self {
         let mut visitors = Visitors::of(site.clients.as_ref(), &site.name().to_string());
         let mut terms = Arc::clone(mould.terms(site.tls));

@@ -3,18 +3,24 @@
 //! They are the same for all workers and never change; connections, and how each server fares, are
 //! in `origin`.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
+use http::uri::Authority;
 
+use super::addresses::Addresses;
+use super::standing::Standing;
+use super::sticky::Sticky;
 use super::trusting::Secure;
 use super::trusting::Trusting;
 use crate::config::Address;
 use crate::config::Asking;
 use crate::config::Origin;
 use crate::config::OriginHttp;
-use crate::config::OriginTls;
 use crate::config::Server;
+use crate::config::Servers;
 
 /// The servers of a site.
 #[derive(Debug)]
@@ -24,19 +30,32 @@ pub(super) struct Upstream {
     /// Never empty.
     pub(super) targets: Vec<Target>,
     pub(super) asking: Asking,
+    /// How a client comes to the same server again, if it does.
+    pub(super) sticky: Option<Sticky>,
 }
 
 /// A server.
 #[derive(Debug)]
 pub(super) struct Target {
-    address: Address,
+    pub(super) reach: Arc<Reach>,
     /// What tells it from others; servers with the same key share their connections.
     key: Box<str>,
-    host: HeaderValue,
-    /// If it speaks TLS.
-    secure: Option<Secure>,
-    speech: Speech,
+    /// How it is, as all workers know it.
+    pub(super) standing: Arc<Standing>,
     pub(super) weight: u32,
+}
+
+/// How a server is reached.
+#[derive(Debug)]
+pub(super) struct Reach {
+    pub(super) address: Address,
+    /// The Host it sees when the client's is not preserved.
+    pub(super) host: HeaderValue,
+    /// If it speaks TLS.
+    pub(super) secure: Option<Secure>,
+    pub(super) speech: Speech,
+    /// Where its host is, if that has to be looked up.
+    pub(super) found: Option<Arc<Addresses>>,
 }
 
 /// The version of HTTP that a server is spoken with in.
@@ -62,19 +81,25 @@ impl Speech {
 
 impl Upstream {
     /// The servers of `origin`, if it has any.
-    pub(super) fn of(origin: &Origin, trusting: &mut Trusting) -> Option<Self> {
+    pub(super) fn of(origin: &Origin, trusting: &mut Trusting<'_>) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let Origin::Servers(servers) = origin else { return None };
-        let http = servers.asking.http;
-        let new = |server| Target::new(server, &servers.tls, http, trusting);
+        let how = (servers, servers.asking.http);
+        let new = |server| Target::new(server, how, trusting);
         let targets: Vec<_> = servers.list.iter().map(new).collect();
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        (!targets.is_empty()).then(|| Self { id, targets, asking: servers.asking })
+        let sticky = servers.sticky.as_deref().filter(|_| targets.len() > 1);
+        let sticky = sticky.map(|name| Sticky::new(name, &trusting.site, &servers.list));
+        (!targets.is_empty()).then(|| Self { id, targets, asking: servers.asking, sticky })
     }
 }
 
 impl Target {
-    fn new(server: &Server, tls: &OriginTls, http: OriginHttp, trusting: &mut Trusting) -> Self {
+    fn new(
+        server: &Server,
+        (servers, http): (&Servers, OriginHttp),
+        trusting: &mut Trusting<'_>,
+    ) -> Self {
         let Server { address, weight } = server;
         let speech = Speech::of(address, http);
         let mut key = address.to_string();
@@ -83,46 +108,49 @@ impl Target {
         }
         let mut secure = None;
         if let Address::Https(authority) = address {
-            let (found, way) = trusting.of(authority, tls);
+            let (found, way) = trusting.of(authority, &servers.tls);
             // A connection that was opened in one way is not used for a site that has another.
             key = format!("{key} {way}");
             secure = found;
         }
-        let own = match address {
+        let (own, found) = match address {
             Address::Http(authority) | Address::H2c(authority) | Address::Https(authority) => {
-                HeaderValue::from_str(authority.as_str()).ok()
+                let host = bare(authority);
+                let found = host.parse::<IpAddr>().is_err().then(|| trusting.watch.host(host));
+                (HeaderValue::from_str(authority.as_str()).ok(), found)
             }
             // A socket has no name; this one is always of the machine itself.
-            Address::Unix(_) => None,
+            Address::Unix(_) => (None, None),
         };
-        Self {
+        let reach = Arc::new(Reach {
             address: address.clone(),
-            key: key.into_boxed_str(),
+            host: own.unwrap_or_else(|| HeaderValue::from_static("localhost")),
             secure,
             speech,
-            host: own.unwrap_or_else(|| HeaderValue::from_static("localhost")),
-            weight: (*weight).max(1),
-        }
-    }
-
-    pub(super) const fn address(&self) -> &Address {
-        &self.address
-    }
-
-    pub(super) const fn secure(&self) -> Option<&Secure> {
-        self.secure.as_ref()
-    }
-
-    pub(super) const fn speech(&self) -> Speech {
-        self.speech
+            found,
+        });
+        let names = (key.as_str(), trusting.site.as_str());
+        let standing = trusting.watch.standing(names, &reach, servers.health.as_ref());
+        Self { reach, key: key.into_boxed_str(), standing, weight: (*weight).max(1) }
     }
 
     pub(super) fn key(&self) -> &str {
         &self.key
     }
+}
 
-    /// The Host it sees when the client's is not preserved.
-    pub(super) const fn host(&self) -> &HeaderValue {
-        &self.host
+impl Reach {
+    /// Whether a connection to `peer` is still one to this server.
+    pub(super) fn is_at(&self, peer: Option<IpAddr>) -> bool {
+        match (&self.found, peer) {
+            (Some(found), Some(peer)) => found.has(peer),
+            _ => true,
+        }
     }
+}
+
+/// The host of `authority`, without brackets.
+pub(super) fn bare(authority: &Authority) -> &str {
+    let host = authority.host();
+    host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host)
 }

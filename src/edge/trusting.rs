@@ -10,14 +10,20 @@ use http::uri::Authority;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
+use super::target::bare;
 use super::visitors::stamp;
+use super::watching::Watch;
 use crate::base::trust;
 use crate::config::OriginTls;
 
 /// What the sites of one serving set share.
-#[derive(Debug, Default)]
-pub(super) struct Trusting {
+#[derive(Debug)]
+pub(super) struct Trusting<'a> {
     made: HashMap<(Option<PathBuf>, bool), Option<Arc<ClientConfig>>>,
+    /// Who looks after their servers.
+    pub(super) watch: &'a Watch,
+    /// The site whose servers are being made.
+    pub(super) site: String,
 }
 
 /// How one server is asked.
@@ -29,16 +35,18 @@ pub(super) struct Secure {
     pub(super) name: ServerName<'static>,
 }
 
-impl Trusting {
+impl<'a> Trusting<'a> {
+    pub(super) fn new(watch: &'a Watch) -> Self {
+        Self { made: HashMap::new(), watch, site: String::new() }
+    }
+
     /// How the server at `authority` is asked, and what tells that way from others.
     pub(super) fn of(
         &mut self,
         authority: &Authority,
         tls: &OriginTls,
     ) -> (Option<Secure>, String) {
-        let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let name = tls.name.as_deref().unwrap_or(host);
+        let name = tls.name.as_deref().unwrap_or_else(|| bare(authority));
         let when = tls.ca.as_ref().map(|ca| (ca, stamp(ca)));
         let way = format!("{name} {} {when:?}", tls.verify);
         let key = (tls.ca.clone(), tls.verify);

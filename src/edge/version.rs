@@ -3,7 +3,7 @@
 //! It comes in that of HTTP/1.1 and may be sent in either, to one server after another. What it says
 //! of the client and the connection is settled in `headers`.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::uri::PathAndQuery;
 use http::uri::Scheme;
@@ -14,8 +14,10 @@ use super::body::UpBody;
 /// In the form of HTTP/2: what was Host is in the target (RFC 9113, section 8.3.1), and no field is
 /// about the connection (section 8.2.2). Trailers may follow. `None` if there is no such form.
 pub(super) fn to_two(request: &mut Request<UpBody>, secure: bool) -> Option<()> {
+    // hyper does not say what comes before an answer of HTTP/2, so nobody could be waited for.
+    request.body().go_on();
     let headers = request.headers_mut();
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+    for name in [CONNECTION, EXPECT, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
     let authority = match headers.remove(HOST) {

@@ -32,6 +32,7 @@ use super::policy::Guards;
 use super::quic;
 use super::serving::ServingSet;
 use super::stats::Counters;
+use super::sticky::StickyKey;
 use crate::base::Clock;
 use crate::base::bounds::WORKER_ORDERS;
 use crate::base::bounds::policy::WORKER_HELPERS;
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) access: Arc<access::Log>,
     pub(super) guards: Guards,
+    pub(super) sticky: StickyKey,
     clock: Arc<dyn Clock>,
     https_port: AtomicU16,
     /// Where HTTP/3 is spoken.
@@ -118,6 +120,7 @@ impl Shared {
             counters: (0..workers).map(|_| Arc::default()).collect(),
             access,
             guards: Guards::default(),
+            sticky: StickyKey::passing(),
             clock,
             https_port: AtomicU16::new(443),
             quic: quic::Offer::default(),

@@ -52,6 +52,7 @@ mod rotate;
 mod scene;
 mod seals;
 mod secrets;
+mod servers;
 mod sites;
 mod start;
 mod status;

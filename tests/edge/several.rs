@@ -24,7 +24,8 @@ fn at(address: SocketAddr) -> Address {
 fn behind(list: impl IntoIterator<Item = (Address, u32)>, asking: Asking) -> config::Site {
     let mut site = site(&["a.example"], ([127, 0, 0, 1], 9).into());
     let list = list.into_iter().map(|(address, weight)| Server { address, weight }).collect();
-    site.origin = Behind::Servers(Servers { list, asking, tls: OriginTls::default() });
+    let tls = OriginTls::default();
+    site.origin = Behind::Servers(Servers { list, asking, tls, health: None, sticky: None });
     site
 }
 

@@ -77,6 +77,7 @@ pub(crate) fn limits() -> config::Edge {
         linger_timeout: Duration::from_secs(10),
         request_ids: config::RequestIds::Off,
         http3: true,
+        name_servers: Vec::new(),
     }
 }
 

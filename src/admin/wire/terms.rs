@@ -40,6 +40,25 @@ pub struct TermsView {
     pub min_version: String,
     /// Which certificates of clients it wants, if it does.
     pub clients: Option<ClientsView>,
+    /// The servers behind it.
+    #[serde(default)]
+    pub servers: Vec<ServerView>,
+}
+
+/// One of the servers behind a site.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct ServerView {
+    /// Its address, with the port.
+    pub address: String,
+    /// Its share beside the others.
+    pub weight: u32,
+    /// `good`, `rising` (it came back and gets less than its share), `left out` (by some worker, for
+    /// having failed requests) or `down` (so say the checks).
+    pub state: String,
+    /// Why, or how much it gets.
+    pub detail: Option<String>,
+    /// For how many seconds, where it is checked.
+    pub since: Option<u64>,
 }
 
 /// Which certificates of clients a site wants.

@@ -40,3 +40,41 @@ pub const SHARED_PING: Duration = Duration::from_secs(20);
 
 /// How long it may take to say so.
 pub const SHARED_PONG: Duration = Duration::from_secs(10);
+
+/// Percent of its share that a server gets when it has just come back.
+pub const RAMP_BEGINS: u32 = 10;
+
+/// Addresses of one host of an origin. A name server may say more than anybody needs.
+pub const NAME_ADDRESSES: usize = 16;
+
+/// How long a name server may take, with all its repetitions.
+pub const NAME_ANSWER: Duration = Duration::from_secs(10);
+
+/// The shortest time between two questions for one host, however short its answer holds.
+pub const NAME_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest that an answer is believed, so that a move is noticed on the day.
+pub const NAME_KEPT: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether the files changed that say who is asked.
+pub const NAME_LOOK: Duration = Duration::from_secs(15);
+
+/// How long the connection to one address of a host may take before the next one is tried beside it
+/// (RFC 8305, section 5).
+pub const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// Servers that are asked at a time how they are. Each takes a connection for as long.
+pub const CHECKS_AT_ONCE: usize = 64;
+
+/// News of servers that nobody read yet.
+pub const TIDINGS_KEPT: usize = 256;
+
+/// How long a body waits for an origin to say that it wants it. Many an origin never does, and after
+/// this time most clients go on by themselves.
+pub const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How soon it is looked whether a server has said how many requests it takes at a time.
+pub const SETTLE_LOOK: Duration = Duration::from_micros(500);
+
+/// How long a server may take to say so.
+pub const SETTLED: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! `[edge]`: deadlines and limits of the front door.
 
+use std::net::{AddrParseError, SocketAddr};
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -21,6 +22,11 @@ const WORKERS: RangeInclusive<u64> = 0..=1024;
 const ORIGIN_IDLE: RangeInclusive<u64> = 0..=65_536;
 const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
 const PERCENT: RangeInclusive<u64> = 1..=100;
+
+/// More are never asked before a question is given up.
+const NAME_SERVERS: usize = 8;
+
+const DNS: u16 = 53;
 
 const IDS: [(&str, RequestIds); 3] =
     [("off", RequestIds::Off), ("make", RequestIds::Make), ("keep", RequestIds::Keep)];
@@ -46,12 +52,41 @@ pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
         linger_timeout: deadline(&raw.linger_timeout, "linger_timeout", findings),
         request_ids: request_ids(&raw.request_ids, findings),
         http3: raw.http3,
+        name_servers: name_servers(&raw.name_servers, findings),
     }
 }
 
 fn request_ids(text: &str, findings: &mut Findings) -> RequestIds {
     let key = KeyPath::dotted("edge.request_ids");
     tls::choice(text, &IDS, "way with request ids", &key, findings).unwrap_or(RequestIds::Off)
+}
+
+fn name_servers(raw: &[String], findings: &mut Findings) -> Vec<SocketAddr> {
+    let at = KeyPath::dotted("edge.name_servers");
+    if raw.len() > NAME_SERVERS {
+        findings
+            .error(&at, format!("there are {} name servers", raw.len()))
+            .expected(format!("at most {NAME_SERVERS}"));
+    }
+    let mut servers = Vec::with_capacity(raw.len());
+    for (number, text) in raw.iter().enumerate() {
+        let key = at.index(number);
+        if findings.is_spoilt(&key) {
+            continue;
+        }
+        let address = text.parse().or_else(|_| Ok(SocketAddr::new(text.parse()?, DNS)));
+        let address: Result<_, AddrParseError> = address;
+        match address {
+            Ok(address) => servers.push(address),
+            Err(_) => {
+                findings
+                    .error(&key, format!("{} is no address of a name server", quoted(text)))
+                    .expected("an IP address, with a port if that is not 53")
+                    .hint("\"192.0.2.53\"");
+            }
+        }
+    }
+    servers
 }
 
 fn deadline(text: &str, name: &str, findings: &mut Findings) -> Duration {

@@ -8,6 +8,7 @@ mod acme;
 mod clients;
 mod edge;
 mod files;
+mod health;
 pub(super) mod hsts;
 mod listen;
 mod names;

@@ -1,23 +1,30 @@
 //! `origin` and `[site.origins]`: the servers behind a site, and how they are asked.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
+use http::HeaderName;
 use rustls_pki_types::ServerName;
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Admin, Listen};
-use super::super::origin::{Address, Asking, Origin, OriginHttp, OriginTls, Server, Servers};
+use super::super::origin::{
+    Address, Asking, Health, Origin, OriginHttp, OriginTls, Server, Servers,
+};
 use super::super::raw::{RawOrigin, RawOrigins};
 use super::super::raw_policy::RawFiles;
 use super::origin::{WELCOME, server};
-use super::{edge, files, quoted, statics, tls as choices};
+use super::{edge, files, health, quoted, statics, tls as choices};
 use crate::base::bounds::origins::ORIGIN_SERVERS;
 use crate::base::trust;
 use crate::base::trust::TrustError;
 
 /// What stands before a weight, behind the address.
 pub(super) const WEIGHT: &str = " weight=";
+
+/// Longer names of cookies are in the way of everybody.
+const COOKIE_NAME: usize = 64;
 
 const WEIGHTS: RangeInclusive<u32> = 1..=1000;
 
@@ -106,7 +113,31 @@ pub(super) fn check(
     }
     let secure = list.iter().any(|server| matches!(server.address, Address::Https(_)));
     let tls = tls(how, secure, &site.key("origins"), findings);
-    Origin::Servers(Servers { list, asking, tls })
+    let health = how
+        .health
+        .as_ref()
+        .map(|raw| health::check(raw, &site.key("origins").key("health"), findings));
+    let sticky = sticky(how, &site.key("origins").key("sticky"), &list, findings);
+    Origin::Servers(Servers { list, asking, tls, health, sticky })
+}
+
+/// The name of a cookie (RFC 6265, section 4.1.1).
+fn sticky(
+    how: &RawOrigins,
+    at: &KeyPath,
+    list: &[Server],
+    findings: &mut Findings,
+) -> Option<String> {
+    let name = how.sticky.as_deref()?;
+    if name.len() > COOKIE_NAME || HeaderName::from_bytes(name.as_bytes()).is_err() {
+        findings
+            .error(at, format!("{} is no name of a cookie", quoted(name)))
+            .expected(format!("letters, digits, - and _, {COOKIE_NAME} at most"))
+            .hint("\"server\"");
+    } else if list.len() == 1 {
+        findings.warning(at, "with one origin there is nothing to choose");
+    }
+    Some(name.to_owned())
 }
 
 /// How servers of routes are asked, where the site itself has files.
@@ -114,10 +145,12 @@ pub(super) fn how(
     raw: &RawOrigins,
     site: &KeyPath,
     findings: &mut Findings,
-) -> (Asking, OriginTls) {
+) -> (Asking, OriginTls, Option<Health>) {
     let at = site.key("origins");
+    let health = raw.health.as_ref();
+    let health = health.map(|raw| health::check(raw, &at.key("health"), findings));
     // What is wrong with the first was told with the files.
-    (asking(raw, &at, &mut Findings::default()), tls(raw, true, &at, findings))
+    (asking(raw, &at, &mut Findings::default()), tls(raw, true, &at, findings), health)
 }
 
 pub(super) fn weight(text: &str, at: &KeyPath, findings: &mut Findings) -> u32 {
@@ -147,6 +180,10 @@ fn asking(raw: &RawOrigins, at: &KeyPath, findings: &mut Findings) -> Asking {
     let eject_after = number(raw.eject_after, "eject_after", 0..=1000);
     let http = choices::choice(&raw.http, &HTTP, "version of HTTP", &at.key("http"), findings)
         .unwrap_or_default();
+    let slow_start = raw
+        .slow_start
+        .as_deref()
+        .map_or(Duration::ZERO, |text| edge::span(text, &at.key("slow_start"), findings));
     Asking {
         max_requests,
         retries: u8::try_from(retries).unwrap_or(100),
@@ -154,6 +191,7 @@ fn asking(raw: &RawOrigins, at: &KeyPath, findings: &mut Findings) -> Asking {
         eject_for: edge::span(&raw.eject_for, &at.key("eject_for"), findings),
         eject_on_errors: raw.eject_on_errors,
         http,
+        slow_start,
     }
 }
 

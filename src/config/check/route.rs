@@ -7,7 +7,7 @@ use url::Url;
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Admin, Listen};
-use super::super::origin::{Asking, Origin, OriginTls, Servers};
+use super::super::origin::{Asking, Health, Origin, OriginTls, Servers};
 use super::super::pattern::PathPattern;
 use super::super::policy::Policy;
 use super::super::raw::RawOrigins;
@@ -46,7 +46,7 @@ const NOT_TO_BE_SET: &[&str] = &[
 pub(super) fn check(
     raw: &[RawRoute],
     around: (&Listen, &Admin, &Policy),
-    like: &(Asking, OriginTls),
+    like: &(Asking, OriginTls, Option<Health>),
     at: &KeyPath,
     findings: &mut Findings,
 ) -> Vec<Route> {
@@ -78,7 +78,7 @@ pub(super) fn check(
 fn route(
     raw: &RawRoute,
     (around, number): ((&Listen, &Admin, &Policy), usize),
-    like: &(Asking, OriginTls),
+    like: &(Asking, OriginTls, Option<Health>),
     at: &KeyPath,
     findings: &mut Findings,
 ) -> Option<Route> {
@@ -122,8 +122,8 @@ fn route(
             let how = RawOrigins::default();
             let what = (raw.origin.as_ref(), &raw.files);
             let mut origin = origins::check(what, &how, (listen, admin), at, findings);
-            if let Origin::Servers(Servers { asking, tls, .. }) = &mut origin {
-                (*asking, *tls) = like.clone();
+            if let Origin::Servers(Servers { asking, tls, health, .. }) = &mut origin {
+                (*asking, *tls, *health) = like.clone();
             }
             RouteTo::Origin(origin)
         }

@@ -92,9 +92,11 @@ pub(super) fn check_all(
             origins::check(what, &raw.origins, (listen, admin), &at, findings)
         };
         let like = match &origin {
-            Origin::Servers(servers) => (servers.asking, servers.tls.clone()),
+            Origin::Servers(servers) => {
+                (servers.asking, servers.tls.clone(), servers.health.clone())
+            }
             Origin::Files(_) => origins::how(&raw.origins, &at, findings),
-            Origin::Welcome | Origin::Service => (Asking::default(), OriginTls::default()),
+            Origin::Welcome | Origin::Service => (Asking::default(), OriginTls::default(), None),
         };
         let whose = (&issuer, names.as_slice());
         let hsts = hsts::check(raw.hsts.as_ref(), general_hsts, whose, &at.key("hsts"), findings);

@@ -263,7 +263,7 @@ fn servers(
     }
     // A connection that could not be made is lost on nobody.
     let asking = Asking { max_requests: most.unwrap_or(0), retries: 100, ..Asking::default() };
-    Servers { list, asking, tls: OriginTls::default() }
+    Servers { list, asking, tls: OriginTls::default(), health: None, sticky: None }
 }
 
 /// Names of protocols as IANA has them (RFC 7301, section 6).

@@ -27,7 +27,7 @@ use crate::config::Address;
 use crate::edge::accept::Failed;
 use crate::edge::access::Told;
 use crate::edge::balance::Choice;
-use crate::edge::origin;
+use crate::edge::dial;
 use crate::edge::origin::Turn;
 use crate::edge::proxied::Ends;
 use crate::edge::serving::ServingSet;
@@ -225,11 +225,11 @@ async fn reach(worker: &Rc<Worker>, service: &ServedTcp) -> Option<(Box<dyn Both
     let several = upstream.targets.len() > 1;
     let mut tried = 0_u64;
     loop {
-        let Choice::Server(number) = group.choose(upstream, tried) else { return None };
+        let Choice::Server(number) = group.choose(upstream, tried, None) else { return None };
         let (target, turn) = (upstream.targets.get(number)?, group.turn(number)?);
         let dialled = timeout(service.connect_timeout, dial(target)).await;
         let dialled = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        if several && group.note(number, dialled.is_ok(), &upstream.asking) {
+        if several && group.note(number, dialled.is_ok(), upstream) {
             worker.counters.origin_ejections.up();
             let server = target.key();
             tracing::warn!(server, "a server of a service fails and is left out for a while");
@@ -249,9 +249,11 @@ async fn reach(worker: &Rc<Worker>, service: &ServedTcp) -> Option<(Box<dyn Both
 }
 
 async fn dial(target: &Target) -> io::Result<Box<dyn Both>> {
-    Ok(match target.address() {
-        Address::Http(authority) | Address::Https(authority) => {
-            Box::new(origin::dial(authority).await?)
+    let reach = &*target.reach;
+    Ok(match &reach.address {
+        Address::Http(authority) | Address::H2c(authority) | Address::Https(authority) => {
+            let dialled = dial::dial(reach, authority).await;
+            Box::new(dialled.map_err(io::Error::other)?.0)
         }
         Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
     })

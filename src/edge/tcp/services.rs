@@ -20,6 +20,7 @@ use crate::edge::terms::Terms;
 use crate::edge::tls::Mould;
 use crate::edge::trusting::Trusting;
 use crate::edge::visitors::Visitors;
+use crate::edge::watching::Watch;
 
 /// The services at one moment.
 #[derive(Debug, Default)]
@@ -65,10 +66,12 @@ pub(super) enum Way {
 }
 
 impl TcpSet {
-    pub(in crate::edge) fn new(config: &Config, mould: &Mould) -> Self {
+    pub(in crate::edge) fn new(config: &Config, mould: &Mould, watch: &Watch) -> Self {
         let mut set = Self::default();
         for service in &config.tcp {
-            let Some(served) = ServedTcp::new(service, mould).map(Arc::new) else { continue };
+            let Some(served) = ServedTcp::new(service, mould, watch).map(Arc::new) else {
+                continue;
+            };
             if service.listen.is_empty() {
                 set.beside.add(service, &served);
             }
@@ -139,14 +142,15 @@ impl Door {
 }
 
 impl ServedTcp {
-    fn new(service: &TcpService, mould: &Mould) -> Option<Self> {
+    fn new(service: &TcpService, mould: &Mould, watch: &Watch) -> Option<Self> {
         let name = service.name().to_string().into_boxed_str();
         let way = match &service.way {
             TcpWay::Through => Way::Through,
             TcpWay::Ended(tls) => Way::Ended(terms(tls, &name, mould), tls.starttls),
         };
         // Their connections are not under TLS.
-        let mut trusting = Trusting::default();
+        let mut trusting = Trusting::new(watch);
+        trusting.site = service.name().to_string();
         Some(Self {
             upstream: Upstream::of(&Origin::Servers(service.to.clone()), &mut trusting)?,
             name,
