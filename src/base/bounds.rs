@@ -10,6 +10,7 @@ pub mod backup;
 pub mod catalog;
 pub mod client;
 pub mod gate;
+pub mod heap;
 pub mod master;
 pub mod origins;
 pub mod policy;

@@ -193,9 +193,9 @@ pub(super) struct KeptSessions {
 }
 
 impl KeptSessions {
-    pub(super) fn new(tickets: Tickets, certificate: CertificateId) -> Self {
-        let BoundTickets { tickets, context } = BoundTickets::new(tickets, certificate);
-        Self { tickets, context }
+    /// For the same certificate as those tickets.
+    pub(super) fn beside(bound: &BoundTickets) -> Self {
+        Self { tickets: bound.tickets.clone(), context: bound.context }
     }
 
     /// The certificate stands at the end: shards are chosen by what rustls drew.
@@ -384,8 +384,7 @@ mod tests {
     #[test]
     fn kept_sessions_live_as_long_as_the_keys_of_their_time_and_for_one_use() {
         let tickets = Tickets::default();
-        let kept =
-            |certificate| KeptSessions::new(tickets.clone(), CertificateId([certificate; 8]));
+        let kept = |certificate| KeptSessions::beside(&bound(&tickets, certificate));
         let site = kept(1);
         assert!(!site.put(b"early".to_vec(), SESSION.to_vec()), "kept without a key");
         put(&tickets, &[raw(1)], 7200, 0);

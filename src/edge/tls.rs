@@ -102,9 +102,10 @@ impl Mould {
     /// The configuration that serves `key`, the one of certificate `id`, and nothing else.
     pub(super) fn cast(&self, id: CertificateId, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
         let mut config = self.terms(Agreement::default()).bare().clone();
-        config.ticketer = Arc::new(BoundTickets::new(self.tickets.clone(), id));
+        let tickets = BoundTickets::new(self.tickets.clone(), id);
         // Asked only where there are no tickets.
-        config.session_storage = Arc::new(KeptSessions::new(self.tickets.clone(), id));
+        config.session_storage = Arc::new(KeptSessions::beside(&tickets));
+        config.ticketer = Arc::new(tickets);
         config.cert_resolver = Arc::new(Always(key));
         config.cert_compression_cache = Arc::new(compress::cache());
         Arc::new(config)

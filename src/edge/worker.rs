@@ -35,9 +35,11 @@ use super::stats::Counters;
 use super::sticky::StickyKey;
 use crate::base::Clock;
 use crate::base::bounds::WORKER_ORDERS;
+use crate::base::bounds::heap::WORKER_HEAP_AHEAD;
 use crate::base::bounds::policy::WORKER_HELPERS;
 use crate::cert::ports::Signers;
 use crate::os::affinity;
+use crate::os::heap;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -271,6 +273,7 @@ pub(super) fn start(
         .name(format!("edge-{index}"))
         .spawn(move || {
             signers.bind_worker(index, pin(index, shared.counters.len()));
+            heap::open_ahead(WORKER_HEAP_AHEAD);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(WORKER_HELPERS)

@@ -4,6 +4,7 @@
 pub mod affinity;
 pub mod descriptors;
 pub mod fibre;
+pub mod heap;
 pub mod inherit;
 pub mod journal;
 pub mod ktls;
