@@ -32,6 +32,7 @@ pub struct Route {
 
 /// Where a route leads.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few, and none is moved about")]
 pub enum RouteTo {
     /// To the origin of the site.
     Site,

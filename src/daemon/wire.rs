@@ -144,6 +144,7 @@ pub(super) struct Orders {
 
 /// Puts everything to work. The front door serves what the store, or its second copy, holds before
 /// anybody else is asked.
+#[expect(clippy::too_many_lines, reason = "a list of rooms, each of which needs those above it")]
 pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Failed> {
     let Opened { config, manner, logs, notifier, mut doors, vault, grounds, torn, master } = opened;
     let clock: SharedClock = Arc::new(SystemClock);

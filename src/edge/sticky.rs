@@ -40,7 +40,7 @@ impl StickyKey {
     pub(super) fn passing() -> Self {
         let (mut name, mut octets) = ([0; 16], [0; 32]);
         // Without randomness nobody shakes hands either.
-        let _ = tls::fill(&mut name).and(tls::fill(&mut octets));
+        let _ = tls::fill(&mut name).and_then(|()| tls::fill(&mut octets));
         Self(ArcSwap::from_pointee(TicketKey::new(name, &octets)))
     }
 

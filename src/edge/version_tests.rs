@@ -49,7 +49,8 @@ fn there_and_back_it_is_the_same_and_another_host_holds() {
     assert_eq!(there.uri(), "http://b.example/a?b=c");
     there.headers_mut().insert(HOST, HeaderValue::from_static("c.example"));
     to_one(&mut there).unwrap();
-    assert_eq!((there.uri().to_string().as_str(), &there.headers()[HOST]), ("/a?b=c", "c.example"));
+    assert_eq!(there.uri(), "/a?b=c");
+    assert_eq!(there.headers()[HOST], "c.example");
 }
 
 #[test]

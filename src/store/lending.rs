@@ -105,6 +105,7 @@ mod tests {
         Entry::about_house(at, EntryKind::Started, Level::Info, text.to_owned())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a test has no set of tasks")]
     #[tokio::test]
     async fn a_lent_store_can_be_opened_elsewhere_and_calls_wait_for_its_return() {
         let dir = tempfile::tempdir().unwrap();
@@ -115,7 +116,7 @@ mod tests {
         let other = Store::open(dir.path()).unwrap();
         other.append(vec![entry("elsewhere")]).await.unwrap();
         let waiting = store.clone();
-        let call = tokio::task::spawn(async move { waiting.append(vec![entry("after")]).await });
+        let call = tokio::spawn(async move { waiting.append(vec![entry("after")]).await });
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!call.is_finished(), "the file is not here");
         loan.take_back().await;

@@ -75,12 +75,13 @@ async fn what_is_no_hello_is_left_as_it_came() {
 }
 
 /// A client that says it would send sixteen megabytes, a record at a time.
+#[expect(clippy::disallowed_methods, reason = "a test has no set of tasks")]
 #[tokio::test]
 async fn no_more_is_kept_than_a_first_flight_may_take() {
     let (mut client, mut server) = pair().await;
     let endless = [&[1, 255, 255, 255][..], &vec![7; 300_000]].concat();
     let sent = records(&endless, 16_000);
-    let writing = tokio::task::spawn(async move { client.write_all(&sent).await });
+    let writing = tokio::spawn(async move { client.write_all(&sent).await });
     let first = read(&mut server, Vec::new()).await.unwrap();
     assert!(first.hello.is_none());
     assert!(first.octets.len() <= FIRST_FLIGHT + HEADER, "{}", first.octets.len());
