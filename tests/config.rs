@@ -250,6 +250,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(site.hsts, Some(hsts));
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of all keys")]
 #[test]
 fn every_key_is_taken_up() {
     let text = "
