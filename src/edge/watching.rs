@@ -112,7 +112,7 @@ impl Watch {
         if let Some(known) = hosts.get(host).and_then(Weak::upgrade) {
             return known;
         }
-        hosts.retain(|_, known| known.strong_count() > 0);
+        sweep(&mut hosts);
         let fresh = Arc::new(Addresses::new(host));
         hosts.insert(host.into(), Arc::downgrade(&fresh));
         self.lay(Job::Follow(Arc::downgrade(&fresh)));
@@ -131,7 +131,7 @@ impl Watch {
         if let Some(known) = standings.get(&key).and_then(Weak::upgrade) {
             return known;
         }
-        standings.retain(|_, known| known.strong_count() > 0);
+        sweep(&mut standings);
         let fresh = Arc::new(Standing::new(site, &reach.address.to_string()));
         standings.insert(key, Arc::downgrade(&fresh));
         if let Some(health) = health {
@@ -177,6 +177,13 @@ async fn work(desk: &Desk, tidings: &Arc<Tidings>, name_servers: Vec<SocketAddr>
             }
         }
         desk.laid.notified().await;
+    }
+}
+
+/// Forgets those whom nobody has any more. Not with each that comes, as thousands come at once.
+fn sweep<T>(known: &mut HashMap<Box<str>, Weak<T>>) {
+    if known.len().is_power_of_two() {
+        known.retain(|_, one| one.strong_count() > 0);
     }
 }
 
