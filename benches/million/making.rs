@@ -61,7 +61,9 @@ pub(super) fn issuer(kept: Option<&Path>) -> Issuer {
         }
         path => {
             let key = KeyPair::generate().unwrap();
-            path.map(|path| std::fs::write(path, key.serialize_pem()).unwrap());
+            if let Some(path) = path {
+                std::fs::write(path, key.serialize_pem()).unwrap();
+            }
             key
         }
     };
