@@ -59,7 +59,7 @@ impl Program {
     }
 
     /// Starts it, and gives the old main's end of a socket between the two. Its other end is the
-    /// new one's standard input, with a first frame from here: [`Handed`].
+    /// new one's standard input, with a first frame from here: [`HandedKeeper`].
     pub(super) fn begin(&self) -> io::Result<OwnedFd> {
         let (ours, theirs) = descriptors::seqpacket_pair()?;
         match self.keeper()? {
