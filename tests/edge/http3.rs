@@ -340,13 +340,15 @@ async fn a_client_that_takes_back_all_it_asks_for_is_closed() {
     let origin = Origin::start();
     let house = open(&origin, limits());
     let mut client = visit(&house, "a.example").await;
+    let begun = tokio::time::Instant::now();
     let ended = loop {
         let request = Request::get("https://a.example/silent").body(()).unwrap();
         match client.begin(request, false).await {
             Ok(mut stream) => stream.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED),
             Err(_) => break client.ended().await,
         }
-        assert!(house.edge.stats().http3.requests < 2000, "it goes on for ever");
+        let long = begun.elapsed() > Duration::from_secs(15);
+        assert!(!long && house.edge.stats().http3.requests < 2000, "it goes on for ever");
         sleep(Duration::from_millis(2)).await;
     };
     match ended {
