@@ -1,9 +1,10 @@
 //! Room on the heap of a thread, mapped ahead.
 //!
 //! The allocator of glibc gives each thread a heap of its own, and has the kernel open it for writing a
-//! page or two at a time: two thirds of the microseconds that it takes to fill fresh memory with small
-//! values. What was opened once stays open when it is given back, so it is taken and given back in
-//! one go beforehand. Untouched, it takes no memory. With another allocator this changes nothing.
+//! page or two at a time: a call of `mprotect`, and the kernel's work on its mappings, for every few
+//! kilobytes that are filled for the first time. What was opened once stays open when it is given back,
+//! so it is taken and given back in one go beforehand. Untouched, it takes no memory. With another
+//! allocator this changes nothing.
 
 use std::hint::black_box;
 

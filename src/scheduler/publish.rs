@@ -156,6 +156,12 @@ impl Publisher {
         let _ignored = copied.wait_for(|done| *done >= publication).await;
     }
 
+    /// Waits until the copy has what was published so far, or was tried and failed.
+    pub(super) async fn caught_up(&self) {
+        let newest = *self.wanted.borrow();
+        self.copied(newest).await;
+    }
+
     fn tell(&self, spec: &Specification) -> u64 {
         (self.audience)(spec.names());
         let mut number = 0;

@@ -63,7 +63,9 @@ impl SchedulerHandle {
                 shop.publisher.copied(publication).await;
             }
         }
-        // What the disk did not take is not done.
+        // What others publish meanwhile may wait for a pause to end; what the disk did not take after
+        // that is not done.
+        shop.publisher.caught_up().await;
         Ok(corrected + usize::from(!shop.publisher.is_flushed()))
     }
 
