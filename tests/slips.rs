@@ -35,6 +35,8 @@ fn valid() -> String {
         // A site has these or an origin.
         "root",
         "fallback",
+        // Of one origin there is nothing to choose.
+        "sticky",
     ];
     let text = everything()
         .replace("accept_terms = false", "accept_terms = true")

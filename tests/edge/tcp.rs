@@ -120,7 +120,7 @@ async fn refused(house: &House, at: SocketAddr, name: &str, alpn: &[&[u8]]) -> S
     }
 }
 
-async fn eventually(what: &str, check: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, check: impl Fn() -> bool) {
     let begun = Instant::now();
     while !check() {
         assert!(begun.elapsed() < Duration::from_secs(10), "not in time: {what}");
@@ -171,7 +171,7 @@ async fn much_passes_whole_in_both_directions_at_a_time() {
     let config = load::client_config(&house.ca.root(), &[]);
     let stream = load::connect(&config, at, "mail.example").await.unwrap();
     let (mut read, mut write) = tokio::io::split(stream);
-    let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n * 7 / 5) as u8).collect();
+    let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n * 7 / 5).to_le_bytes()[0]).collect();
     let writing = async {
         write.write_all(&sent).await.unwrap();
         write.shutdown().await.unwrap();
