@@ -27,7 +27,7 @@ use crate::scene::runtime;
 const SOON: Duration = Duration::from_secs(30);
 
 /// One request on a connection of its own: how long the answer is, and how hands were shaken.
-async fn fetch(
+pub(crate) async fn fetch(
     config: &Arc<rustls::ClientConfig>,
     target: &Target,
     path: &str,

@@ -30,6 +30,9 @@ use crate::edge::Edge;
 use crate::store::Loan;
 use crate::vault::Vault;
 
+/// What is said of a process that says nothing itself.
+const ENDED: &str = "it ended before it was ready; the log says why, if it could";
+
 /// An upgrade that somebody asked for, and where the answer goes.
 pub(in crate::daemon) type UpgradeRequest = oneshot::Sender<Result<Upgraded, HouseError>>;
 
@@ -121,16 +124,16 @@ fn begin(vault: &Vault, words: Vec<(Word, Vec<OwnedFd>)>) -> Result<Heir, String
     let line = Line(socket);
     for (word, sockets) in words {
         let along: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-        line.say(&word, &along).map_err(|error| format!("it took no sockets: {error}"))?;
+        if line.say(&word, &along).is_err() {
+            return Err(ENDED.to_owned());
+        }
     }
     crash::point("heir-called");
     match line.hear(bounds::takeover::PREPARING) {
         Ok((Word::Prepared { pid, version }, _)) => Ok(Heir { line, pid, version }),
         Ok((Word::Failed { report }, _)) => Err(report),
         Ok(_) => Err(Silence::Odd.to_string()),
-        Err(Silence::Gone) => {
-            Err("it ended before it was ready; the log says why, if it could".to_owned())
-        }
+        Err(Silence::Gone) => Err(ENDED.to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
