@@ -411,6 +411,7 @@ mod tests {
             reuse_key: false,
             early_data: false,
             access_log: true,
+            tls_headers: false,
             policy: crate::config::Policy::default(),
             routes: Vec::new(),
             tls: crate::config::Agreement::default(),

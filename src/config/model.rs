@@ -340,6 +340,8 @@ pub struct AccessLog {
     pub format: AccessFormat,
     /// Whether query strings stand in it.
     pub queries: bool,
+    /// Whether what was agreed on in the handshake stands in it, with the client's JA4.
+    pub tls: bool,
     /// One request of so many is logged, and every one that is answered with 500 or above.
     pub sample: u64,
 }
@@ -421,6 +423,8 @@ pub struct Site {
     pub early_data: bool,
     /// Whether its requests stand in the access log, if there is one.
     pub access_log: bool,
+    /// Whether origins are told what was agreed on in the handshake, with the client's JA4.
+    pub tls_headers: bool,
     /// What is asked of its requests.
     pub policy: Policy,
     /// Requests that go another way, the first that fits.

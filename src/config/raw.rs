@@ -129,6 +129,7 @@ pub(super) struct RawAccessLog {
     pub(super) to: String,
     pub(super) format: String,
     pub(super) queries: String,
+    pub(super) tls: bool,
     pub(super) sample: u64,
 }
 
@@ -154,6 +155,7 @@ pub(super) struct RawSite {
     pub(super) preserve_host: bool,
     pub(super) early_data: bool,
     pub(super) access_log: bool,
+    pub(super) tls_headers: bool,
     pub(super) origins: RawOrigins,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls: Option<RawSiteTls>,
@@ -343,6 +345,7 @@ impl Default for RawAccessLog {
             to: "off".to_owned(),
             format: "json".to_owned(),
             queries: "hide".to_owned(),
+            tls: false,
             sample: 1,
         }
     }
@@ -365,6 +368,7 @@ impl Default for RawSite {
             preserve_host: true,
             early_data: false,
             access_log: true,
+            tls_headers: false,
             origins: RawOrigins::default(),
             tls: None,
             policy: RawPolicy::default(),

@@ -27,6 +27,7 @@ use super::bulk::BulkStream;
 use super::connection;
 use super::early::EarlyStream;
 use super::early::Unproven;
+use super::facts::Facts;
 use super::hello;
 use super::hello::Greeted;
 use super::listen;
@@ -241,14 +242,17 @@ async fn refused(error: &io::Error) {
 
 async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
     let peer = ends.client;
-    let neighbours = worker.set().tcp.has_neighbours();
-    let (stream, unread) = if neighbours {
+    let (looks, tells) = {
+        let set = worker.set();
+        (set.tcp.has_neighbours() || set.tells_of_tls, set.tells_of_tls)
+    };
+    let (stream, unread, ja4) = if looks {
         match Box::pin(services::beside(worker, stream, ends)).await {
             Some(back) => back,
             None => return,
         }
     } else {
-        (stream, Vec::new())
+        (stream, Vec::new(), None)
     };
     let limit = worker.set().limits.handshake_timeout;
     let limit = worker.crowd.borrow().patience(limit);
@@ -264,17 +268,20 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
         Ok(Shaken::Site(stream, identity)) => {
             let h2 = look(counters, stream.get_ref().1);
             let shown = Shown::new(stream.get_ref().1.peer_certificates());
+            let facts = tells.then(|| Facts::of(stream.get_ref().1, ja4));
             let held = stream.get_ref().0.held.waits();
             let kernel = worker.shared.certificates.mould.kernel;
             let stream = BulkStream::new(stream, kernel, Arc::clone(counters));
             let unproven = Unproven::default();
-            let shaken = connection::Shaken { stream, held, h2, unproven, shown };
+            let shaken = connection::Shaken { stream, held, h2, unproven, shown, facts };
             connection::tls(worker, shaken, peer, port, identity).await;
         }
         Ok(Shaken::Early(stream, identity)) => {
             let h2 = look(counters, stream.session());
             let unproven = stream.unproven();
-            let shaken = connection::Shaken { stream, held: false, h2, unproven, shown: None };
+            let facts = tells.then(|| Facts::of(stream.session(), ja4));
+            let shaken =
+                connection::Shaken { stream, held: false, h2, unproven, shown: None, facts };
             Box::pin(connection::tls(worker, shaken, peer, port, identity)).await;
         }
         Ok(Shaken::Challenge) => counters.challenges.up(),

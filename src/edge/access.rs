@@ -43,6 +43,8 @@ pub(super) use self::visit::Visit;
 pub(super) struct Terms {
     format: AccessFormat,
     queries: bool,
+    /// Whether what was agreed on in the handshake stands in them.
+    tls: bool,
     sample: u64,
 }
 
@@ -50,8 +52,8 @@ impl Terms {
     /// `None` where there is no log.
     pub(super) fn of(config: &config::AccessLog) -> Option<Self> {
         config.to.as_ref()?;
-        let &config::AccessLog { format, queries, sample, .. } = config;
-        Some(Self { format, queries, sample: sample.max(1) })
+        let &config::AccessLog { format, queries, tls, sample, .. } = config;
+        Some(Self { format, queries, tls, sample: sample.max(1) })
     }
 }
 

@@ -4,6 +4,7 @@
 //! that take nothing of an answer, and an orderly one when the worker drains.
 
 use std::cell::Cell;
+use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::future::Future;
 use std::future::poll_fn;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 use super::access::Entry;
 use super::client_body::ClientBody;
 use super::early::Unproven;
+use super::facts::Facts;
 use super::flow::Flow;
 use super::flow::Streams;
 use super::guard::Farewell;
@@ -69,6 +71,8 @@ pub(super) struct Client {
     streams: bool,
     /// The certificate that the client showed.
     pub(super) shown: Option<Shown>,
+    /// What was agreed on, where that is told.
+    pub(super) facts: OnceCell<Facts>,
     /// What the client says may be a repetition.
     pub(super) unproven: Unproven,
     /// Fields made for the last host that was asked for; mostly it is the only one.
@@ -121,6 +125,7 @@ impl Client {
             streams,
             shown,
             unproven,
+            facts: OnceCell::new(),
             host_fields: RefCell::new(None),
             closing: Cell::new(false),
             starting: RefCell::new(None),
@@ -146,6 +151,14 @@ impl Client {
     /// From now on answers should end the connection.
     pub(super) fn close(&self) {
         self.closing.set(true);
+    }
+
+    /// The name that was asked for in the handshake.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.identity {
+            Some(Identity::Name(name)) => Some(name),
+            _ => None,
+        }
     }
 
     /// Whether answers should end the connection.
@@ -259,6 +272,7 @@ pub(super) struct Shaken<S> {
     pub(super) h2: bool,
     pub(super) unproven: Unproven,
     pub(super) shown: Option<Shown>,
+    pub(super) facts: Option<Facts>,
 }
 
 /// Speaks HTTP over a TLS connection until it ends.
@@ -271,8 +285,10 @@ pub(super) async fn tls<S>(
 ) where
     S: Farewell + Send + 'static,
 {
-    let Shaken { stream, held, h2, unproven, shown } = shaken;
+    let Shaken { stream, held, h2, unproven, shown, facts } = shaken;
     let client = Client::new(worker, Some(identity), peer, port, (h2, unproven, shown));
+    // It is empty until here.
+    facts.map(|facts| client.facts.set(facts));
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
     let mut guard = Guard::new(stream, pulse, head, false);

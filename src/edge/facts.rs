@@ -1,5 +1,6 @@
 //! What was agreed on in a handshake, in the words of logs and of other programs.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ProtocolVersion;
 use rustls::ServerConnection;
 use rustls::SupportedCipherSuite;
@@ -16,11 +17,13 @@ pub(super) struct Facts {
     pub(super) shown: bool,
     /// The common name in it.
     pub(super) common_name: Option<Box<str>>,
+    /// What its first message looked like, where that is told.
+    pub(super) ja4: Option<Box<str>>,
 }
 
 impl Facts {
     /// Of a session whose handshake is complete.
-    pub(super) fn of(session: &ServerConnection) -> Self {
+    pub(super) fn of(session: &ServerConnection, ja4: Option<Box<str>>) -> Self {
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into());
         Self {
@@ -29,6 +32,24 @@ impl Facts {
             alpn,
             shown: leaf.is_some(),
             common_name: leaf.and_then(|leaf| common_name(leaf)),
+            ja4,
+        }
+    }
+}
+
+const X_TLS_VERSION: HeaderName = HeaderName::from_static("x-tls-version");
+const X_TLS_CIPHER: HeaderName = HeaderName::from_static("x-tls-cipher");
+const X_TLS_NAME: HeaderName = HeaderName::from_static("x-tls-name");
+const X_TLS_JA4: HeaderName = HeaderName::from_static("x-tls-ja4");
+
+/// Tells the origin what was agreed on with a client that asked for `name`.
+pub(super) fn tell(facts: Option<&Facts>, name: Option<&str>, headers: &mut HeaderMap) {
+    let Some(facts) = facts else { return };
+    headers.insert(X_TLS_VERSION, HeaderValue::from_static(facts.version));
+    headers.insert(X_TLS_CIPHER, HeaderValue::from_static(facts.suite));
+    for (field, text) in [(X_TLS_NAME, name), (X_TLS_JA4, facts.ja4.as_deref())] {
+        if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
+            headers.insert(field, value);
         }
     }
 }

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::connection::Client;
+use super::facts;
 use super::serving::ServedSite;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -73,6 +74,9 @@ pub(super) fn to_origin(
         join_cookies(headers);
     }
     site.visitors.introduce(client.shown.as_ref(), headers);
+    if site.tls_headers {
+        facts::tell(client.facts.get(), client.name(), headers);
+    }
     let fields = host_fields(client, asked);
     headers.insert(HOST, fields.host.clone());
     headers.insert(X_FORWARDED_FOR, client.peer.clone());
@@ -191,6 +195,10 @@ pub(super) fn is_forged(name: &str) -> bool {
         || same("x-real-ip", name)
         || same("forwarded", name)
         || same("proxy", name)
+        || same("x-tls-version", name)
+        || same("x-tls-cipher", name)
+        || same("x-tls-name", name)
+        || same("x-tls-ja4", name)
         || same("client-cert", name)
         || same("client-cert-chain", name)
         || name.contains('_')

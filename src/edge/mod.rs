@@ -35,6 +35,7 @@ mod guard;
 mod headers;
 mod hello;
 mod hold;
+mod ja4;
 mod kernel;
 mod ledger;
 mod link;

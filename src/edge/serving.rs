@@ -46,6 +46,8 @@ pub(super) struct ServingSet {
     balancers: Vec<config::IpNetwork>,
     /// What stands in the access log, if there is one.
     pub(super) access: Option<access::Terms>,
+    /// Whether somebody is told what was agreed on in handshakes.
+    pub(super) tells_of_tls: bool,
     /// Files with CAs and revocation lists, as they were when they were read.
     files: Vec<(PathBuf, Stamp)>,
     /// Deadlines and limits.
@@ -74,6 +76,8 @@ pub(super) struct ServedSite {
     pub(super) early_data: bool,
     pub(super) request_ids: config::RequestIds,
     pub(super) access_log: bool,
+    /// Whether the origin is told what was agreed on in the handshake.
+    pub(super) tls_headers: bool,
     /// What is asked of its requests, if anything is.
     pub(super) policy: Option<Arc<Policy>>,
     pub(super) routes: Routes,
@@ -106,6 +110,8 @@ impl ServingSet {
             unknown_names: config.tls.unknown_names,
             balancers: config.listen.proxy_from.clone(),
             access: access::Terms::of(&config.access_log),
+            tells_of_tls: config.access_log.to.is_some() && config.access_log.tls
+                || config.sites.iter().any(|site| site.tls_headers),
             files: config
                 .sites
                 .iter()
@@ -264,6 +270,7 @@ impl ServedSite {
             early_data: site.early_data,
             request_ids,
             access_log: site.access_log,
+            tls_headers: site.tls_headers,
             routes: Routes::new(site, policy.as_ref(), trusting),
             policy,
         }

@@ -60,6 +60,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         reuse_key: false,
         early_data: false,
         access_log: true,
+        tls_headers: false,
         policy: config::Policy::default(),
         routes: Vec::new(),
         tls: config::Agreement::default(),

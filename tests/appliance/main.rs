@@ -56,6 +56,7 @@ mod servers;
 mod sites;
 mod start;
 mod status;
+mod tcp;
 mod terminal;
 mod terms;
 mod tickets;

@@ -294,3 +294,51 @@ async fn ids_are_made_or_kept_and_stand_everywhere() {
     );
     assert_eq!(parent.split('-').nth(1), Some(answer.as_str()));
 }
+
+/// What curl shows itself as, by the log and by the origin, is one and the same.
+#[test]
+fn what_was_agreed_on_stands_in_the_log_and_reaches_the_origin() {
+    let logged = Logged::start(|config| {
+        config.access_log.tls = true;
+        config.sites[0].tls_headers = true;
+    });
+    // A client cannot say it of itself, with whatever lines in the name.
+    let forged = ["-H", "X-TLS-JA4: forged", "-H", "X_TLS_Version: forged"];
+    let strong = ["--tls13-ciphers", "TLS_AES_256_GCM_SHA384"];
+    let seen = logged.curl("/head", &[&strong[..], &forged[..]].concat());
+    assert!(!seen.contains("forged"), "{seen}");
+    let older = logged.curl("/head", &["--tls-max", "1.2", "--http1.1"]);
+    let lines = logged.json(2);
+    for (line, seen, version, start) in
+        [(&lines[0], &seen, "TLSv1.3", "t13d"), (&lines[1], &older, "TLSv1.2", "t12d")]
+    {
+        assert_eq!((&line["tls"], &line["sni"]), (&version.into(), &"a.example".into()), "{line}");
+        let ja4 = line["ja4"].as_str().unwrap();
+        assert!(ja4.starts_with(start) && ja4.len() == 36, "{ja4}");
+        for told in [
+            format!("x-tls-version: {version}"),
+            format!("x-tls-cipher: {}", line["cipher"].as_str().unwrap()),
+            "x-tls-name: a.example".to_owned(),
+            format!("x-tls-ja4: {ja4}"),
+        ] {
+            assert!(seen.contains(&told), "{told}: {seen}");
+        }
+    }
+    assert_eq!(lines[0]["cipher"], "TLS_AES_256_GCM_SHA384");
+    let alpn = |line: &serde_json::Value| line["ja4"].as_str().unwrap()[8..10].to_owned();
+    assert_eq!((alpn(&lines[0]), alpn(&lines[1])), ("h2".to_owned(), "h1".to_owned()));
+}
+
+#[test]
+fn a_line_of_text_has_it_at_its_end() {
+    let logged = Logged::start(|config| {
+        config.access_log.tls = true;
+        config.access_log.format = AccessFormat::Combined;
+    });
+    let seen = logged.curl("/head", &["--tls13-ciphers", "TLS_AES_256_GCM_SHA384"]);
+    // The site did not ask for it.
+    assert!(!seen.contains("x-tls-"), "{seen}");
+    let lines = logged.lines(1);
+    let (_, end) = lines[0].rsplit_once('"').unwrap();
+    assert!(end.starts_with(" TLSv1.3 TLS_AES_256_GCM_SHA384 a.example t13d"), "{}", lines[0]);
+}

@@ -225,7 +225,9 @@ async fn a_server_is_told_of_the_client_first() {
 
 /// A server with TLS and a certificate of its own, that says who was asked for.
 async fn secure() -> (SocketAddr, rustls::pki_types::CertificateDer<'static>) {
-    let own = rcgen::generate_simple_self_signed(["own.example".to_owned()]).unwrap();
+    let own =
+        rcgen::generate_simple_self_signed(["own.example", "own.sub.example"].map(str::to_owned))
+            .unwrap();
     let certificate = own.cert.der().clone();
     let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
     let config = rustls::ServerConfig::builder_with_provider(keyward::base::tls::provider())
@@ -310,6 +312,19 @@ async fn tls_is_passed_through_beside_https_by_the_name_alone() {
     assert!(!read_all(&mut plain).await.contains("own"));
     eventually("all have ended", || house.edge.stats().tcp.open == 0).await;
     assert_eq!(house.edge.stats().tcp.passed_through, 3);
+}
+
+#[tokio::test]
+async fn a_service_for_many_names_leaves_a_site_its_own() {
+    let (server, certificate) = secure().await;
+    let origin = Origin::start();
+    let mut house = House::open(vec![site(&["a.sub.example"], origin.address)], limits());
+    listen(&mut house, vec![beside(through(&["*.sub.example"], server))]);
+    let url = house.url("a.sub.example", "/head");
+    assert!(house.curl("a.sub.example", &[&url]).contains("GET /head"));
+    let config = load::client_config(&certificate, &[]);
+    let mut stream = load::connect(&config, house.https, "own.sub.example").await.unwrap();
+    assert_eq!(read_all(&mut stream).await, "own.sub.example");
 }
 
 #[tokio::test]
@@ -411,6 +426,7 @@ async fn the_access_log_has_a_line_for_each_connection() {
         let path = dir.path().join(format!("{format:?}"));
         house.config.access_log.to = Some(config::AccessLogTo::File(path.clone()));
         house.config.access_log.format = format;
+        house.config.access_log.tls = format == config::AccessFormat::Json;
         house.edge.publish(&house.config);
         ask(&house, at, "mail.example", &[], b"hello").await;
         let own = load::client_config(&certificate, &[]);
@@ -429,6 +445,9 @@ async fn the_access_log_has_a_line_for_each_connection() {
     assert!(ours["milliseconds"].as_f64().unwrap() > 0.0, "{ours}");
     let own = lines.iter().find(|line| line.contains("\"service\":\"own.example\"")).unwrap();
     let own: serde_json::Value = serde_json::from_str(own).unwrap();
+    for line in [&ours, &own] {
+        assert!(line["ja4"].as_str().unwrap().starts_with("t13d"), "{line}");
+    }
     assert!(own.get("tls").is_none() && own["received"].as_u64().unwrap() > 100, "{own}");
     let common = |what: &str| lines.iter().any(|line| line.contains(what));
     assert!(common("] \"TCP mail.example TLSv1.3\" 200 15"), "{lines:#?}");

@@ -30,6 +30,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         reuse_key: false,
         early_data: false,
         access_log: true,
+        tls_headers: false,
         policy: config::Policy::default(),
         routes: Vec::new(),
         tls: config::Agreement::default(),

@@ -35,6 +35,7 @@ pub(super) fn check(raw: &RawAccessLog, state: &State, findings: &mut Findings) 
         to,
         format: format.unwrap_or(AccessFormat::Json),
         queries: queries.unwrap_or(false),
+        tls: raw.tls,
         sample: raw.sample.max(1),
     }
 }

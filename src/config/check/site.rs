@@ -120,6 +120,7 @@ pub(super) fn check_all(
             preserve_host: raw.preserve_host,
             early_data: raw.early_data,
             access_log: raw.access_log,
+            tls_headers: raw.tls_headers,
             routes,
             policy,
             line,

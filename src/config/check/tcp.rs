@@ -321,6 +321,7 @@ fn holder(
         preserve_host: true,
         early_data: false,
         access_log: false,
+        tls_headers: false,
         policy: Policy::default(),
         routes: Vec::new(),
         line,

@@ -12,6 +12,7 @@ use super::Entry;
 use crate::base::bounds::access::ACCESS_VALUE;
 use crate::config::AccessFormat;
 use crate::edge::connection::Client;
+use crate::edge::facts::Facts;
 
 /// What stands in the place of a query string.
 const HIDDEN: &[u8] = b"[hidden]";
@@ -47,8 +48,9 @@ pub(super) fn write(
 ) {
     moment.set(entry.millis / 1000);
     let peer = client.peer.as_bytes();
+    let told = entry.terms.tls;
     match entry.terms.format {
-        AccessFormat::Json => json(out, moment, entry, peer, complete),
+        AccessFormat::Json => json(out, moment, entry, client, complete),
         AccessFormat::Common => common(out, moment, entry, peer),
         AccessFormat::Combined => {
             common(out, moment, entry, peer);
@@ -63,7 +65,25 @@ pub(super) fn write(
             }
         }
     }
+    if told && entry.terms.format != AccessFormat::Json {
+        let facts = client.facts.get();
+        agreed(out, facts, client.name(), facts.and_then(|facts| facts.ja4.as_deref()));
+    }
     out.push(b'\n');
+}
+
+/// What was agreed on in the handshake, at the end of a line of text: version, suite, name, JA4.
+pub(super) fn agreed(
+    out: &mut Vec<u8>,
+    facts: Option<&Facts>,
+    name: Option<&str>,
+    ja4: Option<&str>,
+) {
+    let said = [facts.map(|facts| facts.version), facts.map(|facts| facts.suite), name, ja4];
+    for text in said {
+        out.push(b' ');
+        escape(out, cut(text.unwrap_or("-").as_bytes()));
+    }
 }
 
 fn common(out: &mut Vec<u8>, moment: &Moment, entry: &Entry, peer: &[u8]) {
@@ -80,10 +100,10 @@ fn common(out: &mut Vec<u8>, moment: &Moment, entry: &Entry, peer: &[u8]) {
     let _infallible = write!(out, "\" {} {}", entry.status(), entry.octets);
 }
 
-fn json(out: &mut Vec<u8>, moment: &Moment, entry: &Entry, peer: &[u8], complete: bool) {
+fn json(out: &mut Vec<u8>, moment: &Moment, entry: &Entry, client: &Client, complete: bool) {
     // Writing into a Vec cannot fail.
     let _infallible = write!(out, "{{\"time\":\"{}.{:03}Z\"", moment.rfc3339, entry.millis % 1000);
-    member(out, "client", |out| quote(out, peer));
+    member(out, "client", |out| quote(out, client.peer.as_bytes()));
     if let Some(site) = &entry.site {
         member(out, "site", |out| quote(out, site.name.as_bytes()));
     }
@@ -115,6 +135,16 @@ fn json(out: &mut Vec<u8>, moment: &Moment, entry: &Entry, peer: &[u8], complete
     if let Some(ids) = &entry.ids {
         member(out, "request_id", |out| quote(out, ids.request.as_bytes()));
         member(out, "trace_id", |out| quote(out, ids.trace()));
+    }
+    if let Some(facts) = client.facts.get().filter(|_| entry.terms.tls) {
+        member(out, "tls", |out| quote(out, facts.version.as_bytes()));
+        member(out, "cipher", |out| quote(out, facts.suite.as_bytes()));
+        if let Some(name) = client.name() {
+            member(out, "sni", |out| quote(out, cut(name.as_bytes())));
+        }
+        if let Some(ja4) = &facts.ja4 {
+            member(out, "ja4", |out| quote(out, ja4.as_bytes()));
+        }
     }
     out.push(b'}');
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Terms;
 use super::line::Moment;
+use super::line::agreed;
 use super::line::cut;
 use super::line::escape;
 use super::line::member;
@@ -35,6 +36,7 @@ pub(in crate::edge) struct Told<'a> {
     pub(in crate::edge) name: Option<&'a str>,
     /// `None` where TLS was passed through.
     pub(in crate::edge) facts: Option<&'a Facts>,
+    pub(in crate::edge) ja4: Option<&'a str>,
     pub(in crate::edge) received: u64,
     pub(in crate::edge) sent: u64,
     /// One word.
@@ -75,6 +77,9 @@ pub(super) fn write(out: &mut Vec<u8>, moment: &mut Moment, visit: &Visit, told:
             out.extend_from_slice(b" \"-\" \"-\"");
         }
     }
+    if visit.terms.tls && visit.terms.format != AccessFormat::Json {
+        agreed(out, told.facts, told.name, told.ja4);
+    }
     out.push(b'\n');
 }
 
@@ -98,6 +103,9 @@ fn json(out: &mut Vec<u8>, moment: &Moment, visit: &Visit, told: &Told<'_>) {
     member(out, "service", |out| quote(out, told.service.as_bytes()));
     if let Some(name) = told.name {
         member(out, "host", |out| quote(out, cut(name.as_bytes())));
+    }
+    if let Some(ja4) = told.ja4 {
+        member(out, "ja4", |out| quote(out, ja4.as_bytes()));
     }
     if let Some(facts) = told.facts {
         member(out, "tls", |out| quote(out, facts.version.as_bytes()));

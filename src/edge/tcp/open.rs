@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::first;
 use super::first::First;
+use super::serve::Unread;
 use super::services::Door;
 use super::services::ServedTcp;
 use super::services::Way;
@@ -20,6 +21,7 @@ use crate::edge::bulk::BulkStream;
 use crate::edge::facts::Facts;
 use crate::edge::hello;
 use crate::edge::hello::Greeted;
+use crate::edge::ja4;
 use crate::edge::network::Network;
 use crate::edge::proxied::Ends;
 use crate::edge::serving::normal;
@@ -35,6 +37,8 @@ pub(super) struct Opened {
     /// The name that it asked for.
     pub(super) name: Option<Box<str>>,
     pub(super) facts: Option<Facts>,
+    /// What its first message looked like, where that is told.
+    pub(super) ja4: Option<Box<str>>,
 }
 
 /// The client's side of a connection.
@@ -44,12 +48,12 @@ pub(super) enum Client {
     Tls(Box<BulkStream>),
 }
 
-/// Opens a connection that came to the listener behind `door`.
+/// Opens a connection that came to the listener behind `door`; whether it is told of TLS.
 pub(super) async fn at_door(
     worker: &Worker,
     mut stream: TcpStream,
     ends: Ends,
-    door: &Door,
+    (door, tells): (&Door, bool),
 ) -> Result<Opened, Failed> {
     let mut unread = Vec::new();
     if let Some(protocol) = door.starttls {
@@ -63,17 +67,19 @@ pub(super) async fn at_door(
             }
         }
     }
-    if door.through {
+    let mut ja4 = None;
+    if door.through || tells {
         let first = first::read(&mut stream, unread).await?;
+        ja4 = first.hello.as_deref().filter(|_| tells).and_then(ja4::ja4);
         if let Some(service) = door.find(first.name().map(normal).as_deref())
             && matches!(service.way, Way::Through)
             && first.hello.is_some()
         {
-            return through(stream, ends, service, first);
+            return through(stream, ends, service, (first, ja4));
         }
         unread = first.octets;
     }
-    ended(worker, (stream, unread), ends, |name| door.find(name)).await
+    ended(worker, (stream, unread, ja4), ends, |name| door.find(name)).await
 }
 
 /// Opens a connection that came to the port of HTTPS and is for `service`.
@@ -82,30 +88,30 @@ pub(super) async fn at_neighbour(
     stream: TcpStream,
     ends: Ends,
     service: &Arc<ServedTcp>,
-    first: First,
+    (first, ja4): (First, Option<Box<str>>),
 ) -> Result<Opened, Failed> {
     if matches!(service.way, Way::Through) {
-        return through(stream, ends, service, first);
+        return through(stream, ends, service, (first, ja4));
     }
-    ended(worker, (stream, first.octets), ends, |_| Some(service)).await
+    ended(worker, (stream, first.octets, ja4), ends, |_| Some(service)).await
 }
 
 fn through(
     stream: TcpStream,
     ends: Ends,
     service: &Arc<ServedTcp>,
-    first: First,
+    (first, ja4): (First, Option<Box<str>>),
 ) -> Result<Opened, Failed> {
     let at = at(&stream, ends)?;
     let name = first.name().map(|name| normal(name).into());
     let client = Client::Through(stream, first.octets);
-    Ok(Opened { service: Arc::clone(service), client, at, name, facts: None })
+    Ok(Opened { service: Arc::clone(service), client, at, name, facts: None, ja4 })
 }
 
 /// Ends TLS for the service that `find` finds for the name that the client asks for.
 async fn ended<'a>(
     worker: &Worker,
-    (stream, unread): (TcpStream, Vec<u8>),
+    (stream, unread, ja4): Unread,
     ends: Ends,
     find: impl Fn(Option<&str>) -> Option<&'a Arc<ServedTcp>>,
 ) -> Result<Opened, Failed> {
@@ -136,14 +142,14 @@ async fn ended<'a>(
     };
     let mut stream = admitted.shake(start, meter, config).await?;
     accept::look(&worker.counters, stream.get_ref().1);
-    let facts = Facts::of(stream.get_ref().1);
+    let facts = Facts::of(stream.get_ref().1, None);
     // Nobody knows when a server has something to say that would take it along.
     stream.get_mut().0.held.release();
     stream.flush().await?;
     let kernel = certificates.mould.kernel;
     let stream = BulkStream::new(stream, kernel, Arc::clone(&worker.counters));
     let client = Client::Tls(Box::new(stream));
-    Ok(Opened { service: Arc::clone(service), client, at, name, facts: Some(facts) })
+    Ok(Opened { service: Arc::clone(service), client, at, name, facts: Some(facts), ja4 })
 }
 
 /// Where the client came to, as it sees it.

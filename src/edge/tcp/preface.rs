@@ -96,6 +96,7 @@ mod tests {
             alpn: Some("imap".into()),
             shown: true,
             common_name: Some("visitor".into()),
+            ja4: None,
         };
         for (client, server) in [
             ("192.0.2.9:1234", "198.51.100.7:993"),

@@ -28,6 +28,7 @@ use crate::edge::accept::Failed;
 use crate::edge::access::Told;
 use crate::edge::balance::Choice;
 use crate::edge::dial;
+use crate::edge::ja4;
 use crate::edge::origin::Turn;
 use crate::edge::proxied::Ends;
 use crate::edge::serving::ServingSet;
@@ -46,10 +47,14 @@ pub(in crate::edge) async fn own(
     let Some(set) = settled(worker, &address).await else { return };
     let Some(door) = set.tcp.door(&address) else { return };
     let limit = worker.crowd.borrow().patience(set.limits.handshake_timeout);
-    let opened = timeout(limit, Box::pin(open::at_door(worker, stream, ends, door))).await;
+    let opening = open::at_door(worker, stream, ends, (door, set.tells_of_tls));
+    let opened = timeout(limit, Box::pin(opening)).await;
     drop(set);
     conclude(worker, opened, ends).await;
 }
+
+/// A connection, what was read of it, and what that looks like if somebody wants to know.
+pub(in crate::edge) type Unread = (TcpStream, Vec<u8>, Option<Box<str>>);
 
 /// Looks whom a connection to the port of HTTPS is for. Given back, with what was read of it, if
 /// that is no service.
@@ -57,7 +62,7 @@ pub(in crate::edge) async fn beside(
     worker: &Rc<Worker>,
     mut stream: TcpStream,
     ends: Ends,
-) -> Option<(TcpStream, Vec<u8>)> {
+) -> Option<Unread> {
     let set = Arc::clone(&worker.set());
     let limit = worker.crowd.borrow().patience(set.limits.handshake_timeout);
     let due = Instant::now() + limit;
@@ -76,9 +81,10 @@ pub(in crate::edge) async fn beside(
     let service = name.and_then(|name| set.tcp.neighbour(&name, set.has(&name)).map(Arc::clone));
     // A CA that looks for a challenge is answered where those of sites are.
     let service = service.filter(|s| matches!(s.way, Way::Through) || !first.is_challenge());
-    let Some(service) = service else { return Some((stream, first.octets)) };
+    let ja4 = first.hello.as_deref().filter(|_| set.tells_of_tls).and_then(ja4::ja4);
+    let Some(service) = service else { return Some((stream, first.octets, ja4)) };
     drop(set);
-    let opening = open::at_neighbour(worker, stream, ends, &service, first);
+    let opening = open::at_neighbour(worker, stream, ends, &service, (first, ja4));
     let opened = tokio::time::timeout_at(due, Box::pin(opening)).await;
     conclude(worker, opened, ends).await;
     None
@@ -128,7 +134,7 @@ async fn serve(worker: &Rc<Worker>, opened: Opened, ends: Ends) {
     let _counted = Counted(worker);
     let access = worker.set().access.filter(|_| opened.service.access_log);
     let visit = worker.pen.arrive(access);
-    let Opened { service, client, at, name, facts } = opened;
+    let Opened { service, client, at, name, facts, ja4 } = opened;
     let preface = service.proxy.map(|version| {
         preface::header(version, (ends.client, at), name.as_deref(), facts.as_ref())
     });
@@ -162,6 +168,7 @@ async fn serve(worker: &Rc<Worker>, opened: Opened, ends: Ends) {
             service: &service.name,
             name: name.as_deref(),
             facts: facts.as_ref(),
+            ja4: ja4.as_deref(),
             received: passed.from_client,
             sent: passed.to_client,
             end,
