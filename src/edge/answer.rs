@@ -30,6 +30,7 @@ pub(super) fn failure(status: StatusCode) -> Response<AnswerBody> {
         StatusCode::METHOD_NOT_ALLOWED => "This method is not served here.\n",
         StatusCode::REQUEST_TIMEOUT => "The request did not arrive in time.\n",
         StatusCode::MISDIRECTED_REQUEST => "This connection is for another site.\n",
+        StatusCode::NOT_IMPLEMENTED => "There is no WebSocket here.\n",
         StatusCode::BAD_GATEWAY => "The server behind this site gives no proper answer.\n",
         StatusCode::SERVICE_UNAVAILABLE => "The server behind this site is busy.\n",
         StatusCode::GATEWAY_TIMEOUT => "The server behind this site does not answer in time.\n",

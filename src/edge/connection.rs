@@ -101,6 +101,10 @@ pub(super) struct Exchange {
     finished: bool,
 }
 
+/// A stream that is no request any more: it has a deadline of its own.
+#[derive(Debug)]
+pub(super) struct Occupied(Rc<Client>);
+
 /// A request while it waits for the head of an answer.
 #[derive(Debug)]
 pub(super) struct Waiting<'a>(&'a Client);
@@ -196,6 +200,18 @@ impl Client {
         !flows.is_empty() && !flows.iter().any(|flow| flow.offers())
     }
 
+    /// Whether its connection carries other requests beside each.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.streams
+    }
+
+    /// Keeps the connection for a stream that is no request any more.
+    pub(super) fn occupy(self: &Rc<Self>) -> Occupied {
+        self.active.set(self.active.get() + 1);
+        self.waiting.set(self.waiting.get() + 1);
+        Occupied(Rc::clone(self))
+    }
+
     pub(super) fn wait(&self) -> Waiting<'_> {
         self.waiting.set(self.waiting.get() + 1);
         Waiting(self)
@@ -255,6 +271,15 @@ impl Drop for Exchange {
             client.worker.counters.panics.up();
             tracing::error!("a request panicked and is given up");
         }
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        let Self(client) = self;
+        client.waiting.set(client.waiting.get().saturating_sub(1));
+        client.active.set(client.active.get().saturating_sub(1));
+        client.last.set(Instant::now());
     }
 }
 
@@ -367,7 +392,8 @@ fn speaks_h2(client: &Rc<Client>) -> http2::Builder<Streams> {
         .max_send_buf_size(H2_SEND_BUFFER)
         .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(H2_PENDING_RESETS)
-        .max_local_error_reset_streams(H2_LOCAL_RESETS);
+        .max_local_error_reset_streams(H2_LOCAL_RESETS)
+        .enable_connect_protocol();
     builder
 }
 

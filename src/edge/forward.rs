@@ -27,6 +27,7 @@ use super::relay;
 use super::routes::ServedRoute;
 use super::serving::ServedSite;
 use super::target::Upstream;
+use super::tunnel::Tunnel;
 
 /// Sends a request for `asked` to one of the servers `upstream` and gives its answer.
 pub(super) async fn forward(
@@ -81,7 +82,8 @@ async fn exchange(
     let most = parts.extensions.remove::<LongestBody>().map(|LongestBody(bytes)| bytes);
     let (mut body, state) = UpBody::new(body, limits.body, most);
     let expects = state.is_some() && headers::expects(&parts.headers);
-    let upgrade = (parts.version == Version::HTTP_11 && state.is_none())
+    let tunnel = parts.extensions.remove::<Tunnel>();
+    let upgrade = ((parts.version == Version::HTTP_11 || tunnel.is_some()) && state.is_none())
         .then(|| headers::wanted_upgrade(&parts.headers))
         .flatten();
     let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
@@ -135,6 +137,9 @@ async fn exchange(
         let (Some(_), Some(ours)) = (upgrade.filter(same), ours) else {
             return Err(Failed::Unasked);
         };
+        if tunnel.as_ref().is_some_and(|tunnel| !tunnel.leave(response.headers_mut())) {
+            return Err(Failed::Unasked);
+        }
         let theirs = hyper::upgrade::on(&mut response);
         return Ok(relay::switch(
             client,

@@ -69,6 +69,7 @@ mod tls;
 mod trace;
 mod trailers;
 mod trusting;
+mod tunnel;
 mod version;
 mod visitors;
 mod watching;

@@ -227,12 +227,17 @@ impl Doors {
         }
     }
 
-    /// Closes them all; ready when every client has gone and was told.
-    pub(super) async fn left(&mut self) {
+    /// Takes no further clients, and lets those go that are there.
+    pub(super) fn close(&mut self) {
         for (_, closing) in self.open.drain(..) {
             // As above.
             let _ = closing.send(true);
         }
+    }
+
+    /// Closes them all; ready when every client has gone and was told.
+    pub(super) async fn left(&mut self) {
+        self.close();
         for task in self.tasks.drain(..) {
             if task.await.is_err() {
                 tracing::error!("a task of HTTP/3 panicked");

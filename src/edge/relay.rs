@@ -21,10 +21,11 @@ use super::connection::Client;
 use super::headers;
 use super::origin::Turn;
 use super::serving::ServedSite;
+use super::tunnel::Tunnel;
 use crate::base::bounds::RELAY_BUFFER;
 
-/// The 101 for the client; once it is sent, bytes pass between the two connections until both
-/// have ended, or neither has said anything for `idle`.
+/// The 101 for the client, or the 200 for one on HTTP/2; once it is sent, bytes pass between the two
+/// until both have ended, or neither has said anything for `idle`.
 pub(super) fn switch(
     client: &Rc<Client>,
     site: &ServedSite,
@@ -33,22 +34,31 @@ pub(super) fn switch(
     turn: Turn,
     idle: Duration,
 ) -> Response<AnswerBody> {
-    client.pulse.give_away();
+    // On HTTP/2 it is one stream of many.
+    let alone = !client.is_shared();
+    if alone {
+        client.pulse.give_away();
+    }
     client.worker.counters.upgrades.up();
     let (mut parts, _) = response.into_parts();
     let protocol = parts.headers.get(UPGRADE).cloned();
     parts.extensions.clear();
     headers::to_client(&mut parts.headers, site, parts.version);
-    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Some(protocol) = protocol {
-        parts.headers.insert(UPGRADE, protocol);
+    if alone {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(protocol) = protocol {
+            parts.headers.insert(UPGRADE, protocol);
+        }
+    } else {
+        Tunnel::through(&mut parts);
     }
-    let place = client.worker.stay(client.peer_address.ip());
+    let place = alone.then(|| client.worker.stay(client.peer_address.ip()));
+    let occupied = (!alone).then(|| client.occupy());
     drop(tokio::task::spawn_local(async move {
         if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
             relay(ours, theirs, idle).await;
         }
-        drop((place, turn));
+        drop((place, occupied, turn));
     }));
     Response::from_parts(parts, AnswerBody::ready(Bytes::new()))
 }

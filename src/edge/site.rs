@@ -23,6 +23,7 @@ use super::serving::Behind;
 use super::serving::ServedSite;
 use super::serving::ServingSet;
 use super::trace;
+use super::tunnel::Tunnel;
 use super::way;
 
 /// Answers one request. Never fails: a refusal is an answer.
@@ -38,6 +39,7 @@ pub(super) async fn serve(
     let h1 = request.version() < Version::HTTP_2;
     let (mut parts, body) = request.into_parts();
     let version = parts.version;
+    let wanted = Tunnel::enter(&mut parts);
     let head = parts.method == Method::HEAD;
     let call = !h1 && grpc::is_call(&parts.headers);
     // Asked once: the client may prove itself while the request is under way.
@@ -106,6 +108,9 @@ pub(super) async fn serve(
         }
         Err(refused) => refuse(&client, refused, h1),
     };
+    // To CONNECT any success would mean that there is a way.
+    let through = !wanted || !response.status().is_success() || Tunnel::is_through(&response);
+    let response = if through { response } else { answer::failure(StatusCode::NOT_IMPLEMENTED) };
     let response = if head { answer::to_head(response) } else { response };
     let leaving = h1 && client.closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
     let response = if leaving { answer::last(response) } else { response };

@@ -349,6 +349,7 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
             }
             Order::Drain(deadline, done) => {
                 listening.iter().for_each(|l| l.stop.notify_one());
+                doors.close();
                 // Receivers live as long as the worker.
                 let _ = drain.send(true);
                 let leave = async {

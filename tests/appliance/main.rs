@@ -18,6 +18,8 @@ mod load;
 mod origin;
 #[path = "../kit/pebble.rs"]
 mod pebble;
+#[path = "../kit/http3.rs"]
+mod quic;
 #[path = "../kit/scan.rs"]
 mod scan;
 
@@ -34,6 +36,7 @@ mod doubles;
 mod events;
 mod exportable;
 mod floods;
+mod http3;
 mod hundred;
 mod import;
 mod internal;

@@ -8,7 +8,7 @@ use crate::house::{House, limits, site};
 use crate::origin::Origin;
 
 /// The routes that `text` writes, as the file has them.
-fn routes(text: &str) -> Vec<config::Route> {
+pub(crate) fn routes(text: &str) -> Vec<config::Route> {
     let site = "[[site]]\nnames = ['a.internal']\norigin = 'http://127.0.0.1:1'\n";
     let text = format!("{site}{text}");
     let parsed = config::parse(&text, std::path::Path::new("keyward.toml"), [("", ""); 0]);
