@@ -25,6 +25,7 @@ use super::target::Target;
 use super::target::Upstream;
 use super::version;
 use crate::base::bounds::origins::ORIGIN_TRIES;
+use crate::config;
 
 /// Why there is no answer from the origin.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,16 @@ pub(super) struct Limits {
     pub(super) response: Duration,
     pub(super) body: Duration,
     pub(super) idle: Duration,
+}
+
+impl Limits {
+    pub(super) const fn of(limits: &config::Edge) -> Self {
+        Self {
+            response: limits.response_timeout,
+            body: limits.body_timeout,
+            idle: limits.idle_timeout,
+        }
+    }
 }
 
 /// Sends a request to one of the servers. If that one fails it before there is any answer, and

@@ -3,6 +3,8 @@
 //! hyper speaks; here is what it leaves open: an end for connections that are idle, for clients
 //! that take nothing of an answer, and an orderly one when the worker drains.
 
+mod stall;
+
 use std::cell::Cell;
 use std::cell::OnceCell;
 use std::cell::RefCell;
@@ -12,7 +14,6 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -25,6 +26,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
+use self::stall::StallWatch;
+use self::stall::Standing;
 use super::access::Entry;
 use super::client_body::ClientBody;
 use super::early::Unproven;
@@ -456,51 +459,5 @@ where
                 timer.as_mut().reset(Instant::now() + DRAIN_IDLE);
             }
         }
-    }
-}
-
-enum Standing {
-    Good(Instant),
-    Idle,
-    Stalled,
-}
-
-/// Notices clients that take nothing of an answer that lies ready.
-struct StallWatch {
-    writes: u64,
-    since: Instant,
-    /// Whether it is to be seen when the client rests.
-    rest: bool,
-}
-
-impl StallWatch {
-    fn look(&mut self, client: &Client) -> Standing {
-        let set = client.worker.set();
-        let now = Instant::now();
-        let writes = client.pulse.writes();
-        if client.active.get() == 0 {
-            (self.writes, self.since) = (writes, now);
-            let limit: Duration =
-                if client.closing() { DRAIN_IDLE } else { set.limits.idle_timeout };
-            let due = client.last.get() + limit;
-            // A request may begin meanwhile, and its deadline is not to wait for this one.
-            let mut soon = due.min(now + set.limits.body_timeout);
-            if self.rest {
-                let rest = client.last.get() + REST_AFTER;
-                soon = soon.min(if rest > now { rest } else { now + REST_AFTER });
-            }
-            return if due <= now { Standing::Idle } else { Standing::Good(soon) };
-        }
-        if writes != self.writes || client.waiting.get() > 0 || client.waits_for_us() {
-            (self.writes, self.since) = (writes, now);
-        }
-        let limit = set.limits.body_timeout;
-        let due = self.since + limit;
-        if due <= now {
-            return Standing::Stalled;
-        }
-        let flows = client.flows.borrow();
-        flows.iter().for_each(|flow| flow.check(now, limit));
-        Standing::Good(if flows.is_empty() { due } else { due.min(now + limit / 4) })
     }
 }

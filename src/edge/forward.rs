@@ -71,14 +71,7 @@ async fn exchange(
     mut parts: Parts,
     body: ClientBody,
 ) -> Result<Response<AnswerBody>, Failed> {
-    let limits = {
-        let set = client.worker.set();
-        Limits {
-            response: set.limits.response_timeout,
-            body: set.limits.body_timeout,
-            idle: set.limits.idle_timeout,
-        }
-    };
+    let limits = Limits::of(&client.worker.set().limits);
     let most = parts.extensions.remove::<LongestBody>().map(|LongestBody(bytes)| bytes);
     let (mut body, state) = UpBody::new(body, limits.body, most);
     let expects = state.is_some() && headers::expects(&parts.headers);
