@@ -11,6 +11,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::open::Places;
 use crate::base::disk;
 use crate::base::tls;
 use crate::config::Config;
@@ -30,7 +31,7 @@ pub(super) fn begin(config: &Config, edge: &Edge) {
     if !config.sites.iter().any(sticks) {
         return;
     }
-    match key(&config.state.dir) {
+    match key(&Places::of(config).served) {
         Ok(key) => edge.stick_by(&key),
         Err(error) => {
             tracing::warn!(%error, "cookies that lead to servers hold until the next start only");
@@ -38,12 +39,13 @@ pub(super) fn begin(config: &Config, edge: &Edge) {
     }
 }
 
-/// The key below `state`, made where there is none.
+/// The key in `dir`, made where there is none. Main may write to few directories; this one holds what
+/// the edge serves by.
 ///
 /// # Errors
 /// When it cannot be read or written, or there is no randomness.
-fn key(state: &Path) -> io::Result<RawTicketKey> {
-    let path = state.join(FILE);
+fn key(dir: &Path) -> io::Result<RawTicketKey> {
+    let path = dir.join(FILE);
     let mut octets = Zeroizing::new([0; OCTETS]);
     match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
         Ok(mut file) if file.metadata()?.len() == OCTETS as u64 => {

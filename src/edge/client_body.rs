@@ -7,10 +7,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::body::BodyError;
 use super::quic::StreamBody;
+use crate::base::bounds::LINGER;
+use crate::base::bounds::LINGER_BYTES;
 
 /// What is left of a request behind its head.
 #[derive(Debug)]
@@ -19,6 +23,26 @@ pub(super) enum ClientBody {
     Hyper(Incoming),
     /// HTTP/3.
     Stream(Box<StreamBody>),
+}
+
+impl ClientBody {
+    /// Reads what comes of a body that nobody wants, for a while. On HTTP/2 a stream is reset where the
+    /// rest of its request is dropped (RFC 9113, section 8.1), and there are clients that take the
+    /// reset for the answer.
+    pub(super) fn let_come(mut self) {
+        if self.is_end_stream() {
+            return;
+        }
+        drop(tokio::task::spawn_local(timeout(LINGER, async move {
+            let mut left = LINGER_BYTES;
+            while let Some(Ok(frame)) = self.frame().await {
+                match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+            }
+        })));
+    }
 }
 
 impl Body for ClientBody {

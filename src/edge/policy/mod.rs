@@ -141,8 +141,12 @@ impl Policy {
                 (Some(pages), Refusal::Closed) => pages.maintenance(response),
                 _ => self.show(response),
             };
-            // Its body is not read.
-            return if h1 && !body.is_end_stream() { answer::last(response) } else { response };
+            // Its body is for nobody.
+            if h1 && !body.is_end_stream() {
+                return answer::last(response);
+            }
+            body.let_come();
+            return response;
         }
         if let Some(most) = self.max_body {
             parts.extensions.insert(LongestBody(most));
