@@ -2,7 +2,7 @@
 //!
 //! Beside each address for HTTPS stands a UDP socket of the same port, for each worker its own. What
 //! comes in goes the way of all requests from `site` on. HTTP/3 is an offer: where a socket cannot be
-//! had, HTTPS goes on over TCP, and nobody is told of it.
+//! had, HTTPS goes on over TCP, and clients are told nothing of it.
 
 mod body;
 mod door;

@@ -2,8 +2,8 @@
 //!
 //! hyper keeps eight kilobytes for what a client may say next, and there are many more clients that may
 //! than clients that do. So its connection is made when the client is heard for the first time, taken
-//! apart between two requests, and made anew when the client is heard again. Deliberately absent: HTTP/2, whose connection is never between requests by
-//! itself.
+//! apart between two requests, and made anew when the client is heard again. Deliberately absent:
+//! HTTP/2, whose connection is never between requests by itself.
 
 use std::future::poll_fn;
 use std::pin::pin;
