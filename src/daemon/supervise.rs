@@ -14,6 +14,7 @@ use super::open::Places;
 use super::open::remember;
 use super::servers;
 use super::sticky;
+use super::takeover::giving::Estate;
 use super::takeover::giving::Follower;
 use super::takeover::giving::arrival;
 use super::takeover::taking::Former;
@@ -219,8 +220,11 @@ impl Running {
     }
 
     /// Lets connections come to their end while another process serves.
-    async fn finish(self, follower: Follower) {
+    async fn finish(mut self, follower: Follower) {
         self.stop.cancel();
+        // Sockets that this one held open would take in clients that nobody answers, should the
+        // process that follows be killed, and keep the next one from starting.
+        self.estate = Estate::default();
         let limit = self.configs.borrow().edge.linger_timeout;
         if let Some(orders) = &self.orders {
             orders.scheduler.stop().await;

@@ -224,6 +224,48 @@ fn a_new_process_that_cannot_serve_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn a_former_process_keeps_no_door_open_when_the_one_after_it_is_killed() {
+    let origin = Origin::start();
+    let mut keyward = small(&origin);
+    keyward.start();
+    keyward.wait_issued("s.internal");
+    let root = root(&keyward);
+    let runtime = runtime();
+    let chain = std::fs::read_to_string(&root).unwrap();
+    let chain = keyward::cert::chain::Chain::from_pem(chain.as_bytes()).unwrap();
+    let config = load::client_config(&chain.to_rustls()[0], &[b"http/1.1"]);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], keyward.https));
+    let download = runtime.spawn({
+        let config = Arc::clone(&config);
+        let target = Target {
+            address,
+            name: "s.internal".to_owned(),
+            path: String::new(),
+            root: chain.to_rustls()[0].clone(),
+            h2: false,
+            per_connection: 1,
+        };
+        async move { fetch(&config, &target, "/drip/150/100", Vec::new()).await }
+    });
+    eventually("the download has begun", SOON, || origin.last().contains("/drip/").then_some(()));
+    keyward.upgrade();
+    assert_eq!(keyward.curl(&root, "s.internal", "/", &[]).ok(), "ok");
+    let mut former = keyward.kill_heir();
+    assert!(former.try_wait().unwrap().is_none(), "it finishes the download");
+    // Nobody listens: a client is told so at once, and the next one may start.
+    let refused = |error: std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    eventually("the port is closed", SOON, || {
+        std::net::TcpStream::connect(address).is_err_and(refused).then_some(())
+    });
+    keyward.start();
+    assert_eq!(keyward.curl(&root, "s.internal", "/", &[]).ok(), "ok");
+    assert!(former.try_wait().unwrap().is_none(), "it still does");
+    let (body, _) = runtime.block_on(download).unwrap().unwrap();
+    assert_eq!(body.len(), 150);
+    assert!(former.wait().unwrap().success());
+}
+
+#[test]
 fn a_kill_at_any_moment_leaves_one_that_serves() {
     let origin = Origin::start();
     for (points, the_new_one_serves) in [(GIVING_POINTS, true), (TAKING_POINTS, false)] {

@@ -215,7 +215,7 @@ level = "debug"
     pub fn wait_ready(&mut self) {
         eventually("the admin socket answers", Duration::from_secs(20), || {
             if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                panic!("keyward ended: {status}\n{}", self.log());
+                panic!("keyward ended: {status}\n{}", self.plain_log());
             }
             self.cli(&["status", "--json"]).status.success().then_some(())
         });
@@ -255,6 +255,13 @@ level = "debug"
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
+    /// What it logged without what only a debugger wants, and the last of it first to be seen.
+    fn plain_log(&self) -> String {
+        let log = self.log();
+        let plain: Vec<_> = log.lines().filter(|line| !line.contains(" DEBUG ")).collect();
+        plain[plain.len().saturating_sub(40)..].join("\n")
+    }
+
     /// One certificate as the admin socket shows it.
     pub fn certificate(&self, name: &str) -> Option<serde_json::Value> {
         let said = self.cli(&["show", name, "--json"]);
@@ -281,14 +288,23 @@ level = "debug"
         }
     }
 
+    /// `kill -9` of the process that took the place of the one that was started, which is given:
+    /// it may still finish what it began.
+    pub fn kill_heir(&mut self) -> Child {
+        let heir = self.heir.take().expect("there was an upgrade");
+        let pid = nix::unistd::Pid::from_raw(heir);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        eventually("the killed one is gone", Duration::from_secs(10), || {
+            (!runs(heir)).then_some(())
+        });
+        self.child.take().expect("running")
+    }
+
     /// `kill -9`, and waits for the end.
     pub fn kill9(&mut self) {
-        if let Some(heir) = self.heir.take() {
-            let pid = nix::unistd::Pid::from_raw(heir);
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-            eventually("the killed one is gone", Duration::from_secs(10), || {
-                (!runs(heir)).then_some(())
-            });
+        if self.heir.is_some() {
+            let first = self.kill_heir();
+            self.child = Some(first);
         }
         let mut child = self.child.take().expect("running");
         child.kill().unwrap();

@@ -37,7 +37,7 @@ const ENDED: &str = "it ended before it was ready; the log says why, if it could
 pub(in crate::daemon) type UpgradeRequest = oneshot::Sender<Result<Upgraded, HouseError>>;
 
 /// What a process keeps for the one that may follow it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::daemon) struct Estate {
     /// What the service manager has opened, by name; empty when it opened nothing.
     pub(in crate::daemon) inherited: Vec<(String, OwnedFd)>,
