@@ -1,6 +1,10 @@
 //! What a mistyped word may have been meant to be.
 
-/// The one of `known` that is nearest to `word`, if it is near enough to be what was meant.
+/// What is shorter begins too many words.
+const CUT_SHORT: usize = 3;
+
+/// The one of `known` that is nearest to `word`, if it is near enough to be what was meant; else the
+/// only one that is cut short, or that is short for it.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Long enough for every key there is; what is longer was not mistyped.
     if word.len() > 64 {
@@ -8,12 +12,18 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     }
     let word = word.to_ascii_lowercase().replace('-', "_");
     let allowed = (word.chars().count() / 3).clamp(1, 3);
-    known
-        .into_iter()
-        .map(|candidate| (distance(&word, &candidate.replace('-', "_")), candidate))
+    let known: Vec<_> = known.into_iter().collect();
+    let near = known
+        .iter()
+        .map(|candidate| (distance(&word, &candidate.replace('-', "_")), *candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| candidate);
+    near.or_else(|| {
+        let short = |one: &str, two: &str| one.len() >= CUT_SHORT && two.starts_with(one);
+        let mut cut = known.iter().filter(|known| short(known, &word) || short(&word, known));
+        cut.next().filter(|_| cut.next().is_none()).copied()
+    })
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `one` into `two`.
@@ -66,6 +76,10 @@ mod tests {
         assert_eq!(nearest("name", known), Some("names"));
         assert_eq!(nearest("Origin", known), Some("origin"));
         assert_eq!(nearest("upstream", known), None);
+        assert_eq!(nearest("directory", ["dir", "mode"]), Some("dir"));
+        assert_eq!(nearest("cert", ["certificate", "key"]), Some("certificate"));
+        assert_eq!(nearest("cert", ["certificate", "certificates"]), None, "it is either");
+        assert_eq!(nearest("no", ["notices"]), None);
         assert_eq!(nearest("preserve-host", ["preserve_host"]), Some("preserve_host"));
         assert_eq!(nearest(&"n".repeat(100), known), None);
     }
