@@ -322,7 +322,7 @@ pub(super) async fn tls<S>(
     let mut guard = Guard::new(stream, pulse, head, false);
     let answering = Rc::clone(&client);
     let mut service = service_fn(move |request: Request<Incoming>| {
-        site::serve(Rc::clone(&answering), request.map(ClientBody::Hyper))
+        site::serve(Rc::clone(&answering), request.map(|body| ClientBody::hyper(body, h2)))
     });
     if h2 {
         client.pulse.look_away();

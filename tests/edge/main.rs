@@ -43,6 +43,7 @@ mod grpc;
 mod handshakes;
 mod health;
 mod http3;
+mod leftover;
 mod names;
 mod origins;
 mod pages;

@@ -145,7 +145,6 @@ impl Policy {
             if h1 && !body.is_end_stream() {
                 return answer::last(response);
             }
-            body.let_come();
             return response;
         }
         if let Some(most) = self.max_body {

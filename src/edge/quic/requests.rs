@@ -178,7 +178,7 @@ async fn answer(client: Rc<Client>, request: RequestResolver<Link, Bytes>, hands
         if waits && !body.is_end_stream() {
             proceed(&mut send, limit).await?;
         }
-        let request = request.map(|()| ClientBody::Stream(Box::new(body)));
+        let request = request.map(|()| ClientBody::stream(body));
         let to_head = request.method() == Method::HEAD;
         let response = ask(Rc::clone(&client), request).await;
         let date = (!response.headers().contains_key(DATE)).then(|| date(&client)).flatten();
