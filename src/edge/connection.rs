@@ -151,8 +151,18 @@ impl Client {
         peer: SocketAddr,
         port: u16,
         shown: Option<Shown>,
+        facts: Option<Facts>,
     ) -> Rc<Self> {
-        Self::new(worker, Some(identity), peer, port, (true, Unproven::default(), shown))
+        let unproven = Unproven::default();
+        let client = Self::new(worker, Some(identity), peer, port, (true, unproven, shown));
+        client.agreed(facts);
+        client
+    }
+
+    /// Notes what was agreed on.
+    fn agreed(&self, facts: Option<Facts>) {
+        // It is empty until here.
+        facts.map(|facts| self.facts.set(facts));
     }
 
     /// From now on answers should end the connection.
@@ -315,8 +325,7 @@ pub(super) async fn tls<S>(
 {
     let Shaken { stream, held, h2, unproven, shown, facts } = shaken;
     let client = Client::new(worker, Some(identity), peer, port, (h2, unproven, shown));
-    // It is empty until here.
-    facts.map(|facts| client.facts.set(facts));
+    client.agreed(facts);
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
     let mut guard = Guard::new(stream, pulse, head, false);

@@ -1,8 +1,8 @@
 //! What was agreed on in a handshake, in the words of logs and of other programs.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use rustls::CommonState;
 use rustls::ProtocolVersion;
-use rustls::ServerConnection;
 use rustls::SupportedCipherSuite;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::prelude::X509Certificate;
@@ -23,7 +23,7 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Of a session whose handshake is complete.
-    pub(super) fn of(session: &ServerConnection, ja4: Option<Box<str>>) -> Self {
+    pub(super) fn of(session: &CommonState, ja4: Option<Box<str>>) -> Self {
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let alpn = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into());
         Self {

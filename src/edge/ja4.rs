@@ -16,9 +16,16 @@ const ALPN: u16 = 16;
 const SIGNATURE_ALGORITHMS: u16 = 13;
 const SUPPORTED_VERSIONS: u16 = 43;
 
-/// The fingerprint of a ClientHello that came over TCP, `hello` being the message without its head.
-/// `None` for what cannot be read.
-pub(super) fn ja4(hello: &[u8]) -> Option<Box<str>> {
+/// What a ClientHello came over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Carrier {
+    Tcp,
+    Quic,
+}
+
+/// The fingerprint of a ClientHello, `hello` being the message without its head. `None` for what cannot
+/// be read.
+pub(super) fn ja4(hello: &[u8], carrier: Carrier) -> Option<Box<str>> {
     let mut hello = Octets(hello);
     let legacy = number(&mut hello)?;
     // Random and session id.
@@ -45,7 +52,11 @@ pub(super) fn ja4(hello: &[u8]) -> Option<Box<str>> {
         }
     }
     let named = if extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
-    let mut text = format!("t{}{named}", spoken(version));
+    let carrier = match carrier {
+        Carrier::Tcp => 't',
+        Carrier::Quic => 'q',
+    };
+    let mut text = format!("{carrier}{}{named}", spoken(version));
     // Writing into a text cannot fail.
     let _infallible = write!(text, "{:02}{:02}", suites.len().min(99), extensions.len().min(99));
     text.push_str(&ends(alpn.unwrap_or_default()));
@@ -167,19 +178,25 @@ mod tests {
             ("0015", empty()),
             ("fafa", empty()),
         ];
-        let all = ja4(&hello(suites, &extensions));
-        assert_eq!(all.as_deref(), Some("t13d1516h2_8daaf6152771_e5627efa2ab1"));
+        for (carrier, first) in [(Carrier::Tcp, "t"), (Carrier::Quic, "q")] {
+            let all = ja4(&hello(suites, &extensions), carrier);
+            let expected = format!("{first}13d1516h2_8daaf6152771_e5627efa2ab1");
+            assert_eq!(all.as_deref(), Some(expected.as_str()));
+        }
     }
 
     #[test]
     fn what_is_lacking_has_its_own_signs() {
         let bare = [&[3, 1][..], &[7; 32], &[0], &sized(2, &words("0a0a")), &[1, 0]].concat();
-        assert_eq!(ja4(&bare).as_deref(), Some("t10i000000_000000000000_000000000000"));
+        assert_eq!(
+            ja4(&bare, Carrier::Tcp).as_deref(),
+            Some("t10i000000_000000000000_000000000000")
+        );
         assert_eq!(ends(b"http/1.1"), "h1");
         assert_eq!(ends(&[0xab]), "ab");
         assert_eq!(ends(&[0xab, 0xcd]), "ad");
         assert_eq!(ends(b"x"), "xx");
-        assert_eq!(ja4(&bare[..20]), None);
+        assert_eq!(ja4(&bare[..20], Carrier::Tcp), None);
     }
 
     proptest! {
@@ -188,7 +205,7 @@ mod tests {
         fn anything_may_stand_in_a_hello(bytes in prop::collection::vec(any::<u8>(), 0..300), alpn in prop::collection::vec(any::<u8>(), 1..9)) {
             let framed = hello("1301", &[("0010", sized(2, &sized(1, &alpn))), ("002b", bytes.clone())]);
             for hello in [&bytes, &framed] {
-                if let Some(text) = ja4(hello) {
+                if let Some(text) = ja4(hello, Carrier::Quic) {
                     prop_assert_eq!(text.len(), 36);
                     prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
                 }

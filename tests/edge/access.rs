@@ -329,6 +329,32 @@ fn what_was_agreed_on_stands_in_the_log_and_reaches_the_origin() {
     assert_eq!((alpn(&lines[0]), alpn(&lines[1])), ("h2".to_owned(), "h1".to_owned()));
 }
 
+/// The fingerprint of a client that came over QUIC begins with another letter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http_3_the_same_is_told() {
+    let logged = Logged::start(|config| {
+        config.access_log.tls = true;
+        config.sites[0].tls_headers = true;
+    });
+    let house = &logged.house;
+    crate::http3::offer(house);
+    let root = house.ca.root();
+    let mut client = crate::quic::Http3::connect(&root, house.https, "a.example").await.unwrap();
+    let (_, seen) = client.get("https://a.example/head").await.unwrap();
+    let line = logged.json(1).remove(0);
+    assert_eq!((&line["tls"], &line["sni"]), (&"TLSv1.3".into(), &"a.example".into()), "{line}");
+    let ja4 = line["ja4"].as_str().unwrap();
+    assert!(ja4.starts_with("q13d") && &ja4[8..10] == "h3" && ja4.len() == 36, "{ja4}");
+    for told in [
+        "x-tls-version: TLSv1.3".to_owned(),
+        format!("x-tls-cipher: {}", line["cipher"].as_str().unwrap()),
+        "x-tls-name: a.example".to_owned(),
+        format!("x-tls-ja4: {ja4}"),
+    ] {
+        assert!(seen.contains(&told), "{told}: {seen}");
+    }
+}
+
 #[test]
 fn a_line_of_text_has_it_at_its_end() {
     let logged = Logged::start(|config| {

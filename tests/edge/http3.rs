@@ -34,10 +34,15 @@ fn open(origin: &Origin, limits: config::Edge) -> House {
 /// The same house, which offers HTTP/3 from now on. Its port is one of TCP; a client of another test
 /// may have that of UDP for a moment.
 fn offering(house: House) -> House {
+    offer(&house);
+    house
+}
+
+pub(crate) fn offer(house: &House) {
     for _ in 0..200 {
         house.edge.follow_http3(true, true, Vec::new());
         if house.edge.http3() == [house.https] {
-            return house;
+            return;
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -233,7 +233,8 @@ async fn shake(worker: &Worker, connecting: Connecting) -> Option<Caller> {
     let chain = connection.peer_identity();
     let chain = chain.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
     let shown = Shown::new(chain.as_deref().map(Vec::as_slice));
-    Some(Caller { connection, identity: met.identity, shown })
+    let Met { identity, facts, .. } = *met;
+    Some(Caller { connection, identity, shown, facts })
 }
 
 fn transport(limits: &config::Edge) -> TransportConfig {

@@ -40,7 +40,10 @@ use tokio::time::Instant;
 
 use crate::base::bounds::quic::QUIC_HELLO;
 use crate::edge::accept;
+use crate::edge::facts::Facts;
 use crate::edge::hello;
+use crate::edge::ja4;
+use crate::edge::ja4::Carrier;
 use crate::edge::network::Network;
 use crate::edge::route::Identity;
 use crate::edge::serving::normal;
@@ -84,6 +87,8 @@ pub(super) struct Greeting {
 pub(super) struct Met {
     pub(super) identity: Identity,
     pub(super) resumed: bool,
+    /// What was agreed on, where that is told.
+    pub(super) facts: Option<Facts>,
 }
 
 impl crypto::ServerConfig for Greeting {
@@ -131,6 +136,8 @@ struct Shaking {
     /// Until it is over.
     weight: Option<Weight>,
     next: Option<Secrets>,
+    /// What the first message looked like, where that is told.
+    told: Option<Option<Box<str>>>,
 }
 
 impl Session {
@@ -153,7 +160,12 @@ impl Session {
         let accepted = acceptor.accept().map_err(|(error, _)| nonsense(&error.to_string()))?;
         let accepted = accepted.ok_or_else(|| nonsense("not whole"))?;
         let ticket = hello::ticket_of(&record);
+        let told = worker.set().tells_of_tls.then(|| ja4::ja4(hello.get(4..)?, Carrier::Quic));
         let shaking = self.choose(&worker, &accepted.client_hello(), ticket);
+        let shaking = shaking.map(|mut shaking| {
+            shaking.told = told;
+            shaking
+        });
         shaking.inspect_err(|error| tracing::debug!(reason = %error, "a QUIC client is refused"))
     }
 
@@ -203,7 +215,7 @@ impl Session {
             counters.no_certificate.up();
             return Err(alert(INTERNAL_ERROR, "no certificate"));
         };
-        Ok(Shaking { tls, identity, weight: Some(weight), next: None })
+        Ok(Shaking { tls, identity, weight: Some(weight), next: None, told: None })
     }
 }
 
@@ -258,7 +270,12 @@ impl crypto::Session for Session {
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
         let shaking = self.shaking()?;
-        Some(Box::new(Met { identity: shaking.identity.clone(), resumed: shaking.is_resumed() }))
+        let told = shaking.told.as_ref().filter(|_| !shaking.tls.is_handshaking());
+        Some(Box::new(Met {
+            identity: shaking.identity.clone(),
+            resumed: shaking.is_resumed(),
+            facts: told.map(|ja4| Facts::of(&shaking.tls, ja4.clone())),
+        }))
     }
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {

@@ -42,6 +42,7 @@ use crate::edge::body::AnswerBody;
 use crate::edge::body::BodyError;
 use crate::edge::client_body::ClientBody;
 use crate::edge::connection::Client;
+use crate::edge::facts::Facts;
 use crate::edge::route::Identity;
 use crate::edge::site;
 use crate::edge::visitors::Shown;
@@ -52,6 +53,7 @@ pub(super) struct Caller {
     pub(super) connection: quinn::Connection,
     pub(super) identity: Identity,
     pub(super) shown: Option<Shown>,
+    pub(super) facts: Option<Facts>,
 }
 
 /// Why an answer did not get to its end.
@@ -72,9 +74,9 @@ pub(super) async fn serve(
     port: u16,
     closing: watch::Receiver<bool>,
 ) {
-    let Caller { connection, identity, shown } = caller;
+    let Caller { connection, identity, shown, facts } = caller;
     let peer: SocketAddr = connection.remote_address();
-    let client = Client::over_quic(worker, identity, peer, port, shown);
+    let client = Client::over_quic(worker, identity, peer, port, shown, facts);
     let limit = worker.set().limits.handshake_timeout;
     let (link, hands) = Link::new(connection.clone());
     let mut speaks = server::builder();

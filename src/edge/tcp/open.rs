@@ -22,6 +22,7 @@ use crate::edge::facts::Facts;
 use crate::edge::hello;
 use crate::edge::hello::Greeted;
 use crate::edge::ja4;
+use crate::edge::ja4::Carrier;
 use crate::edge::network::Network;
 use crate::edge::proxied::Ends;
 use crate::edge::serving::normal;
@@ -70,7 +71,11 @@ pub(super) async fn at_door(
     let mut ja4 = None;
     if door.through || tells {
         let first = first::read(&mut stream, unread).await?;
-        ja4 = first.hello.as_deref().filter(|_| tells).and_then(ja4::ja4);
+        ja4 = first
+            .hello
+            .as_deref()
+            .filter(|_| tells)
+            .and_then(|hello| ja4::ja4(hello, Carrier::Tcp));
         if let Some(service) = door.find(first.name().map(normal).as_deref())
             && matches!(service.way, Way::Through)
             && first.hello.is_some()

@@ -29,6 +29,7 @@ use crate::edge::access::Told;
 use crate::edge::balance::Choice;
 use crate::edge::dial;
 use crate::edge::ja4;
+use crate::edge::ja4::Carrier;
 use crate::edge::origin::Turn;
 use crate::edge::proxied::Ends;
 use crate::edge::serving::ServingSet;
@@ -81,7 +82,11 @@ pub(in crate::edge) async fn beside(
     let service = name.and_then(|name| set.tcp.neighbour(&name, set.has(&name)).map(Arc::clone));
     // A CA that looks for a challenge is answered where those of sites are.
     let service = service.filter(|s| matches!(s.way, Way::Through) || !first.is_challenge());
-    let ja4 = first.hello.as_deref().filter(|_| set.tells_of_tls).and_then(ja4::ja4);
+    let ja4 = first
+        .hello
+        .as_deref()
+        .filter(|_| set.tells_of_tls)
+        .and_then(|hello| ja4::ja4(hello, Carrier::Tcp));
     let Some(service) = service else { return Some((stream, first.octets, ja4)) };
     drop(set);
     let opening = open::at_neighbour(worker, stream, ends, &service, (first, ja4));
