@@ -17,7 +17,7 @@ use keyward::cli::check;
 use keyward::config;
 use keyward::config::{
     Address, Asking, Health, Hsts, Loaded, MasterKey, Origin, OriginHttp, OriginTls, Problem,
-    Problems, Server, Servers,
+    Problems, ProxyVersion, Server, Servers,
 };
 
 const REFUSALS: &str = include_str!("config/refusals.txt");
@@ -122,7 +122,7 @@ fn an_origin_may_be_a_socket_unless_the_service_would_not_see_it() {
 fn origins_may_be_several_with_weights_and_ways_to_ask_them() {
     let list = "[\"http://10.0.0.1\", \"unix:/run/app.sock weight=3\"]\n[site.origins]\n\
                 max_requests = 100\nretries = 0\neject_after = 1\neject_for = \"1m\"\n\
-                eject_on_errors = true\nhttp = \"2\"\nslow_start = \"30s\"";
+                eject_on_errors = true\nhttp = \"2\"\nslow_start = \"30s\"\nproxy = \"v2\"";
     let text = SITE.replace("\"http://127.0.0.1:8080\"", list);
     let Loaded { config, warnings } = parse(&text).unwrap();
     assert_eq!(warnings, []);
@@ -140,6 +140,7 @@ fn origins_may_be_several_with_weights_and_ways_to_ask_them() {
             eject_on_errors: true,
             http: OriginHttp::Two,
             slow_start: Duration::from_secs(30),
+            proxy: Some(ProxyVersion::V2),
         },
         tls: OriginTls::default(),
         health: None,

@@ -461,16 +461,26 @@ impl Site {
         self.routes.iter().map(|route| &route.policy).chain([&self.policy])
     }
 
-    /// Directories whose files it serves.
-    pub fn roots(&self) -> impl Iterator<Item = &PathBuf> {
+    /// What is behind it and behind its routes.
+    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
         let routes = self.routes.iter().filter_map(|route| match &route.to {
             RouteTo::Origin(origin) => Some(origin),
             RouteTo::Site | RouteTo::Redirect(..) => None,
         });
-        std::iter::once(&self.origin).chain(routes).filter_map(|origin| match origin {
+        std::iter::once(&self.origin).chain(routes)
+    }
+
+    /// Directories whose files it serves.
+    pub fn roots(&self) -> impl Iterator<Item = &PathBuf> {
+        self.origins().filter_map(|origin| match origin {
             Origin::Files(files) => Some(&files.root),
             Origin::Servers(_) | Origin::Service | Origin::Welcome => None,
         })
+    }
+
+    /// Whether some of its servers learn by a header who a client is.
+    pub fn names_clients(&self) -> bool {
+        self.origins().any(Origin::names_clients)
     }
 
     /// The first name, which names the site everywhere.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::uri::Authority;
 
 use super::files::Files;
+use super::tcp::ProxyVersion;
 
 /// What is behind a site.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -117,6 +118,8 @@ pub struct Asking {
     pub http: OriginHttp,
     /// For how long a server that came back gets less than its share; zero is not at all.
     pub slow_start: Duration,
+    /// The header by which they learn who a client is.
+    pub proxy: Option<ProxyVersion>,
 }
 
 /// The version of HTTP that servers are asked in.
@@ -143,6 +146,7 @@ impl Default for Asking {
             eject_on_errors: false,
             http: OriginHttp::Auto,
             slow_start: Duration::ZERO,
+            proxy: None,
         }
     }
 }
@@ -164,6 +168,11 @@ impl Origin {
     /// The server that speaks plain HTTP at `authority`, which has a port.
     pub fn http(authority: Authority) -> Self {
         Self::several([Address::Http(authority)])
+    }
+
+    /// Whether there are servers that learn by a header who a client is.
+    pub fn names_clients(&self) -> bool {
+        matches!(self, Self::Servers(servers) if servers.asking.proxy.is_some())
     }
 
     /// Servers that have equal shares.

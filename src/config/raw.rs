@@ -183,6 +183,7 @@ pub(super) struct RawOrigins {
     pub(super) http: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) slow_start: Option<String>,
+    pub(super) proxy: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sticky: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -387,6 +388,7 @@ impl Default for RawOrigins {
             eject_on_errors: false,
             http: "auto".to_owned(),
             slow_start: None,
+            proxy: "off".to_owned(),
             sticky: None,
             health: None,
             tls_ca: None,

@@ -246,6 +246,12 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
         let set = worker.set();
         (set.tcp.has_neighbours() || set.tells_of_tls, set.tells_of_tls)
     };
+    // Asked of the kernel only where somebody is told.
+    let at = match ends.server {
+        None if tells => stream.local_addr().ok(),
+        known => known,
+    };
+    let at = SocketAddr::new(at.map_or_else(|| connection::unknown(peer), |at| at.ip()), port);
     let (stream, unread, ja4) = if looks {
         match Box::pin(services::beside(worker, stream, ends)).await {
             Some(back) => back,
@@ -274,7 +280,7 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
             let stream = BulkStream::new(stream, kernel, Arc::clone(counters));
             let unproven = Unproven::default();
             let shaken = connection::Shaken { stream, held, h2, unproven, shown, facts };
-            connection::tls(worker, shaken, peer, port, identity).await;
+            connection::tls(worker, shaken, (peer, at), identity).await;
         }
         Ok(Shaken::Early(stream, identity)) => {
             let h2 = look(counters, stream.session());
@@ -282,7 +288,7 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
             let facts = tells.then(|| Facts::of(stream.session(), ja4));
             let shaken =
                 connection::Shaken { stream, held: false, h2, unproven, shown: None, facts };
-            Box::pin(connection::tls(worker, shaken, peer, port, identity)).await;
+            Box::pin(connection::tls(worker, shaken, (peer, at), identity)).await;
         }
         Ok(Shaken::Challenge) => counters.challenges.up(),
         Err(failed) => failed.count(counters),

@@ -116,6 +116,10 @@ pub(super) async fn send(
         let (Some(target), Some(turn)) = (upstream.targets.get(number), group.turn(number)) else {
             return Err(Failed::Full);
         };
+        let turn = match target.reach.proxy {
+            Some(_) => turn.apart(client.own.pool(target, worker.set().limits.origin_idle)),
+            None => turn,
+        };
         if !preserve_host {
             request.headers_mut().insert(HOST, target.reach.host.clone());
         }
@@ -192,7 +196,7 @@ async fn ask(
         }
         turn = lease.into_turn();
     }
-    let link = match turn.open(&client.worker, reach, alone).await {
+    let link = match turn.open(client, reach, alone).await {
         Ok(link) => link,
         Err(error) => return Err((error.into(), Some(request))),
     };

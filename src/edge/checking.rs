@@ -21,6 +21,7 @@ use super::link::Link;
 use super::link::Shared;
 use super::standing::Standing;
 use super::target::Reach;
+use super::tcp::preface;
 use super::version;
 use super::watching::Tidings;
 use crate::config::Health;
@@ -103,7 +104,9 @@ const FIRST: Duration = Duration::from_secs(1);
 /// In words, why the server is not well.
 async fn ask(reach: &Reach, health: &Health) -> Result<(), String> {
     let asking = async {
-        let opened = dial::connect(reach, reach.speech, health.timeout).await;
+        let header = reach.proxy.map(preface::nobody).transpose();
+        let header = header.map_err(|error| error.to_string())?.unwrap_or_default();
+        let opened = dial::connect(reach, reach.speech, health.timeout, &header).await;
         let mut link = match opened.map_err(|error| error.to_string())? {
             Opened::Alone(sender, peer) => Link::Alone(sender, peer),
             Opened::Shared(connection) => Link::Stream(Shared::stream(&connection)),

@@ -10,7 +10,7 @@ use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::future::Future;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -38,6 +38,7 @@ use super::guard::Farewell;
 use super::guard::Guard;
 use super::guard::Pulse;
 use super::headers::HostFields;
+use super::own::Own;
 use super::plain as plain_http;
 use super::rest;
 use super::route::Identity;
@@ -67,8 +68,8 @@ pub(super) struct Client {
     /// The client's address as a field value.
     pub(super) peer: HeaderValue,
     pub(super) peer_address: SocketAddr,
-    /// The port the client came to.
-    pub(super) port: u16,
+    /// The address the client came to; unspecified where nobody is told.
+    pub(super) at: SocketAddr,
     pub(super) pulse: Pulse,
     /// Requests run beside each other, each in a task of its own: HTTP/2 and 3.
     streams: bool,
@@ -80,6 +81,8 @@ pub(super) struct Client {
     pub(super) unproven: Unproven,
     /// Fields made for the last host that was asked for; mostly it is the only one.
     pub(super) host_fields: RefCell<Option<Rc<HostFields>>>,
+    /// Connections to servers that are for this client alone.
+    pub(super) own: Own,
     closing: Cell<bool>,
     /// Of the stream that is about to begin, on HTTP/2.
     pub(super) starting: RefCell<Option<Rc<Flow>>>,
@@ -116,8 +119,7 @@ impl Client {
     fn new(
         worker: &Rc<Worker>,
         identity: Option<Identity>,
-        peer: SocketAddr,
-        port: u16,
+        (peer, at): (SocketAddr, SocketAddr),
         (streams, unproven, shown): (bool, Unproven, Option<Shown>),
     ) -> Rc<Self> {
         let address = peer.ip().to_canonical().to_string();
@@ -127,13 +129,14 @@ impl Client {
             peer: HeaderValue::from_str(&address)
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             peer_address: peer,
-            port,
+            at,
             pulse: Pulse::default(),
             streams,
             shown,
             unproven,
             facts: OnceCell::new(),
             host_fields: RefCell::new(None),
+            own: Own::default(),
             closing: Cell::new(false),
             starting: RefCell::new(None),
             flows: RefCell::new(Vec::new()),
@@ -148,13 +151,11 @@ impl Client {
     pub(super) fn over_quic(
         worker: &Rc<Worker>,
         identity: Identity,
-        peer: SocketAddr,
-        port: u16,
+        ends: (SocketAddr, SocketAddr),
         shown: Option<Shown>,
         facts: Option<Facts>,
     ) -> Rc<Self> {
-        let unproven = Unproven::default();
-        let client = Self::new(worker, Some(identity), peer, port, (true, unproven, shown));
+        let client = Self::new(worker, Some(identity), ends, (true, Unproven::default(), shown));
         client.agreed(facts);
         client
     }
@@ -317,14 +318,13 @@ pub(super) struct Shaken<S> {
 pub(super) async fn tls<S>(
     worker: &Rc<Worker>,
     shaken: Shaken<S>,
-    peer: SocketAddr,
-    port: u16,
+    ends: (SocketAddr, SocketAddr),
     identity: Identity,
 ) where
     S: Farewell + Send + 'static,
 {
     let Shaken { stream, held, h2, unproven, shown, facts } = shaken;
-    let client = Client::new(worker, Some(identity), peer, port, (h2, unproven, shown));
+    let client = Client::new(worker, Some(identity), ends, (h2, unproven, shown));
     client.agreed(facts);
     let pulse = client.pulse.clone();
     let head = worker.set().limits.header_timeout;
@@ -369,9 +369,18 @@ struct Soon {
     rest: bool,
 }
 
+/// An address of the family of `peer` that is none.
+pub(super) const fn unknown(peer: SocketAddr) -> IpAddr {
+    match peer {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
 /// Speaks plain HTTP until the connection ends.
 pub(super) async fn plain(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
-    let client = Client::new(worker, None, peer, port, (false, Unproven::default(), None));
+    let ends = (peer, SocketAddr::new(unknown(peer), port));
+    let client = Client::new(worker, None, ends, (false, Unproven::default(), None));
     let head = worker.set().limits.header_timeout;
     let io = TokioIo::new(Guard::new(stream, client.pulse.clone(), head, true));
     let answering = Rc::clone(&client);

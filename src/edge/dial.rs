@@ -18,7 +18,7 @@ use hyper::client::conn::http1;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -66,16 +66,22 @@ pub(super) enum Opened {
     Shared(Rc<Shared>),
 }
 
-/// A new connection, which is to be spoken on as `speech` says, within `limit`.
+/// A new connection, which begins with `header` and is to be spoken on as `speech` says, within `limit`.
 pub(super) async fn connect(
     reach: &Reach,
     speech: Speech,
     limit: Duration,
+    header: &[u8],
 ) -> Result<Opened, ConnectError> {
     let late = |_| ConnectError::Timeout;
     match &reach.address {
         Address::Http(authority) | Address::H2c(authority) => {
-            let (stream, peer) = timeout(limit, dial(reach, authority)).await.map_err(late)??;
+            let connecting = async {
+                let (mut stream, peer) = dial(reach, authority).await?;
+                begin(&mut stream, header).await?;
+                Ok::<_, ConnectError>((stream, peer))
+            };
+            let (stream, peer) = timeout(limit, connecting).await.map_err(late)??;
             speak(stream, peer, speech == Speech::Two).await
         }
         Address::Https(authority) => {
@@ -84,7 +90,8 @@ pub(super) async fn connect(
             };
             let connector = TlsConnector::from(Arc::clone(config));
             let connecting = async {
-                let (stream, peer) = dial(reach, authority).await?;
+                let (mut stream, peer) = dial(reach, authority).await?;
+                begin(&mut stream, header).await?;
                 let secured = connector.with_alpn(offers(speech)).connect(name.clone(), stream);
                 Ok::<_, ConnectError>((secured.await?, peer))
             };
@@ -96,10 +103,20 @@ pub(super) async fn connect(
             speak(stream, peer, two).await
         }
         Address::Unix(path) => {
-            let stream = timeout(limit, UnixStream::connect(path)).await.map_err(late)??;
+            let connecting = async {
+                let mut stream = UnixStream::connect(path).await?;
+                begin(&mut stream, header).await?;
+                Ok::<_, ConnectError>(stream)
+            };
+            let stream = timeout(limit, connecting).await.map_err(late)??;
             speak(stream, None, speech == Speech::Two).await
         }
     }
+}
+
+/// Says first what the server is told before anything else, TLS included.
+async fn begin(stream: &mut (impl AsyncWrite + Unpin), header: &[u8]) -> io::Result<()> {
+    if header.is_empty() { Ok(()) } else { stream.write_all(header).await }
 }
 
 const H2: &[u8] = b"h2";

@@ -240,7 +240,7 @@ fn host_fields(client: &Client, asked: &str) -> Rc<HostFields> {
         // A host that was checked is a field value.
         host: HeaderValue::from_str(asked).unwrap_or_else(|_| unknown()),
         forwarded: HeaderValue::from_str(&forwarded).unwrap_or_else(|_| unknown()),
-        port: HeaderValue::from(client.port),
+        port: HeaderValue::from(client.at.port()),
     });
     *cached = Some(Rc::clone(&fields));
     fields

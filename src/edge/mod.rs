@@ -43,6 +43,7 @@ pub mod listen;
 mod meter;
 mod network;
 mod origin;
+mod own;
 mod path;
 mod plain;
 mod policy;

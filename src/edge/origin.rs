@@ -25,17 +25,18 @@ use super::balance::Health;
 use super::balance::View;
 use super::body::UpBody;
 use super::body::UpState;
+use super::connection::Client;
 use super::dial;
 use super::dial::ConnectError;
 use super::dial::Opened;
 use super::link::Link;
 use super::link::Shared;
 use super::link::Stream;
+use super::own;
 use super::serving::ServingSet;
 use super::target::Reach;
 use super::target::Speech;
 use super::target::Upstream;
-use super::worker::Worker;
 use crate::base::bounds::ORIGIN_IDLE;
 use crate::base::bounds::ORIGIN_SURE;
 
@@ -87,7 +88,12 @@ pub(super) struct Pool {
 
 /// Counts a request to a server while it is held.
 #[derive(Debug)]
-pub(super) struct Turn(Rc<Pool>, usize);
+pub(super) struct Turn {
+    pool: Rc<Pool>,
+    number: usize,
+    /// Where its connections are, if they are for one client.
+    own: Option<Rc<Pool>>,
+}
 
 /// A connection that is in use.
 pub(super) struct Lease {
@@ -203,7 +209,7 @@ impl Group {
     pub(super) fn turn(&self, number: usize) -> Option<Turn> {
         let pool = self.pools.get(number)?;
         pool.open.set(pool.open.get().saturating_add(1));
-        Some(Turn(Rc::clone(pool), number))
+        Some(Turn { pool: Rc::clone(pool), number, own: None })
     }
 
     /// Whether the server with this number is left out from now on, and was not before.
@@ -226,6 +232,11 @@ impl Group {
 }
 
 impl Pool {
+    /// One that keeps so many connections.
+    pub(super) fn of(most: usize) -> Rc<Self> {
+        Rc::new(Self { most: Cell::new(most), ..Self::default() })
+    }
+
     /// A stream of a connection that is there.
     fn stream(&self, reach: &Reach) -> Option<Stream> {
         let mut shared = self.shared.borrow_mut();
@@ -247,27 +258,39 @@ impl Pool {
 }
 
 impl Turn {
+    /// The same on connections of `own` alone.
+    pub(super) fn apart(mut self, own: Rc<Pool>) -> Self {
+        self.own = Some(own);
+        self
+    }
+
+    /// Where its connections are.
+    fn links(&self) -> &Rc<Pool> {
+        self.own.as_ref().unwrap_or(&self.pool)
+    }
+
     /// A connection that is good as far as can be seen. One that must be `sure` was in use a moment
     /// ago: where it has been idle for longer, the origin may be closing it just now. One that is
     /// shared is closed with a word about which requests were looked at. For a request that changes
     /// the protocol it must be `alone`.
     pub(super) async fn reuse(&self, reach: &Reach, sure: bool, alone: bool) -> Option<Link> {
-        if !alone && let Some(stream) = self.0.stream(reach) {
+        let links = self.links();
+        if !alone && let Some(stream) = links.stream(reach) {
             return Some(Link::Stream(stream));
         }
         loop {
-            let Idle { mut sender, peer, since } = self.0.idle.borrow_mut().pop()?;
+            let Idle { mut sender, peer, since } = links.idle.borrow_mut().pop()?;
             if sender.is_closed() {
                 continue;
             }
             if !reach.is_at(peer) {
                 // What the host has left, its other connections leave as well.
-                self.0.idle.borrow_mut().retain(|idle| reach.is_at(idle.peer));
+                links.idle.borrow_mut().retain(|idle| reach.is_at(idle.peer));
                 continue;
             }
             if sure && since.elapsed() > ORIGIN_SURE {
                 // All others have been idle for longer.
-                self.0.idle.borrow_mut().push(Idle { sender, peer, since });
+                links.idle.borrow_mut().push(Idle { sender, peer, since });
                 return None;
             }
             if sender.is_ready() || sender.ready().await.is_ok() {
@@ -280,11 +303,11 @@ impl Turn {
     /// request.
     pub(super) async fn open(
         &self,
-        worker: &Worker,
+        client: &Client,
         reach: &Reach,
         alone: bool,
     ) -> Result<Link, ConnectError> {
-        let pool = &self.0;
+        let (pool, worker) = (self.links(), &client.worker);
         let limit = worker.set().limits.connect_timeout;
         let mut speech = reach.speech;
         if alone && speech == Speech::Either {
@@ -301,7 +324,8 @@ impl Turn {
                 first = None;
             }
         }
-        let opened = dial::connect(reach, speech, limit).await?;
+        let opened =
+            dial::connect(reach, speech, limit, &own::introduce(client, reach.proxy)?).await?;
         worker.counters.origin_connections.up();
         if speech == Speech::Either {
             pool.shares.set(Some(matches!(opened, Opened::Shared(_))));
@@ -329,7 +353,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.pool.open.set(self.pool.open.get().saturating_sub(1));
     }
 }
 
@@ -346,7 +370,7 @@ impl Lease {
 
     /// The number of the server.
     pub(super) const fn number(&self) -> usize {
-        self.turn.1
+        self.turn.number
     }
 
     /// The request goes on without HTTP, or on another connection.
@@ -361,7 +385,7 @@ impl Lease {
         if self.sending.is_some_and(|sending| !sending.0.done.get()) {
             return;
         }
-        let pool = &self.turn.0;
+        let pool = self.turn.links();
         let (now, most) = (Instant::now(), pool.most.get());
         let mut idle = pool.idle.borrow_mut();
         // The ones at the front have been idle for longest; looking at the first suffices mostly.

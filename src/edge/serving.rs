@@ -111,7 +111,7 @@ impl ServingSet {
             balancers: config.listen.proxy_from.clone(),
             access: access::Terms::of(&config.access_log),
             tells_of_tls: config.access_log.to.is_some() && config.access_log.tls
-                || config.sites.iter().any(|site| site.tls_headers),
+                || config.sites.iter().any(|site| site.tls_headers || site.names_clients()),
             files: config
                 .sites
                 .iter()

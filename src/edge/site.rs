@@ -94,7 +94,7 @@ pub(super) async fn serve(
             };
             headers::secure(response.headers_mut(), &site);
             if version < Version::HTTP_3
-                && let Some(service) = client.worker.shared.quic.offer(client.port, &asked)
+                && let Some(service) = client.worker.shared.quic.offer(client.at.port(), &asked)
             {
                 response.headers_mut().insert(ALT_SVC, service);
             }

@@ -19,6 +19,7 @@ use crate::config::Address;
 use crate::config::Asking;
 use crate::config::Origin;
 use crate::config::OriginHttp;
+use crate::config::ProxyVersion;
 use crate::config::Server;
 use crate::config::Servers;
 
@@ -54,6 +55,8 @@ pub(super) struct Reach {
     /// If it speaks TLS.
     pub(super) secure: Option<Secure>,
     pub(super) speech: Speech,
+    /// The header by which it learns who the client is; its connections are for one client each.
+    pub(super) proxy: Option<ProxyVersion>,
     /// Where its host is, if that has to be looked up.
     pub(super) found: Option<Arc<Addresses>>,
 }
@@ -84,7 +87,7 @@ impl Upstream {
     pub(super) fn of(origin: &Origin, trusting: &mut Trusting<'_>) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let Origin::Servers(servers) = origin else { return None };
-        let how = (servers, servers.asking.http);
+        let how = (servers, &servers.asking);
         let new = |server| Target::new(server, how, trusting);
         let targets: Vec<_> = servers.list.iter().map(new).collect();
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -97,14 +100,18 @@ impl Upstream {
 impl Target {
     fn new(
         server: &Server,
-        (servers, http): (&Servers, OriginHttp),
+        (servers, asking): (&Servers, &Asking),
         trusting: &mut Trusting<'_>,
     ) -> Self {
         let Server { address, weight } = server;
-        let speech = Speech::of(address, http);
+        let speech = Speech::of(address, asking.http);
+        let proxy = asking.proxy;
         let mut key = address.to_string();
         if speech == Speech::Two && !matches!(address, Address::H2c(_)) {
             key.push_str(" HTTP/2");
+        }
+        if let Some(version) = proxy {
+            key = format!("{key} PROXY {version:?}");
         }
         let mut secure = None;
         if let Address::Https(authority) = address {
@@ -127,6 +134,7 @@ impl Target {
             host: own.unwrap_or_else(|| HeaderValue::from_static("localhost")),
             secure,
             speech,
+            proxy,
             found,
         });
         let names = (key.as_str(), trusting.site.as_str());

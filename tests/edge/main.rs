@@ -10,6 +10,8 @@
     reason = "in a test a panic is the report, and the runtime is the test's own"
 )]
 
+#[path = "../kit/daemon.rs"]
+mod daemon;
 #[path = "../kit/house.rs"]
 mod house;
 #[path = "../kit/load.rs"]
@@ -43,6 +45,7 @@ mod grpc;
 mod handshakes;
 mod health;
 mod http3;
+mod introduced;
 mod leftover;
 mod names;
 mod origins;

@@ -78,3 +78,7 @@ pub const SETTLE_LOOK: Duration = Duration::from_micros(500);
 
 /// How long a server may take to say so.
 pub const SETTLED: Duration = Duration::from_secs(1);
+
+/// Servers to which one client has connections of its own, where they are told who it is; the ones
+/// opened first give way. A site has as many at most, and on a connection there is mostly one site.
+pub const OWN_POOLS: usize = 64;

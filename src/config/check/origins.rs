@@ -15,6 +15,7 @@ use super::super::origin::{
 use super::super::raw::{RawOrigin, RawOrigins};
 use super::super::raw_policy::RawFiles;
 use super::origin::{WELCOME, server};
+use super::tcp::PROXY;
 use super::{edge, files, health, quoted, statics, tls as choices};
 use crate::base::bounds::origins::ORIGIN_SERVERS;
 use crate::base::trust;
@@ -184,6 +185,7 @@ fn asking(raw: &RawOrigins, at: &KeyPath, findings: &mut Findings) -> Asking {
         .slow_start
         .as_deref()
         .map_or(Duration::ZERO, |text| edge::span(text, &at.key("slow_start"), findings));
+    let proxy = choices::choice(&raw.proxy, &PROXY, "version", &at.key("proxy"), findings);
     Asking {
         max_requests,
         retries: u8::try_from(retries).unwrap_or(100),
@@ -192,6 +194,7 @@ fn asking(raw: &RawOrigins, at: &KeyPath, findings: &mut Findings) -> Asking {
         eject_on_errors: raw.eject_on_errors,
         http,
         slow_start,
+        proxy: proxy.flatten(),
     }
 }
 

@@ -42,6 +42,7 @@ use crate::edge::body::AnswerBody;
 use crate::edge::body::BodyError;
 use crate::edge::client_body::ClientBody;
 use crate::edge::connection::Client;
+use crate::edge::connection::unknown;
 use crate::edge::facts::Facts;
 use crate::edge::route::Identity;
 use crate::edge::site;
@@ -76,7 +77,9 @@ pub(super) async fn serve(
 ) {
     let Caller { connection, identity, shown, facts } = caller;
     let peer: SocketAddr = connection.remote_address();
-    let client = Client::over_quic(worker, identity, peer, port, shown, facts);
+    let local = connection.local_ip().unwrap_or_else(|| unknown(peer));
+    let ends = (peer, SocketAddr::new(local, port));
+    let client = Client::over_quic(worker, identity, ends, shown, facts);
     let limit = worker.set().limits.handshake_timeout;
     let (link, hands) = Link::new(connection.clone());
     let mut speaks = server::builder();

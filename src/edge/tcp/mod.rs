@@ -2,7 +2,7 @@
 
 mod first;
 mod open;
-mod preface;
+pub(super) mod preface;
 mod relay;
 mod serve;
 mod services;

@@ -46,6 +46,20 @@ pub(in crate::edge) fn header(
     Ok(out)
 }
 
+/// The header for a connection that is for nobody, as to see whether a server is well.
+///
+/// # Errors
+/// None that is known.
+pub(in crate::edge) fn nobody(version: ProxyVersion) -> io::Result<Vec<u8>> {
+    let (header, mut out) = (ProxyHeader::with_local(), Vec::new());
+    let written = match version {
+        ProxyVersion::V1 => header.encode_v1(&mut out),
+        ProxyVersion::V2 => header.encode_v2(&mut out),
+    };
+    written.map_err(|error| io::Error::other(format!("no PROXY header: {error:?}")))?;
+    Ok(out)
+}
+
 fn ssl(facts: &Facts) -> SslInfo<'static> {
     // `verify` is zero only for a certificate that was shown and found good.
     let mut ssl = SslInfo::new(true, facts.shown, facts.shown, u32::from(!facts.shown));
@@ -86,6 +100,13 @@ mod tests {
         let ends = ends("[::ffff:192.0.2.9]:1234", "198.51.100.7:993");
         let header = header(ProxyVersion::V1, ends, Some("a.example"), None).unwrap();
         assert_eq!(header, b"PROXY TCP4 192.0.2.9 198.51.100.7 1234 993\r\n");
+    }
+
+    /// Of the specification, sections 2.1 and 2.2.
+    #[test]
+    fn whoever_is_asked_for_nobody_is_told_so() {
+        assert_eq!(nobody(ProxyVersion::V1).unwrap(), b"PROXY UNKNOWN\r\n");
+        assert_eq!(nobody(ProxyVersion::V2).unwrap(), b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00");
     }
 
     #[test]
