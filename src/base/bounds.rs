@@ -182,9 +182,10 @@ pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;
 /// RSA-2048 key takes two seconds on a slow core if the primes are found late.
 pub const VAULT_WORK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long a caller waits for the next vault after the one it spoke to has died. A new one
-/// stands within some ten milliseconds; a handshake should not wait longer than a person does.
-pub const VAULT_FAILOVER: Duration = Duration::from_millis(900);
+/// How long callers wait for the next vault, from when the last one was first missed: after that they
+/// are told at once. A new one stands within some ten milliseconds, and within seconds where others
+/// have the cores; less than it takes for a worker to count as stuck.
+pub const VAULT_FAILOVER: Duration = Duration::from_secs(3);
 
 /// Worker channels of one vault: one for each core, and as many descriptors travel with one
 /// message (the kernel's own limit is 253).

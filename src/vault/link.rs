@@ -20,6 +20,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::channel::Channel;
 use super::error::VaultError;
@@ -87,7 +88,18 @@ pub(super) struct State {
     /// Its master keys, the present one first.
     pub(super) masters: Vec<Mark>,
     pub(super) last_refusal: Option<String>,
+    /// Since when there should be another one.
+    missed: Option<Instant>,
     lost: bool,
+}
+
+impl State {
+    /// How long somebody who misses a vault may still wait. It is one time for all: while none comes,
+    /// a worker has others to serve.
+    fn patience(&mut self) -> Duration {
+        let since = *self.missed.get_or_insert_with(Instant::now);
+        bounds::VAULT_FAILOVER.saturating_sub(since.elapsed())
+    }
 }
 
 static INSTANCES: AtomicU64 = AtomicU64::new(1);
@@ -122,6 +134,7 @@ impl Link {
         state.gates = greeting.gates;
         state.masters = greeting.masters;
         state.last_refusal = None;
+        state.missed = None;
         self.generation.store(state.generation, Ordering::Release);
         drop(state);
         self.changed.notify_all();
@@ -222,12 +235,11 @@ impl Link {
 
     /// Takes channel `index` of a vault newer than `than`, waiting for one if need be.
     fn take(&self, index: usize, than: u64) -> Result<(u64, Channel), VaultError> {
-        let state = self.state();
+        let mut state = self.state();
+        let limit = if state.generation <= than { state.patience() } else { Duration::ZERO };
         let (mut state, _) = self
             .changed
-            .wait_timeout_while(state, bounds::VAULT_FAILOVER, |state| {
-                state.generation <= than && !state.lost
-            })
+            .wait_timeout_while(state, limit, |state| state.generation <= than && !state.lost)
             .unwrap_or_else(PoisonError::into_inner);
         if state.generation <= than {
             return Err(VaultError::Gone);
@@ -331,5 +343,35 @@ impl Drop for Line {
         if let Some(channel) = self.channel.take() {
             self.link.give_back(self.index, self.generation, channel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who asks first waits, and whoever asks after that does not do so again.
+    #[test]
+    fn a_vault_that_does_not_come_is_waited_for_once() {
+        let link = Arc::new(Link::new(mpsc::channel(1).0));
+        let begun = Instant::now();
+        assert!(matches!(link.take(0, 0), Err(VaultError::Gone)));
+        let first = begun.elapsed();
+        assert!(first >= bounds::VAULT_FAILOVER, "{first:?}");
+        for _ in 0..20 {
+            assert!(matches!(link.take(0, 0), Err(VaultError::Gone)));
+        }
+        let others = begun.elapsed().saturating_sub(first);
+        assert!(others < bounds::VAULT_FAILOVER, "{others:?}");
+    }
+
+    #[test]
+    fn the_next_one_is_waited_for_anew() {
+        let mut state = State::default();
+        let before = state.patience();
+        std::thread::park_timeout(Duration::from_millis(50));
+        assert!(state.patience() < before);
+        state.missed = None;
+        assert!(state.patience() > bounds::VAULT_FAILOVER.saturating_sub(Duration::from_secs(1)));
     }
 }
