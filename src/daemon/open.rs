@@ -24,6 +24,7 @@ use crate::base::causes::with_causes;
 use crate::cli::DemoOptions;
 use crate::config::{Config, KernelTls, LogFormat, MasterKey, Policy, Require, Site};
 use crate::edge::EdgeError;
+use crate::edge::Http3Left;
 use crate::edge::listen;
 use crate::os::affinity;
 use crate::os::inherit::Sockets;
@@ -72,12 +73,14 @@ pub(super) struct Doors {
     pub(super) tcp: Vec<TcpListener>,
     /// Those of the service manager; others are opened beside the ones for HTTPS.
     pub(super) http3: Vec<UdpSocket>,
+    /// What the process before this one has left for HTTP/3.
+    pub(super) http3_left: Http3Left,
     pub(super) admin: Option<UnixListener>,
     /// That of the process before this one.
     pub(super) left_admin: Option<UnixListener>,
     /// Copies of what the service manager opened, for the process after this one.
     pub(super) copies: Vec<(String, OwnedFd)>,
-    /// Whether a process before this one may still speak HTTP/3.
+    /// Whether there is a process before this one.
     pub(super) follows: bool,
     /// Whether the service manager holds them, so that the addresses of the file do not count.
     pub(super) inherited: bool,
@@ -124,6 +127,7 @@ pub(super) fn open(
     let [https, http, tcp] = std::array::from_fn(|_| left.next().unwrap_or_default());
     drop(left);
     let left_admin = legacy.as_mut().and_then(|legacy| legacy.admin_at(&config.admin.socket));
+    let http3_left = legacy.as_mut().map(|legacy| legacy.http3()).unwrap_or_default();
     let mut sockets = match &mut legacy {
         Some(legacy) => legacy.inherited(),
         None => Sockets::from_environment().map_err(Failed::unavailable)?,
@@ -145,7 +149,7 @@ pub(super) fn open(
     restore::cut_off(&places)?;
     let copies = sockets.copies().map_err(Failed::unavailable)?;
     let doors = doors(&config, &mut sockets, [https, http, tcp])?;
-    let doors = Doors { left_admin, copies, follows: legacy.is_some(), ..doors };
+    let doors = Doors { left_admin, copies, http3_left, follows: legacy.is_some(), ..doors };
     let notifier = Notifier::from_environment().map_err(Failed::unavailable)?;
 
     let (options, place) = vault_options(&config, &places);

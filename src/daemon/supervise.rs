@@ -90,7 +90,7 @@ fn serve(opened: Opened, former: &Option<Former>) -> Result<(), Failed> {
     let outcome = runtime.block_on(async {
         let mut running = wire(opened, memory).await?;
         if let Some(former) = former {
-            match former.serving(running.took_admin) {
+            match former.serving(running.took_admin, running.edge.http3()) {
                 Verdict::Main(elders) => running.elders.join(elders),
                 Verdict::NeverMind => {
                     running.edge.drain(NEVER_MIND).await;
@@ -231,10 +231,20 @@ impl Running {
         }
         tokio::select! {
             () = self.edge.drain(limit) => {}
-            () = async { tokio::time::sleep(follower.hurries().await).await } => {}
+            () = self.give_way(&follower) => {}
         }
         let _in_time = tokio::time::timeout(LAST_WORDS, self.tasks.finished()).await;
         tracing::info!("what was begun is finished, this former process ends");
+    }
+
+    /// Until the time is over that the process that follows leaves to this one.
+    async fn give_way(&self, follower: &Follower) {
+        if let Some(limit) = follower.hurries().await {
+            return tokio::time::sleep(limit).await;
+        }
+        // It reads no datagrams for this one any more.
+        self.edge.read_http3_but(&[]);
+        std::future::pending().await
     }
 
     /// Serves the sites of the present configuration.

@@ -18,9 +18,11 @@
 //! store keeps sockets across it, as the socket units do already, but no connection, of which most
 //! is TLS state in memory.
 //!
-//! HTTP/3 is offered again when the last former process has ended: all datagrams of a port come to one
-//! queue or are spread by the kernel, and until then its clients would be torn from it. Browsers take
-//! TCP meanwhile.
+//! Of HTTP/3 all datagrams of a port come to the same sockets, whosever connection they are for. The
+//! new process reads them from when it serves, and passes on to the former ones what is theirs, which
+//! it knows by the connection id; they answer by the same sockets. So a new client comes to the new
+//! process at once, and an open connection is told to go, as on HTTP/2, and ends with its last request.
+//! After a process that has left none of this HTTP/3 is offered again when the last former one has ended.
 //!
 //! Deliberately absent: connections that move from one process to the other.
 
@@ -29,6 +31,7 @@ pub(super) mod giving;
 pub(super) mod taking;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
@@ -63,8 +66,13 @@ enum Word {
     Failed { report: String },
     /// From the old one: the store is closed, and nobody accepts.
     Yours,
-    /// From the new one: it serves. Whether it goes on with the old one's admin socket.
-    Serving { admin: bool },
+    /// From the new one: it serves. Whether it goes on with the old one's admin socket, and where
+    /// with its sockets of HTTP/3.
+    Serving {
+        admin: bool,
+        #[serde(default)]
+        http3: Vec<SocketAddr>,
+    },
     /// From the old one: the new one is the main process. Those before the old one come along.
     Main,
     /// From the old one: it goes on itself.

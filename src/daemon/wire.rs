@@ -161,7 +161,9 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
     let admin_doors = (doors.admin.take(), doors.left_admin.take());
     let took_admin = admin_doors.1.is_some();
     let copies = std::mem::take(&mut doors.copies);
-    let http3 = doors.follows.then(|| std::mem::take(&mut doors.http3));
+    // Unless it has left what is needed to go on at once.
+    let waits = doors.follows && doors.http3_left.is_empty();
+    let http3 = waits.then(|| std::mem::take(&mut doors.http3));
     let edge = open_edge(doors, &config, &clock, &catalog, tickets, &vault)?;
     let listeners = [listeners, http3_views(&edge, inherited)].concat();
 
@@ -257,7 +259,8 @@ fn open_edge(
     tickets: Tickets,
     vault: &Vault,
 ) -> Result<Arc<Edge>, Failed> {
-    let (http3, opened, follows) = (doors.http3, !doors.inherited, doors.follows);
+    let waits = doors.follows && doors.http3_left.is_empty();
+    let (http3, left, opened) = (doors.http3, doors.http3_left, !doors.inherited);
     let options = EdgeOptions {
         https: doors.https,
         http: doors.http,
@@ -269,7 +272,8 @@ fn open_edge(
         tickets,
     };
     let edge = Edge::start(options, Arc::new(vault.clone())).map_err(|e| unavailable(&e))?;
-    if !follows {
+    if !waits {
+        edge.inherit_http3(left);
         edge.follow_http3(offers_http3(config), opened, http3);
     }
     Ok(Arc::new(edge))

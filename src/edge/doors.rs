@@ -50,11 +50,12 @@ impl Edge {
         Ok(copies)
     }
 
-    /// Accepts nobody any more; who waits in the queues is left to whoever has copies.
+    /// Accepts nobody any more, and reads no socket of HTTP/3; who waits in the queues is left to whoever has copies.
     pub fn stand_aside(&self) {
         for worker in &self.workers {
             worker.stand_aside();
         }
+        self.stop_reading_http3();
     }
 
     /// Accepts again after [`Self::stand_aside`].
@@ -65,8 +66,11 @@ impl Edge {
         let copies = self.copies().map_err(EdgeError::Inherited)?;
         let listening = std::mem::take(&mut *lock(&self.listening));
         let held = std::mem::take(&mut *lock(&self.held));
-        let again =
-            self.add(Kind::Https, copies.https).and_then(|()| self.add(Kind::Http, copies.http));
+        let again = self
+            .add(Kind::Https, copies.https)
+            .and_then(|()| self.add(Kind::Http, copies.http))
+            .and_then(|()| self.add(Kind::Tcp, copies.tcp));
+        self.read_http3_but(&[]);
         if again.is_err() {
             lock(&self.held).extend(held);
             lock(&self.listening).extend(listening);

@@ -113,6 +113,7 @@ pub use self::access::try_open as try_access_log;
 pub use self::doors::Copies;
 pub use self::framing::{Refusal, Scanner, Violation};
 pub use self::network::Network;
+pub use self::quic::Http3Left;
 pub use self::servers::{ServerState, ServerView};
 pub use self::stats::{
     AccessFigures, Connections, EarlyFigures, EdgeStats, HandshakeFailures, Handshakes,

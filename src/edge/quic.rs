@@ -8,10 +8,13 @@ mod body;
 mod door;
 mod frames;
 mod greeting;
+mod heirs;
+mod letters;
 mod requests;
 mod sockets;
 mod streams;
 
+use std::io;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::rc::Rc;
@@ -34,8 +37,13 @@ use crate::base::bounds::quic::ALT_SVC_AGE;
 use crate::base::tls;
 
 use self::door::Seals;
+use self::heirs::Kept;
+use self::letters::Mark;
+use self::letters::Means;
 
 pub(super) use self::body::StreamBody;
+
+pub use self::heirs::Http3Left;
 
 /// What the edge listens on for HTTP/3.
 #[derive(Debug, Default)]
@@ -46,6 +54,11 @@ pub(super) struct Listening {
     /// Whether it is wanted, and whether sockets may be opened.
     terms: Mutex<(bool, bool)>,
     seals: OnceLock<Seals>,
+    mark: OnceLock<Mark>,
+    /// For the process that may follow.
+    kept: Mutex<Vec<Kept>>,
+    /// Of the one before.
+    left: Mutex<Http3Left>,
 }
 
 /// What clients are told: the ports.
@@ -54,13 +67,20 @@ pub(super) struct Offer(ArcSwap<Vec<u16>>);
 
 /// What a worker is told.
 pub(super) enum Order {
-    Listen(SocketAddr, UdpSocket, Seals),
+    Listen(SocketAddr, Arrived, Seals),
     Unlisten(SocketAddr),
+}
+
+/// A socket on its way to the worker that serves it.
+pub(super) struct Arrived {
+    /// Among those of its address.
+    number: u16,
+    socket: UdpSocket,
+    means: Means,
 }
 
 /// The sockets of a worker.
 pub(super) struct Doors {
-    number: u16,
     worker: Rc<Worker>,
     open: Vec<(SocketAddr, watch::Sender<bool>)>,
     tasks: Vec<JoinHandle<()>>,
@@ -82,6 +102,7 @@ impl Edge {
             let stays = wanted && (!opened || here.contains(address));
             if !stays {
                 self.tell(|| Order::Unlisten(*address));
+                lock(&self.quic.kept).retain(|kept| kept.address != *address);
             }
             stays
         });
@@ -89,7 +110,7 @@ impl Edge {
             match socket.local_addr() {
                 Ok(address) if !present.contains(&address) => {
                     // There is one, so one worker has it.
-                    if self.hand_over(address, vec![socket]) {
+                    if self.hand_over(address, vec![(0, socket)], false) {
                         present.push(address);
                     }
                 }
@@ -102,10 +123,10 @@ impl Edge {
             if present.contains(&address) {
                 continue;
             }
-            match sockets::bind(address, self.workers.len()) {
+            match self.open(address) {
                 Ok(sockets) => {
                     refused.retain(|other| *other != address);
-                    if self.hand_over(address, sockets) {
+                    if self.hand_over(address, sockets, true) {
                         present.push(address);
                     }
                 }
@@ -116,7 +137,19 @@ impl Edge {
                 Err(_) => {}
             }
         }
+        // What is not wanted is read on by whoever left it.
+        *lock(&self.quic.left) = Http3Left::default();
         self.shared.quic.set(&present);
+    }
+
+    /// Sockets for `address`, with their numbers: those that the process before has left, or new ones.
+    fn open(&self, address: SocketAddr) -> io::Result<Vec<(u16, UdpSocket)>> {
+        let left = lock(&self.quic.left).take(address);
+        if !left.is_empty() {
+            return Ok(left);
+        }
+        let opened = sockets::bind(address, self.workers.len())?;
+        Ok((0..=u16::MAX).zip(opened).collect())
     }
 
     /// Tries again what could not be had.
@@ -132,20 +165,30 @@ impl Edge {
         lock(&self.quic.addresses).clone()
     }
 
-    fn hand_over(&self, address: SocketAddr, sockets: Vec<UdpSocket>) -> bool {
-        let Some(seals) = self.quic.seals() else {
+    /// Gives the workers sockets, which are our `own` or a service manager's.
+    fn hand_over(&self, address: SocketAddr, sockets: Vec<(u16, UdpSocket)>, own: bool) -> bool {
+        let mut left = lock(&self.quic.left);
+        let (Some(seals), Some(mark)) = (self.quic.seals(), self.quic.mark(&left)) else {
             tracing::error!("there is no randomness for HTTP/3");
             return false;
         };
-        let handed = sockets.into_iter().zip(&self.workers).try_for_each(|(socket, worker)| {
-            socket.set_nonblocking(true).map_err(EdgeError::Inherited)?;
-            worker.quic(Order::Listen(address, socket, seals.clone()))
-        });
+        // There may be more of them than workers, where a process before had more.
+        let handed = sockets.into_iter().zip(self.workers.iter().cycle()).try_for_each(
+            |((number, socket), worker)| {
+                socket.set_nonblocking(true).map_err(EdgeError::Inherited)?;
+                let begun = left.begin(mark, (address, number, &socket, own));
+                let (means, kept) = begun.map_err(EdgeError::Inherited)?;
+                lock(&self.quic.kept).push(kept);
+                let arrived = Arrived { number, socket, means };
+                worker.quic(Order::Listen(address, arrived, seals.clone()))
+            },
+        );
         match handed {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%address, %error, "HTTP/3 is not offered");
                 self.tell(|| Order::Unlisten(address));
+                lock(&self.quic.kept).retain(|kept| kept.address != address);
                 false
             }
         }
@@ -171,6 +214,15 @@ impl Listening {
             let _ = self.seals.set(Seals { reset: Arc::new(reset), token: Arc::new(token) });
         }
         self.seals.get()
+    }
+
+    /// What connection ids of this process are known by.
+    fn mark(&self, left: &Http3Left) -> Option<Mark> {
+        if self.mark.get().is_none() {
+            // As above.
+            let _ = self.mark.set(left.fresh_mark()?);
+        }
+        self.mark.get().copied()
     }
 
     /// Nothing is listened on any more.
@@ -202,18 +254,17 @@ impl Offer {
 const USUAL: &str = "h3=\":443\"; ma=86400";
 
 impl Doors {
-    pub(super) fn new(number: usize, worker: &Rc<Worker>) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>) -> Self {
         greeting::belong(worker);
-        let number = u16::try_from(number).unwrap_or(u16::MAX);
-        Self { number, worker: Rc::clone(worker), open: Vec::new(), tasks: Vec::new() }
+        Self { worker: Rc::clone(worker), open: Vec::new(), tasks: Vec::new() }
     }
 
     pub(super) fn obey(&mut self, order: Order) {
         match order {
-            Order::Listen(address, socket, seals) => {
+            Order::Listen(address, arrived, seals) => {
                 let (closing, told) = watch::channel(false);
                 let worker = Rc::clone(&self.worker);
-                let door = door::run(worker, self.number, socket, seals, told);
+                let door = door::run(worker, arrived, seals, told);
                 self.tasks.retain(|task| !task.is_finished());
                 self.tasks.push(tokio::task::spawn_local(Box::pin(door)));
                 self.open.push((address, closing));

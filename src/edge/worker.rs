@@ -324,7 +324,7 @@ async fn serve(index: usize, shared: Arc<Shared>, mut orders: mpsc::Receiver<Ord
     });
     let writing = Rc::clone(&worker);
     drop(tokio::task::spawn_local(async move { writing.pen.turn_pages().await }));
-    let mut doors = quic::Doors::new(index, &worker);
+    let mut doors = quic::Doors::new(&worker);
     let mut listening: Vec<Listening> = Vec::new();
     // Accept loops that empty their queues.
     let mut leaving: Vec<Listening> = Vec::new();

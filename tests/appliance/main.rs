@@ -36,6 +36,7 @@ mod doubles;
 mod events;
 mod exportable;
 mod floods;
+mod heirs;
 mod http3;
 mod hundred;
 mod import;

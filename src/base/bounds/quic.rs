@@ -52,6 +52,17 @@ pub const QUIC_PIECE: usize = 8 * 1024;
 /// `net.core.rmem_max` says so.
 pub const QUIC_SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 
+/// Octets of a datagram that is passed on to another process, with where it came from. A datagram that
+/// quinn takes has fewer than 1500.
+pub const QUIC_LETTER: usize = 2048;
+
+/// How long, in round trips, a client that was told of the end may still have begun a request.
+pub const QUIC_GOODBYE_TRIPS: u32 = 3;
+
+/// The same at least, and at most.
+pub const QUIC_GOODBYE: (Duration, Duration) =
+    (Duration::from_millis(20), Duration::from_millis(1500));
+
 /// How long an endpoint stays for its clients to hear that it closes.
 pub const QUIC_FAREWELL: Duration = Duration::from_millis(500);
 

@@ -98,6 +98,7 @@ impl Estate {
         for (name, listeners) in own {
             all.extend(listeners.into_iter().map(|one| (name.to_owned(), one.into())));
         }
+        all.extend(edge.leave_http3()?);
         let mut admin = None;
         if let Some((socket, place, _)) = &self.admin {
             all.push(("admin".to_owned(), socket.try_clone()?));
@@ -226,8 +227,9 @@ impl Running {
             Err(_) => Err(Silence::Gone),
         };
         let reason = match heard {
-            Ok((Word::Serving { admin }, _)) => {
+            Ok((Word::Serving { admin, http3 }, _)) => {
                 crash::point("heir-serves");
+                self.edge.read_http3_but(&http3);
                 self.leave(&line, heir.pid, admin);
                 drop(given);
                 crash::point("left");
@@ -315,9 +317,9 @@ fn refuse(reason: String, answer: Option<UpgradeRequest>) {
 }
 
 impl Follower {
-    /// Waits until the new process wants this one to end, and within which time. Never, when it is
+    /// Waits until the new process wants this one to end, and within which time; `None` when it is
     /// gone.
-    pub(in crate::daemon) async fn hurries(&self) -> Duration {
+    pub(in crate::daemon) async fn hurries(&self) -> Option<Duration> {
         let (sender, hurry) = oneshot::channel();
         let line = Arc::clone(&self.0);
         let waiting = std::thread::Builder::new().name("follower".to_owned()).spawn(move || {
@@ -327,8 +329,9 @@ impl Follower {
             }
         });
         match (waiting, hurry.await) {
-            (Ok(_), Ok(limit)) => limit,
-            _ => std::future::pending().await,
+            (Ok(_), hurry) => hurry.ok(),
+            // Nobody listens.
+            (Err(_), _) => std::future::pending().await,
         }
     }
 }

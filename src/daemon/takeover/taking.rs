@@ -16,6 +16,7 @@ use super::Word;
 use crate::base::bounds;
 use crate::base::crash;
 use crate::cli::Failed;
+use crate::edge::Http3Left;
 use crate::os::descriptors;
 use crate::os::inherit::Sockets;
 use crate::vault::HandedKeeper;
@@ -27,6 +28,7 @@ pub(in crate::daemon) struct Legacy {
     /// The keeper that knows the passphrase.
     pub(in crate::daemon) keeper: Option<HandedKeeper>,
     sockets: Sockets,
+    http3: Http3Left,
     /// Where the old one's own admin socket is.
     admin: Option<PathBuf>,
 }
@@ -73,9 +75,11 @@ impl Legacy {
             all.extend(names.into_iter().zip(along));
             place = place.or(admin);
             if !more {
-                let sockets = Sockets::handed(all).map_err(|error| odd(&error))?;
+                let (http3, all) = all.into_iter().partition(|(name, _)| Http3Left::has(name));
+                let (http3, sockets) = (Http3Left::read(http3), Sockets::handed(all));
+                let sockets = sockets.map_err(|error| odd(&error))?;
                 crash::point("sockets-taken");
-                return Ok(Self { line, keeper, sockets, admin: place });
+                return Ok(Self { line, keeper, sockets, http3, admin: place });
             }
         }
     }
@@ -105,6 +109,11 @@ impl Legacy {
         let left = self.admin.take()?;
         let listener = self.sockets.take_unix("admin").ok()?.into_iter().next();
         listener.filter(|_| left == place)
+    }
+
+    /// What is left for HTTP/3.
+    pub(in crate::daemon) fn http3(&mut self) -> Http3Left {
+        std::mem::take(&mut self.http3)
     }
 
     /// What the service manager has opened.
@@ -141,10 +150,10 @@ impl Former {
         tell_failure(&self.0, report);
     }
 
-    /// This process serves; what comes of it.
-    pub(in crate::daemon) fn serving(&self, admin: bool) -> Verdict {
+    /// This process serves, and speaks HTTP/3 at these addresses; what comes of it.
+    pub(in crate::daemon) fn serving(&self, admin: bool, http3: Vec<SocketAddr>) -> Verdict {
         crash::point("serves");
-        let _gone = self.0.say(&Word::Serving { admin }, &[]);
+        let _gone = self.0.say(&Word::Serving { admin, http3 }, &[]);
         match self.0.hear(bounds::takeover::WORD) {
             Ok((Word::Main, along)) => {
                 let own = self.0.0.try_clone().map(Line);

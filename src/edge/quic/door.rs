@@ -7,7 +7,6 @@
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
-use std::net::UdpSocket;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +27,10 @@ use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::Arrived;
 use super::greeting::Greeting;
 use super::greeting::Met;
+use super::letters::Post;
 use super::requests;
 use super::requests::Caller;
 use super::sockets::Numbered;
@@ -83,12 +84,11 @@ struct Door {
 /// Serves `socket` until `closing` says so, lets its connections end, and says goodbye.
 pub(super) async fn run(
     worker: Rc<Worker>,
-    number: u16,
-    socket: UdpSocket,
+    arrived: Arrived,
     seals: Seals,
     mut closing: watch::Receiver<bool>,
 ) {
-    let door = match Door::new(worker, number, socket, &seals) {
+    let door = match Door::new(worker, arrived, &seals) {
         Ok(door) => door,
         Err(error) => {
             tracing::error!(%error, "a socket for HTTP/3 is not usable, going on without it");
@@ -102,6 +102,10 @@ pub(super) async fn run(
         _ = closing.wait_for(|closing| *closing) => {}
         () = door.serve(&told) => {}
     }
+    // Who came before that is not left waiting.
+    while let Some(incoming) = door.next_at_once().await {
+        door.begin(incoming, &told);
+    }
     door.endpoint.set_server_config(None);
     let (open, ended) = &*door.open;
     while open.get() > 0 {
@@ -113,8 +117,9 @@ pub(super) async fn run(
 }
 
 impl Door {
-    fn new(worker: Rc<Worker>, number: u16, socket: UdpSocket, seals: &Seals) -> io::Result<Self> {
-        let local = socket.local_addr()?;
+    fn new(worker: Rc<Worker>, arrived: Arrived, seals: &Seals) -> io::Result<Self> {
+        let Arrived { number, socket, means } = arrived;
+        let (local, mark) = (socket.local_addr()?, means.mark);
         let mould = &worker.shared.certificates.mould;
         let ground = Arc::new(mould.terms(Agreement::default()).bare().clone());
         let ground = QuicServerConfig::try_from(ground).map_err(io::Error::other)?;
@@ -128,9 +133,11 @@ impl Door {
         let mut settings = EndpointConfig::new(Arc::<ring::hmac::Key>::clone(&seals.reset));
         settings
             .supported_versions(vec![VERSION])
-            .cid_generator(move || Box::new(Numbered(number)));
+            .cid_generator(move || Box::new(Numbered(number, mark)));
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(settings, Some(config.clone()), socket, runtime)?;
+        let post = Arc::new(Post::new(socket, means)?);
+        let begun = Some(config.clone());
+        let endpoint = Endpoint::new_with_abstract_socket(settings, begun, post, runtime)?;
         Ok(Self {
             worker,
             endpoint,
@@ -146,6 +153,15 @@ impl Door {
     async fn serve(&self, closing: &watch::Receiver<bool>) {
         while let Some(incoming) = self.endpoint.accept().await {
             self.begin(incoming, closing);
+        }
+    }
+
+    /// Somebody who has come already.
+    async fn next_at_once(&self) -> Option<Incoming> {
+        tokio::select! {
+            biased;
+            incoming = self.endpoint.accept() => incoming,
+            () = std::future::ready(()) => None,
         }
     }
 

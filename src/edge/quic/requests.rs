@@ -38,6 +38,8 @@ use super::streams::Link;
 use super::streams::Sending;
 use crate::base::bounds::DRAIN_IDLE;
 use crate::base::bounds::HEAD_BYTES;
+use crate::base::bounds::quic::QUIC_GOODBYE;
+use crate::base::bounds::quic::QUIC_GOODBYE_TRIPS;
 use crate::edge::body::AnswerBody;
 use crate::edge::body::BodyError;
 use crate::edge::client_body::ClientBody;
@@ -115,7 +117,7 @@ async fn drive(
     });
     let mut requests = JoinSet::new();
     let mut timer = pin!(sleep_until(client.idle_until()));
-    let mut over = false;
+    let (mut over, mut goodbye) = (false, None);
     loop {
         tokio::select! {
             biased;
@@ -136,8 +138,14 @@ async fn drive(
             },
             () = told.as_mut(), if !client.closing() => {
                 client.close();
-                spoken.shutdown(0).await?;
+                // What the client has begun before it hears of this is answered all the same
+                // (RFC 9114, section 5.2).
+                spoken.shutdown(usize::MAX >> 8).await?;
+                let (least, most) = QUIC_GOODBYE;
+                let trips = connection.rtt().saturating_mul(QUIC_GOODBYE_TRIPS);
+                goodbye = Some(Instant::now() + trips.clamp(least, most));
             }
+            () = until(goodbye), if goodbye.is_some_and(|due| due > Instant::now()) => {}
             () = timer.as_mut() => {
                 let due = client.idle_until();
                 if !requests.is_empty() {
@@ -150,9 +158,18 @@ async fn drive(
                 }
             }
         }
-        if (over || client.closing()) && requests.is_empty() {
+        let left = client.closing() && goodbye.is_none_or(|due| due <= Instant::now());
+        if (over || left) && requests.is_empty() {
             return Ok(());
         }
+    }
+}
+
+/// Waits for that moment, if there is one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

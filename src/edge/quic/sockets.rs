@@ -2,10 +2,12 @@
 //!
 //! The kernel spreads what comes to a port over its sockets by the addresses of both ends. A client that
 //! moves to another network changes its own, and its packets would come to a worker that knows nothing of
-//! it. So connection ids carry the number of their worker, and a filter in the kernel goes by that in all
+//! it. So connection ids carry the number of their socket, and a filter in the kernel goes by that in all
 //! packets of connections whose handshake is done; until then a client does not move (RFC 9000, section
-//! 9), and the addresses decide. The number is all an observer learns from it: which one of a few
-//! workers. Where a service manager holds the one socket there is, one worker has it to itself.
+//! 9), and the addresses decide. A process that follows has other workers and the same sockets, which
+//! keep their numbers; the mark beside it says whose connection it is. An observer learns from both
+//! which one of a few sockets and processes. Where a service manager holds the one socket there is, one
+//! worker has it to itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,11 +19,16 @@ use quinn::ConnectionId;
 use quinn::ConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::letters::Mark;
 use crate::base::bounds::quic::QUIC_SOCKET_BUFFER;
 use crate::base::tls;
 
-/// Octets of a connection id: the number of the worker, and what nobody can guess.
-const LENGTH: usize = 10;
+/// Octets of a connection id: the number of the socket, the mark of the process, and what nobody can
+/// guess.
+pub(super) const LENGTH: usize = 12;
+
+/// Where the mark is.
+pub(super) const MARK_AT: usize = 2;
 
 /// Opens a socket on `address` for each of `workers`, in their order.
 ///
@@ -78,14 +85,17 @@ fn steer(socket: &UdpSocket) -> io::Result<()> {
     setsockopt(socket, AttachReusePortCbpf, &program).map_err(io::Error::from)
 }
 
-/// Makes the connection ids of one worker.
-pub(super) struct Numbered(pub(super) u16);
+/// Makes the connection ids of one socket of one process.
+pub(super) struct Numbered(pub(super) u16, pub(super) Mark);
 
 impl ConnectionIdGenerator for Numbered {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut octets = [0; LENGTH];
-        if let Some((number, random)) = octets.split_first_chunk_mut() {
+        if let Some((number, rest)) = octets.split_first_chunk_mut()
+            && let Some((mark, random)) = rest.split_first_chunk_mut()
+        {
             *number = self.0.to_be_bytes();
+            *mark = self.1;
             if tls::fill(random).is_none() {
                 // No handshake gets anywhere without randomness either.
                 tracing::error!("there is no randomness for a connection id");
@@ -95,7 +105,9 @@ impl ConnectionIdGenerator for Numbered {
     }
 
     fn validate(&self, id: &ConnectionId) -> Result<(), quinn_proto::InvalidCid> {
-        let own = id.starts_with(&self.0.to_be_bytes());
+        let [high, low] = self.0.to_be_bytes();
+        let [one, two] = self.1;
+        let own = id.starts_with(&[high, low, one, two]);
         own.then_some(()).ok_or(quinn_proto::InvalidCid)
     }
 
@@ -129,15 +141,18 @@ mod tests {
         }
         for (number, socket) in sockets.iter().enumerate() {
             for _ in 0..8 {
-                let id = Numbered(u16::try_from(number).unwrap()).generate_cid();
-                assert!(Numbered(u16::try_from(number).unwrap()).validate(&id).is_ok());
-                assert!(Numbered(7).validate(&id).is_err());
+                let numbered = |number| Numbered(number, [7, 8]);
+                let number = u16::try_from(number).unwrap();
+                let id = numbered(number).generate_cid();
+                assert!(numbered(number).validate(&id).is_ok());
+                assert!(numbered(7).validate(&id).is_err());
+                assert!(Numbered(number, [7, 9]).validate(&id).is_err());
                 let client = UdpSocket::bind("127.0.0.1:0").unwrap();
                 client.send_to(&[&[0x40], &id[..], b"rest"].concat(), address).unwrap();
                 let mut buffer = [0; 64];
                 let (length, from) = socket.recv_from(&mut buffer).unwrap();
                 assert_eq!(from, client.local_addr().unwrap());
-                assert_eq!((length, &buffer[1..=LENGTH]), (15, &id[..]));
+                assert_eq!((length, &buffer[1..=LENGTH]), (17, &id[..]));
             }
         }
         // What has no number yet goes by its addresses: always to the same one, and not all to one.
