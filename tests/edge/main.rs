@@ -46,6 +46,7 @@ mod handshakes;
 mod health;
 mod http3;
 mod introduced;
+mod leaving;
 mod leftover;
 mod names;
 mod origins;

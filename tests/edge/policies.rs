@@ -53,6 +53,9 @@ async fn requests_of_other_networks_are_refused_and_a_route_has_its_own_say() {
         ("[[site.route]]\npath = '/staff/*'\nallow = ['10.0.0.0/8']\n", "/staff/a", "403"),
         ("[[site.route]]\npath = '/staff/*'\nallow = ['10.0.0.0/8']\n", "//%73taff/a", "403"),
         ("[[site.route]]\npath = '/staff/*'\nallow = ['10.0.0.0/8']\n", "/a", "200"),
+        // Where both say something, the route's counts.
+        ("allow = ['::1']\n[[site.route]]\npath = '/a/*'\nallow = ['127.0.0.1']\n", "/a/b", "200"),
+        ("allow = ['127.0.0.1']\n[[site.route]]\npath = '/a/*'\nallow = ['::1']\n", "/a/b", "403"),
         // What a route leaves out is the site's.
         ("deny = ['127.0.0.1']\n[[site.route]]\npath = '/a'\nset_answer = ['A: b']\n", "/a", "403"),
     ] {
@@ -205,6 +208,9 @@ async fn a_body_is_no_longer_than_the_site_takes() {
         // After a refusal the connection ends: what is left of the body is no request.
         assert_eq!(answer.matches("HTTP/1.1 ").count(), if expected == "200" { 2 } else { 1 });
     }
+    // What is too long by its own word is not waited for.
+    let answer = ask(&house, "POST /count", "Content-Length: 11\r\n", "").await;
+    assert_eq!(status(&answer), "413", "{answer}");
     // Over HTTP/2, with its length and without.
     let url = house.url("a.example", "/count");
     for (data, expected) in [("0123456789", "200"), ("0123456789a", "413")] {
@@ -214,7 +220,7 @@ async fn a_body_is_no_longer_than_the_site_takes() {
             assert_eq!(told, expected, "{data} {fields:?}");
         }
     }
-    assert_eq!(house.edge.stats().policies.bodies_too_long, 4);
+    assert_eq!(house.edge.stats().policies.bodies_too_long, 5);
 }
 
 #[tokio::test]

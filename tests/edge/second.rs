@@ -219,7 +219,8 @@ fn refuse_first((request, mut respond): Asked) -> Answering {
 
 /// The same with a reset that does not say whether the request was looked at.
 fn break_first((request, mut respond): Asked) -> Answering {
-    if u32::from(respond.stream_id()) == 1 && request.uri().path() == "/break" {
+    let path = request.uri().path();
+    if path == "/broken" || u32::from(respond.stream_id()) == 1 && path == "/break" {
         respond.send_reset(h2::Reason::INTERNAL_ERROR);
         return Box::pin(async {});
     }
@@ -266,6 +267,10 @@ async fn what_an_origin_may_have_seen_is_not_asked_again() {
     // The stream is broken, not the connection.
     assert!(house.raw("a.example", &post).await.starts_with("HTTP/1.1 200 "));
     assert_eq!((origin.heard().len(), origin.connected()), (2, 1));
+    // Nor on a connection that was there already.
+    let post = request("POST /broken", "Content-Length: 0\r\n");
+    assert!(house.raw("a.example", &post).await.starts_with("HTTP/1.1 502 "));
+    assert_eq!((origin.heard().len(), origin.connected()), (3, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
