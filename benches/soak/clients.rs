@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
@@ -31,6 +32,9 @@ pub(crate) struct Book {
     pub(crate) stop: AtomicBool,
     pub(crate) done: Mutex<BTreeMap<&'static str, usize>>,
     pub(crate) failures: Mutex<Vec<String>>,
+    pub(crate) began: Instant,
+    /// What was done to the daemon, and when.
+    pub(crate) deeds: Mutex<Vec<(Duration, &'static str)>>,
 }
 
 /// The name of the site behind which WebSockets are.
@@ -51,8 +55,25 @@ impl Book {
         *self.done.lock().unwrap().entry(what).or_default() += 1;
     }
 
+    /// Notes that something is done to the daemon now.
+    pub(crate) fn note(&self, deed: &'static str) {
+        let after = self.began.elapsed();
+        println!("{:.1} s: {deed}", after.as_secs_f64());
+        self.deeds.lock().unwrap().push((after, deed));
+    }
+
     pub(crate) fn fail(&self, what: &str, why: impl std::fmt::Display) {
-        let failure = format!("{what}: {why}");
+        self.failed(what, why, self.began.elapsed());
+    }
+
+    /// Something failed `after` the beginning, and what was done last before that.
+    pub(crate) fn failed(&self, what: &str, why: impl std::fmt::Display, after: Duration) {
+        let deeds = self.deeds.lock().unwrap().clone();
+        let last = deeds.iter().rfind(|(then, _)| *then <= after);
+        let since = last.map_or("before anything was done".to_owned(), |(then, deed)| {
+            format!("{:.1} s after: {deed}", after.saturating_sub(*then).as_secs_f64())
+        });
+        let failure = format!("{:.1} s, {since}: {what}: {why}", after.as_secs_f64());
         eprintln!("FAILED {failure}");
         self.failures.lock().unwrap().push(failure);
     }

@@ -69,6 +69,8 @@ pub(crate) fn soak(minutes: u64) -> Report {
         stop: AtomicBool::new(false),
         done: std::sync::Mutex::default(),
         failures: std::sync::Mutex::default(),
+        began: Instant::now(),
+        deeds: std::sync::Mutex::default(),
     });
     let runtime = runtime();
     let _inside = runtime.enter();
@@ -89,18 +91,28 @@ pub(crate) fn soak(minutes: u64) -> Report {
         tasks.push(tokio::task::spawn(again(Arc::clone(&book), "slow request", clients::slow)));
         tasks.push(tokio::task::spawn(again(Arc::clone(&book), "WebSocket", clients::talk)));
     }
-    let (began, mut samples, mut waited) = (Instant::now(), Vec::new(), Vec::new());
+    let (began, mut samples, mut waited) = (book.began, Vec::new(), Vec::new());
     for minute in 0..minutes {
         for tenth in 1..=6 {
             match tenth {
                 1 => {
+                    book.note("a reload");
                     let more = if minute % 2 == 0 { internal(VISITOR) } else { String::new() };
                     scene.configure(&format!("{sites}\n{more}"));
                     scene.keyward.cli(&["reload"]).ok();
                 }
-                2 => drop(scene.renew()),
-                3 => kill_vault(&scene),
-                4 => waited.push(scene.keyward.upgrade()["waited"].as_u64().unwrap()),
+                2 => {
+                    book.note("a renewal");
+                    drop(scene.renew());
+                }
+                3 => {
+                    book.note("the vault is killed");
+                    kill_vault(&scene);
+                }
+                4 => {
+                    book.note("an upgrade");
+                    waited.push(scene.keyward.upgrade()["waited"].as_u64().unwrap());
+                }
                 _ => {}
             }
             let until = Duration::from_secs(minute * 60 + tenth * 10);
@@ -119,8 +131,9 @@ pub(crate) fn soak(minutes: u64) -> Report {
     }
     for load in loads {
         let seen = runtime.block_on(load.stop());
-        for failure in seen.failures.lock().unwrap().iter() {
-            book.fail("load", failure);
+        let times = seen.times.lock().unwrap().clone();
+        for (failure, at) in seen.failures.lock().unwrap().iter().zip(times) {
+            book.failed("load", failure, at.saturating_duration_since(book.began));
         }
         let mut done = book.done.lock().unwrap();
         *done.entry("requests of loads").or_default() += seen.good.load(Ordering::SeqCst);

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -52,6 +52,8 @@ pub struct Seen {
     pub good: AtomicUsize,
     pub connections: AtomicUsize,
     pub failures: Mutex<Vec<String>>,
+    /// When each of them was.
+    pub times: Mutex<Vec<Instant>>,
     /// Serial numbers of leaves, lower-case hexadecimal.
     pub serials: Mutex<BTreeSet<String>>,
 }
@@ -112,6 +114,7 @@ impl Load {
                             Ok(Err(failure)) => failure,
                             Err(_) => "a visit took more than 20 s".to_owned(),
                         };
+                        seen.times.lock().unwrap().push(Instant::now());
                         seen.failures.lock().unwrap().push(failure);
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
