@@ -19,6 +19,8 @@ use keyward::vault::import_box::ImportBox;
 use keyward::vault::import_box::Label;
 use keyward::vault::key_file::KeyFile;
 use keyward::vault::key_file::KeyFileError;
+use keyward::vault::key_locked;
+use keyward::vault::key_locked::LockedError;
 use keyward::vault::purpose::Purpose;
 use keyward::vault::scheme::Scheme;
 use keyward::vault::status;
@@ -94,6 +96,60 @@ fn keys_that_are_not_served_are_refused_by_what_they_are() {
     for how in ["pkcs8 -topk8 -passout pass:secret", "ec -aes256 -passout pass:secret"] {
         assert_eq!(KeyFile::from_pem(&openssl(how, &key)).unwrap_err(), KeyFileError::Encrypted);
     }
+}
+
+#[test]
+fn keys_under_a_passphrase_open_under_that_one_only() {
+    let key = openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256", b"");
+    let plain = KeyFile::from_pem(&key).unwrap();
+    for how in ["", " -v2 aes-256-cbc -v2prf hmacWithSHA512", " -v2 des3", " -scrypt"] {
+        let locked = openssl(&format!("pkcs8 -topk8 -passout pass:correct{how}"), &key);
+        assert!(key_locked::is_locked(&locked), "{how}");
+        let opened = key_locked::open_pem(&locked, b"correct").unwrap().unwrap();
+        assert_eq!((opened.id, &opened.pkcs8), (plain.id, &plain.pkcs8), "{how}");
+        for other in ["", "Correct", "correct "] {
+            assert!(key_locked::open_pem(&locked, other.as_bytes()).unwrap().is_none(), "{how}");
+        }
+        let twice = [&locked[..], &locked[..]].concat();
+        let refused = key_locked::open_pem(&twice, b"correct").unwrap_err();
+        assert_eq!(refused, LockedError::Key(KeyFileError::Several), "{how}");
+        let short = [&locked[..locked.len() / 2], b"\n-----END ENCRYPTED PRIVATE KEY-----\n"];
+        let refused = key_locked::open_pem(&short.concat(), b"correct").unwrap_err();
+        assert!(matches!(refused, LockedError::Damaged(_)), "{how}: {refused}");
+    }
+    let old = openssl("pkcs8 -topk8 -passout pass:correct -v1 PBE-SHA1-3DES", &key);
+    let refused = key_locked::open_pem(&old, b"correct").unwrap_err();
+    assert!(matches!(refused, LockedError::Cipher(_)), "{refused}");
+    // More work than anybody needs is not begun: it would take some seconds.
+    let locked = openssl("pkcs8 -topk8 -passout pass:correct -iter 10000001", &key);
+    let refused = key_locked::open_pem(&locked, b"correct").unwrap_err();
+    assert_eq!(refused, LockedError::Costly);
+}
+
+#[test]
+fn a_pkcs12_file_gives_its_key_and_its_certificates_as_modern_and_old_programs_write_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name).display().to_string();
+    let key = openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048", b"");
+    std::fs::write(place("key"), &key).unwrap();
+    let subject = format!("req -x509 -key {} -subj /CN=shop.example -days 30", place("key"));
+    let certificate = openssl(&subject, b"");
+    std::fs::write(place("crt"), &certificate).unwrap();
+    let plain = KeyFile::from_pem(&key).unwrap();
+    let chain = keyward::cert::chain::Chain::from_pem(&certificate).unwrap();
+    let export =
+        format!("pkcs12 -export -inkey {} -in {} -passout pass:", place("key"), place("crt"));
+    for how in ["correct", "correct -legacy", "correct -keypbe NONE -certpbe NONE", ""] {
+        let file = openssl(&format!("{export}{how}"), b"");
+        let word = how.split(' ').next().unwrap();
+        let opened = key_locked::open_pkcs12(&file, word.as_bytes()).unwrap().unwrap();
+        assert_eq!((opened.key.id, &opened.chain), (plain.id, &chain), "{how}");
+        assert!(key_locked::open_pkcs12(&file, b"Correct").unwrap().is_none(), "{how}");
+        assert!(key_locked::open_pkcs12(&file[..file.len() / 2], word.as_bytes()).is_err());
+    }
+    let bare = openssl(&format!("{export}correct -nokeys"), b"");
+    let refused = key_locked::open_pkcs12(&bare, b"correct").unwrap_err();
+    assert_eq!(refused, LockedError::Key(KeyFileError::None));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! trusts its issuer, which only the machine's own trust store knows.
 
 use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry;
 use x509_parser::prelude::FromDer;
@@ -219,7 +220,8 @@ fn is_root(certificate: &X509Certificate<'_>) -> bool {
     certificate.subject().as_raw() == certificate.issuer().as_raw()
 }
 
-/// Whether `issuer` is named as the issuer of `certificate`, by name and by key.
+/// Whether `issuer` signed `certificate`: by name, by key, and by the signature itself, unless it is
+/// one that nobody here can check.
 fn issued(issuer: &X509Certificate<'_>, certificate: &X509Certificate<'_>) -> bool {
     let subject_key = issuer.iter_extensions().find_map(|e| match e.parsed_extension() {
         ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
@@ -233,7 +235,16 @@ fn issued(issuer: &X509Certificate<'_>, certificate: &X509Certificate<'_>) -> bo
         (Some(subject), Some(authority)) => subject == authority,
         _ => true,
     };
-    keys_fit && issuer.subject().as_raw() == certificate.issuer().as_raw()
+    let named = keys_fit && issuer.subject().as_raw() == certificate.issuer().as_raw();
+    named && signed(issuer, certificate)
+}
+
+fn signed(issuer: &X509Certificate<'_>, certificate: &X509Certificate<'_>) -> bool {
+    match certificate.verify_signature(Some(issuer.public_key())) {
+        // Whether such a signature is taken at all is looked at apart.
+        Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm) => true,
+        Err(_) => false,
+    }
 }
 
 fn untimely(leaf: &Leaf, now: Timestamp) -> Option<BroughtError> {

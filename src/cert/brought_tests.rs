@@ -83,6 +83,21 @@ fn the_chain_is_put_in_order_and_roots_and_strangers_are_left_out() {
 }
 
 #[test]
+fn an_issuer_that_has_the_name_but_did_not_sign_is_no_part_of_the_chain() {
+    let bare = |params: &mut CertificateParams| {
+        params.use_authority_key_identifier_extension = false;
+    };
+    // Renewed under the same name with another key, as careless CAs do.
+    let (ca, successor) = (authority("one"), authority("one"));
+    let (leaf, key) = leaf_with(&ca, bare);
+    let brought = examine(&[&leaf, &successor.middle], key).unwrap();
+    assert_eq!(brought.chain.certificates(), [leaf.clone()]);
+    assert!(brought.notes.iter().any(|note| note.contains("no part of the chain")));
+    let brought = examine(&[&leaf, &successor.middle, &ca.middle], key).unwrap();
+    assert_eq!(brought.chain.certificates(), [leaf, ca.middle]);
+}
+
+#[test]
 fn a_key_that_belongs_to_another_certificate_is_refused_with_both_named() {
     let ca = authority("one");
     let (leaf, key) = leaf_with(&ca, |_| {});

@@ -247,11 +247,18 @@ pub(super) struct Import {
     /// A name that the certificate must be for
     pub(super) name: Option<String>,
     /// The certificate and its intermediates, PEM
+    #[arg(long, value_name = "FILE", requires = "key", required_unless_present = "pkcs12")]
+    pub(super) cert: Option<PathBuf>,
+    /// Its private key, PEM, encrypted or not; may be the same file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
+    /// Certificate, intermediates and private key in one PKCS#12 file (.p12, .pfx)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cert", "key"])]
+    pub(super) pkcs12: Option<PathBuf>,
+    /// The passphrase of an encrypted key in the only line of a file, or of a pipe; without this it
+    /// is asked for at the terminal
     #[arg(long, value_name = "FILE")]
-    pub(super) cert: PathBuf,
-    /// Its private key, PEM; may be the same file
-    #[arg(long, value_name = "FILE")]
-    pub(super) key: PathBuf,
+    pub(super) passphrase_file: Option<PathBuf>,
     /// Let the key be handed out again by keyward export
     #[arg(long)]
     pub(super) exportable: bool,
@@ -401,6 +408,17 @@ mod tests {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{two}");
         }
         assert!(Args::try_parse_from(["keyward", "backup", "--master-key", "/m"]).is_err());
+        // A certificate comes with its key, in two files or in one.
+        for (line, sound) in [
+            ("keyward import", false),
+            ("keyward import --cert /c", false),
+            ("keyward import --key /k", false),
+            ("keyward import --cert /c --key /k", true),
+            ("keyward import --pkcs12 /p", true),
+            ("keyward import --pkcs12 /p --cert /c --key /k", false),
+        ] {
+            assert_eq!(Args::try_parse_from(line.split(' ')).is_ok(), sound, "{line}");
+        }
         // The daemon itself has its socket from elsewhere.
         let read = |line: &str| Args::read(line.split(' ').map(OsString::from));
         for line in ["keyward run --socket /s", "keyward --socket /s demo"] {

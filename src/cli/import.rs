@@ -1,7 +1,6 @@
-//! `keyward import`: reads a certificate and its private key, and seals the key to the vault's
-//! import key, so that nothing on the way to the vault sees it.
+//! `keyward import`: seals a private key to the vault's import key, so that nothing on the way to
+//! the vault sees it, and hands it in with its certificate.
 
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,38 +11,36 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls_pki_types::ServerName;
 use rustls_pki_types::UnixTime;
-use zeroize::Zeroizing;
 
 use super::args::Import;
 use super::connect::Client;
+use super::material;
+use super::material::Material;
 use super::out::Out;
 use super::render;
 use super::report::DONE;
 use super::report::FAILED;
 use super::report::FAULT;
-use super::report::NOT_ALLOWED;
 use super::report::Report;
 use super::report::plain;
 use crate::admin::wire::transfer::ImportKey;
 use crate::admin::wire::transfer::ImportOrder;
 use crate::admin::wire::transfer::Imported;
 use crate::base::Timestamp;
-use crate::base::bounds;
 use crate::cert::brought::Brought;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyUsage;
 use crate::os::sandbox;
 use crate::vault::import_box;
 use crate::vault::import_box::Label;
-use crate::vault::key_file::KeyFile;
 
 /// `keyward import [NAME] --cert FILE --key FILE`
 pub(super) fn import(client: &Client, what: &Import, out: &mut Out) -> Result<u8, Report> {
     // For a moment a private key is in this process: not in a core file, and not for others.
     sandbox::forbid_dumps()
         .map_err(|error| Report::new(FAULT, format!("cannot forbid core files: {error}")))?;
-    let chain = read(&what.cert)?;
-    let (order, brought) = prepare(client, what, &chain, out.now())?;
+    let files = material::read(what)?;
+    let (order, brought) = prepare(client, what, &files, out.now())?;
     let answer = client.post_json("/import", &order)?;
     if out.json {
         return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
@@ -61,7 +58,7 @@ pub(super) fn import(client: &Client, what: &Import, out: &mut Out) -> Result<u8
         let until = render::both(installed.not_after, out);
         out.line(format_args!("  serial {}, valid until {until}", installed.serial))?;
     }
-    let open_to_others = open_to_others(&what.key);
+    let open_to_others = open_to_others(&files.key_at);
     for note in imported.notes.iter().chain(&distrust(&brought, out.now())).chain(&open_to_others) {
         out.line(format_args!("  note: {}", plain(note)))?;
     }
@@ -72,13 +69,11 @@ pub(super) fn import(client: &Client, what: &Import, out: &mut Out) -> Result<u8
 fn prepare(
     client: &Client,
     what: &Import,
-    chain: &[u8],
+    Material { chain, key, chain_at, .. }: &Material,
     now: Timestamp,
 ) -> Result<(ImportOrder, Brought), Report> {
-    let key = KeyFile::from_pem(&read(&what.key)?)
-        .map_err(|error| Report::new(FAILED, format!("{}: {error}", what.key.display())))?;
     let brought = Brought::examine(chain, key.id, now, what.force).map_err(|error| {
-        let report = Report::new(FAILED, format!("{}: {error}", what.cert.display()));
+        let report = Report::new(FAILED, format!("{}: {error}", chain_at.display()));
         if error.can_be_forced() { report.hint("--force, if you mean it") } else { report }
     })?;
     if let Some(name) = &what.name {
@@ -107,28 +102,6 @@ fn prepare(
         sealed: STANDARD.encode(made.sealed),
     };
     Ok((order, brought))
-}
-
-/// The file, which may hold a key: wiped when it is dropped.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Report> {
-    let refused = |error: std::io::Error| {
-        let status = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => NOT_ALLOWED,
-            _ => FAILED,
-        };
-        Report::new(status, format!("{}: {error}", path.display()))
-    };
-    let file = std::fs::File::open(path).map_err(refused)?;
-    let limit = bounds::IMPORT_FILE;
-    // Room for all of it at once: a growing vector would leave copies behind.
-    let room = usize::try_from(limit).unwrap_or(0).saturating_add(1);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(refused)?;
-    if bytes.len() >= room {
-        let what = format!("{} is larger than {limit} bytes, and no such file", path.display());
-        return Err(Report::new(FAILED, what));
-    }
-    Ok(bytes)
 }
 
 /// Says so when nobody whom this machine trusts has signed the chain.

@@ -17,6 +17,7 @@ mod hash;
 mod import;
 mod list;
 mod look;
+mod material;
 mod out;
 mod passphrase;
 mod render;

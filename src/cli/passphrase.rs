@@ -1,5 +1,6 @@
-//! Where the passphrase of a backup comes from: whoever sits at the terminal, or a file. Never the
-//! command line or the environment, which others on the machine can read.
+//! Where the passphrase of a backup, or of a key that is brought, comes from: whoever sits at the
+//! terminal, or a file. Never the command line or the environment, which others on the machine can
+//! read.
 
 use std::fs::File;
 use std::io;
@@ -108,12 +109,14 @@ impl PassphraseSource {
         Err(PassphraseRefused::NotTwice)
     }
 
-    /// Has `open` try the passphrase; one that is typed may be wrong (`Ok(None)`) a few times.
+    /// Has `open` try the passphrase of `what`; one that is typed may be wrong (`Ok(None)`) a few
+    /// times.
     ///
     /// # Errors
     /// [`PassphraseRefused`], and what `open` says; `wrong` when it was wrong to the end.
     pub fn open_with<T, E: From<PassphraseRefused>>(
         &self,
+        what: &str,
         mut open: impl FnMut(&[u8]) -> Result<Option<T>, E>,
         wrong: impl FnOnce() -> E,
     ) -> Result<T, E> {
@@ -122,7 +125,7 @@ impl PassphraseSource {
         }
         let mut complaint = "";
         for _ in 0..PASSPHRASE_TRIES {
-            let answer = ask(&format!("keyward: {complaint}the passphrase of the backup: "))?;
+            let answer = ask(&format!("keyward: {complaint}the passphrase of {what}: "))?;
             if let Some(opened) = open(&answer)? {
                 return Ok(opened);
             }
@@ -191,7 +194,7 @@ mod tests {
         // One that others chose, as age lets them, may be short.
         put(b"short\n", 0o600);
         let told = |octets: &[u8]| Ok::<_, PassphraseRefused>((octets == b"short").then_some(7));
-        let opened = source.open_with(told, || PassphraseRefused::NoTerminal);
+        let opened = source.open_with("the backup", told, || PassphraseRefused::NoTerminal);
         assert_eq!(opened.unwrap(), 7);
     }
 }

@@ -1,7 +1,7 @@
 //! Private keys as others write them: PEM files with PKCS#8, SEC1 or PKCS#1 in them.
 //!
-//! Used by whoever brings a key, in a process of its own. Deliberately absent: encrypted files,
-//! which every tool that makes them can also open.
+//! Used by whoever brings a key, in a process of its own. Not here: what lies under a passphrase,
+//! which [`super::key_locked`] opens.
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::encoding::Pkcs8V1Der;
@@ -86,7 +86,8 @@ impl KeyFile {
     }
 }
 
-fn read(der: &PrivateKeyDer<'_>) -> Result<KeyFile, KeyFileError> {
+/// The key in `der`, of whichever form.
+pub(super) fn read(der: &PrivateKeyDer<'_>) -> Result<KeyFile, KeyFileError> {
     let bytes = der.secret_der();
     let (algorithm, pkcs8) = match der {
         PrivateKeyDer::Pkcs1(_) => rsa_key(rsa::KeyPair::from_der(bytes))?,

@@ -29,6 +29,7 @@ pub mod import_box;
 mod issuing;
 mod keeper;
 pub mod key_file;
+pub mod key_locked;
 pub mod keyring;
 pub mod keys;
 pub mod ledger;

@@ -228,3 +228,55 @@ fn the_key_is_never_in_the_memory_of_the_process_that_talks_to_the_network() {
     let own = needles.look_in(std::process::id()).unwrap().counts;
     assert!(own[0] > 0 && own[3] > 0, "{own:?}");
 }
+
+#[test]
+fn a_certificate_comes_in_from_pkcs12_and_from_an_encrypted_key_by_file_and_at_the_terminal() {
+    let name = "shop.internal";
+    let bringer = Bringer::start(name);
+    let keyward = &bringer.keyward;
+    let dir = keyward.dir.path();
+    let openssl = |arguments: &[&str]| {
+        crate::daemon::run(std::process::Command::new("openssl").args(arguments)).ok()
+    };
+    let word = dir.join("word");
+    fs::write(&word, "correct horse\n").unwrap();
+    fs::set_permissions(&word, fs::Permissions::from_mode(0o600)).unwrap();
+    let word = word.to_str().unwrap();
+
+    let one = bringer.files(name, "one");
+    let (key, cert) = (one.key.to_str().unwrap(), one.cert.to_str().unwrap());
+    let p12 = dir.join("one.p12");
+    let p12 = p12.to_str().unwrap();
+    let pass = format!("file:{word}");
+    openssl(&["pkcs12", "-export", "-inkey", key, "-in", cert, "-out", p12, "-passout", &pass]);
+    let said = keyward.cli(&["import", "--pkcs12", p12, "--passphrase-file", key]);
+    assert!(!said.status.success(), "{said:?}");
+    let said = keyward.cli(&["import", "--pkcs12", p12, "--passphrase-file", word]).ok();
+    assert!(said.starts_with("imported shop.internal, id "), "{said}");
+    bringer.wait_served(name, &one.serial);
+
+    // Its successor, under a passphrase that somebody types: wrong at first.
+    let two = bringer.files(name, "two");
+    let (key, cert) = (two.key.to_str().unwrap(), two.cert.to_str().unwrap());
+    let locked = dir.join("two.locked");
+    let locked = locked.to_str().unwrap();
+    openssl(&["pkcs8", "-topk8", "-in", key, "-out", locked, "-passout", &pass]);
+    let socket = dir.join("run/admin.sock");
+    let line = format!(
+        "{} --socket {} import --cert {cert} --key {locked}",
+        crate::daemon::BINARY,
+        socket.display()
+    );
+    let mut terminal = crate::terminal::Terminal::begin(&line);
+    terminal.answer(&format!("keyward: the passphrase of {locked}: "), "wrong horse");
+    let again = format!("keyward: that was not it; the passphrase of {locked}: ");
+    terminal.answer(&again, "correct horse");
+    let (shown, ended) = terminal.end();
+    assert!(ended.success() && shown.contains("replaced shop.internal"), "{shown}");
+    assert!(!shown.contains("horse"), "{shown}");
+    bringer.wait_served(name, &two.serial);
+    // The certificate kept its identity, and its history.
+    assert_eq!(keyward.cli(&["list"]).ok().lines().count(), 3);
+    let events = keyward.cli(&["events"]).ok();
+    assert!(events.contains(&format!("in the place of serial {}", one.serial)), "{events}");
+}

@@ -48,7 +48,7 @@ pub(super) fn opened(file: &[u8], opening: &Opening) -> Result<MasterKey, Failed
                     Err(AgeError::OtherPassphrase) => Ok(None),
                     other => other.map(Some).map_err(stays_shut),
                 };
-            source.open_with(open, || stays_shut(AgeError::OtherPassphrase))?
+            source.open_with("the backup", open, || stays_shut(AgeError::OtherPassphrase))?
         }
     };
     let strange = || {
@@ -65,7 +65,7 @@ pub(super) fn derived(verifier: &Verifier, opening: &Opening) -> Result<MasterKe
         return Err(refused(what, "--passphrase, or neither of both"));
     };
     let open = |words: &[u8]| verifier.open(words).map_err(Failed::fault);
-    source.open_with(open, || {
+    source.open_with("the backup", open, || {
         let what = "this is not the passphrase that the master key of the backup comes from";
         refused(what, "another --passphrase")
     })
