@@ -162,7 +162,7 @@ fn record(number: usize, key: &KeyHandle, issuer: &Issuer) -> Certificate {
     let renew_at = now().plus(DAY * 60);
     let window = RenewalWindow::new(renew_at, now().plus(DAY * 70)).unwrap();
     let phase = Phase::Holding { renew_at, window, recheck_at: None };
-    Certificate { spec, phase, installed: Some(installed), revision: 0 }
+    Certificate { phase, installed: Some(installed), ..Certificate::wanted(spec) }
 }
 
 fn now() -> Timestamp {

@@ -17,6 +17,8 @@ use super::wire::EntryView;
 use super::wire::Reloaded;
 use super::wire::SiteView;
 use super::wire::Status;
+use super::wire::care::HostedAll;
+use super::wire::care::Why;
 use super::wire::rotate::AccountView;
 use super::wire::rotate::MasterView;
 use super::wire::rotate::RotateKeys;
@@ -28,6 +30,8 @@ use super::wire::transfer::ImportKey;
 use super::wire::transfer::ImportOrder;
 use super::wire::transfer::Imported;
 use super::wire::upgrade::Upgraded;
+use crate::cert::care::Accept;
+use crate::cert::care::Reason;
 use crate::cert::challenge::BoxFuture;
 
 /// What the admin socket shows and asks for. The daemon implements it.
@@ -52,6 +56,35 @@ pub trait House: Send + Sync {
         &'a self,
         selector: &'a Selector,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Has one certificate hosted, for `peer`.
+    fn host<'a>(
+        &'a self,
+        selector: &'a Selector,
+        accept: Accept,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Has one certificate hosted no more, for `peer`.
+    fn unhost<'a>(
+        &'a self,
+        selector: &'a Selector,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Has those certificates behind `after` hosted that qualify, for `peer`, as far as there is time.
+    fn host_all(
+        &self,
+        accept: Accept,
+        after: Option<Place>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<HostedAll, HouseError>>;
+    /// Takes the order to replace one certificate and to revoke it then, for `peer`; does not wait.
+    fn revoke<'a>(
+        &'a self,
+        selector: &'a Selector,
+        reason: Reason,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Why one certificate is as it is.
+    fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>>;
     /// Reads the configuration again. A broken one changes nothing and is
     /// [`HouseError::Configuration`].
     fn reload(&self) -> BoxFuture<'_, Result<Reloaded, HouseError>>;

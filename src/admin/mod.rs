@@ -7,6 +7,7 @@
 
 mod access;
 mod bind;
+mod care;
 mod events;
 mod handover;
 mod house;
@@ -18,6 +19,8 @@ mod select;
 mod server;
 mod transfer;
 pub mod view;
+mod view_care;
+pub mod why;
 pub mod wire;
 
 pub use access::{Access, Peer};

@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Peer;
+use super::care;
 use super::events;
 use super::house::House;
 use super::house::HouseError;
@@ -74,6 +75,11 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/certificates", get(certificates))
         .route("/v1/certificates/{selector}", get(certificate).delete(transfer::forget))
         .route("/v1/certificates/{selector}/renew", post(renew))
+        .route("/v1/certificates/{selector}/host", post(care::host))
+        .route("/v1/certificates/{selector}/unhost", post(care::unhost))
+        .route("/v1/certificates/{selector}/revoke", post(care::revoke))
+        .route("/v1/certificates/{selector}/why", get(care::why))
+        .route("/v1/host", post(care::host_all))
         .route("/v1/import/key", get(transfer::key))
         .route("/v1/import", post(transfer::import))
         .route("/v1/rotate/master", post(rotate::master))
@@ -307,6 +313,8 @@ mod tests {
 
     use super::super::wire::EntryView;
     use super::super::wire::SiteView;
+    use super::super::wire::care::HostedAll;
+    use super::super::wire::care::Why;
     use super::super::wire::rotate::AccountView;
     use super::super::wire::rotate::MasterView;
     use super::super::wire::rotate::RotateKeys;
@@ -318,6 +326,8 @@ mod tests {
     use super::super::wire::transfer::ImportOrder;
     use super::super::wire::transfer::Imported;
     use super::*;
+    use crate::cert::care::Accept;
+    use crate::cert::care::Reason;
     use crate::cert::challenge::BoxFuture;
 
     /// A house that never answers.
@@ -347,6 +357,40 @@ mod tests {
             &'a self,
             _: &'a Selector,
         ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+            Box::pin(pending())
+        }
+        fn host<'a>(
+            &'a self,
+            _: &'a Selector,
+            _: Accept,
+            _: Peer,
+        ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+            Box::pin(pending())
+        }
+        fn unhost<'a>(
+            &'a self,
+            _: &'a Selector,
+            _: Peer,
+        ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+            Box::pin(pending())
+        }
+        fn host_all(
+            &self,
+            _: Accept,
+            _: Option<Place>,
+            _: Peer,
+        ) -> BoxFuture<'_, Result<HostedAll, HouseError>> {
+            Box::pin(pending())
+        }
+        fn revoke<'a>(
+            &'a self,
+            _: &'a Selector,
+            _: Reason,
+            _: Peer,
+        ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+            Box::pin(pending())
+        }
+        fn why<'a>(&'a self, _: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>> {
             Box::pin(pending())
         }
         fn reload(&self) -> BoxFuture<'_, Result<Reloaded, HouseError>> {
@@ -415,6 +459,8 @@ mod tests {
             ("GET", "/v1/certificates"),
             ("GET", "/v1/certificates/a.example"),
             ("POST", "/v1/certificates/a.example/renew"),
+            ("POST", "/v1/certificates/a.example/unhost"),
+            ("GET", "/v1/certificates/a.example/why"),
             ("DELETE", "/v1/certificates/a.example"),
             ("GET", "/v1/import/key"),
             ("POST", "/v1/rotate/master"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::view_care;
 use super::wire::CertificateView;
 use super::wire::Counts;
 use super::wire::EntryView;
@@ -60,6 +61,7 @@ pub fn certificate(record: &Certificate, now: Timestamp) -> CertificateView {
         },
         order: phase.in_flight().and_then(|in_flight| in_flight.order.clone()),
         revision: record.revision,
+        care: view_care::care(record),
         signing: None,
         terms: None,
     }
@@ -82,7 +84,11 @@ pub fn standing(record: &Certificate, now: Timestamp) -> Standing {
 /// Where it stands in its life.
 pub fn condition(record: &Certificate, now: Timestamp) -> &'static str {
     if matches!(record.phase, Phase::Retiring { .. }) {
-        return "retiring";
+        return "retired";
+    }
+    let serial = record.installed.as_ref().map(|one| one.serial.as_str());
+    if serial.is_some_and(|serial| record.care.is_revoked(serial)) {
+        return "revoked";
     }
     let Some(validity) = record.installed.as_ref().map(|one| one.validity) else {
         return match record.phase {
@@ -98,8 +104,18 @@ pub fn condition(record: &Certificate, now: Timestamp) -> &'static str {
         Phase::Halted { .. } => "failed",
         _ if now >= validity.last_call() => "expiring",
         Phase::Due { .. } | Phase::Ordering { .. } | Phase::Waiting { .. } => "renewing",
+        // An announcement stands before the last call: it is told where everybody looks.
+        _ if record.care.take_over.is_some_and(|one| one.announced >= one_life(record)) => {
+            "expiring"
+        }
+        _ if record.care.hosting.accept().is_some() => "hosted",
         Phase::Holding { .. } | Phase::Retiring { .. } => "issued",
     }
+}
+
+/// When what is installed came, as far as an announcement may be about it.
+fn one_life(record: &Certificate) -> Timestamp {
+    record.installed.as_ref().map_or(Timestamp::from_unix(u64::MAX), |one| one.at)
 }
 
 /// What is served.
@@ -232,6 +248,7 @@ where
             Standing::NeedsYou => counts.needs_you += 1,
         }
         *phases.entry(record.phase.word().to_owned()).or_default() += 1;
+        *counts.conditions.entry(condition(record, now).to_owned()).or_default() += 1;
     }
     counts.phases = phases;
     counts
@@ -357,7 +374,7 @@ mod tests {
             (due(), Some(101), Working, "expired"),
             (halted(), Some(1), NeedsYou, "failed"),
             (halted(), Some(101), NeedsYou, "expired"),
-            (retiring(), Some(1), Served, "retiring"),
+            (retiring(), Some(1), Served, "retired"),
         ];
         for (phase, at, state, expected) in table {
             let now = day(at.unwrap_or(0));
@@ -417,6 +434,7 @@ mod tests {
             tls: crate::config::Agreement::default(),
             clients: None,
             exportable: false,
+            keeping: crate::config::Keeping::default(),
             line: 3,
         };
         let mut own = record(Phase::Due { attempt: 0, in_flight: None }, false, Role::Primary);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Timestamp;
 
+pub mod care;
 pub mod rotate;
 pub mod signing;
 pub mod terms;
@@ -141,6 +142,9 @@ pub struct Counts {
     pub imported: u64,
     /// The same certificates by phase.
     pub phases: BTreeMap<String, u64>,
+    /// Those that the configuration asks for by where they stand in their lives.
+    #[serde(default)]
+    pub conditions: BTreeMap<String, u64>,
 }
 
 /// The key process.
@@ -253,8 +257,8 @@ pub struct CertificateView {
     pub profile: Option<String>,
     /// Served, working, or in need of somebody.
     pub state: Standing,
-    /// Where it stands in its life: `wanted`, `ordered`, `issued`, `renewing`, `expiring`,
-    /// `expired`, `failed` or `retiring`.
+    /// Where it stands in its life: `wanted`, `ordered`, `issued`, `hosted`, `renewing`, `expiring`,
+    /// `expired`, `failed`, `revoked` or `retired`.
     pub condition: String,
     /// What the house is doing about it: `due`, `ordering`, `holding`, `waiting`, `halted` or
     /// `retiring`.
@@ -279,6 +283,9 @@ pub struct CertificateView {
     pub order: Option<String>,
     /// Counts the changes of the record.
     pub revision: u64,
+    /// What is to become of it besides.
+    #[serde(default)]
+    pub care: care::CareView,
     /// What its key does; in the answer about one certificate only.
     #[serde(default)]
     pub signing: Option<signing::SigningView>,

@@ -77,6 +77,10 @@ pub const RESTORE_POINTS: &[&str] = &[
 pub const ROTATION_POINTS: &[&str] =
     &["master-made", "keys-resealed", "shelves-resealed", "copies-resealed", "former-forgotten"];
 
+/// Every point of a revocation, in the order in which it passes them; between the first and the second
+/// lie those of an issuance.
+pub const REVOCATION_POINTS: &[&str] = &["revocation-noted", "revocation-told"];
+
 /// Every point of a change of an account's key, in the order in which it passes them.
 pub const ACCOUNT_POINTS: &[&str] = &["account-key-stored", "account-key-changed"];
 

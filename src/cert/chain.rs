@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use x509_parser::asn1_rs;
 use x509_parser::asn1_rs::Any;
 use x509_parser::asn1_rs::Class;
+use x509_parser::extensions::DistributionPointName;
 use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::identifier::Identifier;
@@ -149,6 +151,27 @@ impl Chain {
         }
     }
 
+    /// Where the issuer says that the list of those lies that it revoked (RFC 5280, section 4.2.1.13): the
+    /// first place that plain HTTP leads to.
+    pub fn revocation_list(&self) -> Option<String> {
+        let (_, leaf) = X509Certificate::from_der(self.0.first()?).ok()?;
+        leaf.iter_extensions().find_map(|extension| {
+            let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension()
+            else {
+                return None;
+            };
+            points.iter().find_map(|point| {
+                let Some(DistributionPointName::FullName(names)) = &point.distribution_point else {
+                    return None;
+                };
+                names.iter().find_map(|name| match name {
+                    GeneralName::URI(url) if url.starts_with("http://") => Some((*url).to_owned()),
+                    _ => None,
+                })
+            })
+        })
+    }
+
     /// The key that the leaf speaks for. Reads no more of it than lies before that.
     ///
     /// # Errors
@@ -192,7 +215,7 @@ impl Chain {
         let ari_id = cert
             .iter_extensions()
             .find_map(|extension| match extension.parsed_extension() {
-                x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier(aki) => {
+                ParsedExtension::AuthorityKeyIdentifier(aki) => {
                     aki.key_identifier.as_ref().map(|id| id.0)
                 }
                 _ => None,

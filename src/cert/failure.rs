@@ -62,6 +62,8 @@ pub enum FailureKind {
     Lapsed,
     /// It was brought from elsewhere, so its successor has to be brought as well.
     Imported,
+    /// Its successor would be another kind of certificate, to which its owner has not agreed.
+    Unlike,
 }
 
 /// One failure, with what an operator needs to act on it.
@@ -135,7 +137,8 @@ impl FailureKind {
             | Self::Account
             | Self::Terms
             | Self::Refused
-            | Self::Imported => Remedy::Intervene,
+            | Self::Imported
+            | Self::Unlike => Remedy::Intervene,
         }
     }
 
@@ -160,7 +163,8 @@ impl FailureKind {
             Self::Vault => "see the log for the vault's end",
             Self::Store => "check the free space and health of the state directory's disk",
             Self::Lapsed => "nothing: the stored order is asked again",
-            Self::Imported => "keyward import its successor, or keyward forget it",
+            Self::Imported => "keyward import its successor, or keyward host or forget it",
+            Self::Unlike => "keyward host it with --accept, or keyward import its successor",
         }
     }
 }

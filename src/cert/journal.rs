@@ -77,6 +77,20 @@ pub enum EntryKind {
     ServerDown,
     /// They say that it is up again.
     ServerUp,
+    /// The owner of a certificate has it hosted.
+    Hosted,
+    /// The owner does not any more.
+    Unhosted,
+    /// Its successor would be another kind of certificate, so that it is not hosted any more.
+    HostingEnded,
+    /// A free certificate will take the place of one that was brought.
+    TakeOver,
+    /// Somebody wants a certificate revoked.
+    RevocationWanted,
+    /// A certificate is revoked.
+    Revoked,
+    /// The CA did not take a revocation; it is asked again.
+    RevocationFailed,
 }
 
 /// One entry of the journal.

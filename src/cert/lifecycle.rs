@@ -129,6 +129,13 @@ pub enum Event {
     Requested,
     /// The configuration that failed was changed.
     Changed,
+    /// It is renewed at this moment and not at the one that was drawn, though not later than any.
+    Deferred {
+        /// When it becomes due.
+        until: Timestamp,
+        /// When the installed certificate is good.
+        validity: Validity,
+    },
     /// The daemon started: whoever held a lease is gone.
     Restarted,
     /// No site wants it any more.
@@ -261,6 +268,19 @@ impl Phase {
                 | Self::Holding { .. }
                 | Self::Retiring { .. } => quiet(self),
             },
+            Event::Deferred { until, validity } => {
+                let renew_at = until.min(validity.last_call());
+                quiet(match self {
+                    Self::Holding { window, recheck_at, .. } => {
+                        Self::Holding { renew_at, window, recheck_at }
+                    }
+                    Self::Due { .. } | Self::Waiting { .. } => {
+                        let window = validity.own_window();
+                        Self::Holding { renew_at, window, recheck_at: None }
+                    }
+                    Self::Ordering { .. } | Self::Halted { .. } | Self::Retiring { .. } => self,
+                })
+            }
             Event::Restarted => match self {
                 Self::Ordering { attempt, in_flight, .. } => due(attempt, in_flight),
                 other => quiet(other),

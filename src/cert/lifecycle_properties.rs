@@ -109,6 +109,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just(Event::Requested),
         Just(Event::Changed),
         Just(Event::Restarted),
+        (moment(), validity()).prop_map(|(until, validity)| Event::Deferred { until, validity }),
         moment().prop_map(|keep_until| Event::Removed { keep_until }),
         (proptest::option::of(validity()), any::<u32>())
             .prop_map(|(installed, draw)| Event::Returned { installed, draw }),

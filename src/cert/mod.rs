@@ -1,6 +1,7 @@
 //! The nouns and the lifecycle of certificates: pure, without input, output or clock.
 
 pub mod brought;
+pub mod care;
 pub mod chain;
 pub mod challenge;
 pub mod failure;
@@ -9,6 +10,7 @@ pub mod journal;
 pub mod key;
 pub mod ladder;
 pub mod lifecycle;
+pub mod likeness;
 pub mod ports;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

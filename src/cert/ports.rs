@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 
+use super::care::Reason;
 use super::chain::Chain;
 use super::challenge::BoxFuture;
 use super::failure::Failure;
@@ -90,6 +91,33 @@ pub trait CertificateAuthority: Send + Sync + fmt::Debug {
         spec: &'a Specification,
         installed: &'a Installed,
     ) -> BoxFuture<'a, Result<Option<RenewalAdvice>, Failure>>;
+
+    /// Whether the CA says of what is installed that it is revoked; `None` where nobody says anything.
+    fn is_revoked<'a>(
+        &'a self,
+        _installed: &'a Installed,
+    ) -> BoxFuture<'a, Result<Option<bool>, Failure>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Revokes a certificate that it issued, DER (RFC 8555, section 7.6). One that is revoked already
+    /// is no failure.
+    fn revoke<'a>(
+        &'a self,
+        leaf: &'a [u8],
+        reason: Reason,
+    ) -> BoxFuture<'a, Result<Revocation, Failure>>;
+}
+
+/// What became of a revocation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Revocation {
+    /// The CA tells whoever asks.
+    Told,
+    /// It was the CA's word before.
+    Already,
+    /// There is nobody who would be told: the certificate is not used any more, and its time ends.
+    Untold,
 }
 
 /// Who makes keys: the vault.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::care::Care;
 use super::chain::{Chain, ChainError};
 use super::identifier::Identifier;
 use super::key::{KeyAlgorithm, KeyId};
@@ -22,6 +23,9 @@ pub struct Certificate {
     pub phase: Phase,
     /// Counts the changes of this record; a writer names the one it read.
     pub revision: u64,
+    /// What is to become of it besides. The store keeps it behind the rest, where there is any.
+    #[serde(skip)]
+    pub care: Care,
 }
 
 /// What is served for a certificate.
@@ -43,13 +47,37 @@ pub struct Installed {
 
 impl Certificate {
     /// A certificate that is wanted and nothing else yet.
-    pub const fn wanted(spec: Specification) -> Self {
-        Self { spec, installed: None, phase: FIRST, revision: 0 }
+    pub fn wanted(spec: Specification) -> Self {
+        Self { spec, installed: None, phase: FIRST, revision: 0, care: Care::default() }
     }
 
     /// Its name.
     pub fn id(&self) -> CertificateId {
         self.spec.id()
+    }
+
+    /// Who issues what follows the present one.
+    pub fn issuer(&self) -> &IssuerName {
+        self.care.source.as_ref().unwrap_or(&self.spec.issuer)
+    }
+
+    /// What is asked for when the next one is ordered. One that was brought keeps its identity, and is
+    /// ordered from whoever has taken it over, under that one's `profile`.
+    pub fn order(&self, profile: Option<&str>) -> Specification {
+        match (&self.care.source, self.spec.role) {
+            (Some(source), Role::Imported) => {
+                let mut spec = self.spec.clone();
+                spec.issuer = source.clone();
+                spec.profile = profile.map(str::to_owned);
+                spec
+            }
+            _ => self.spec.clone(),
+        }
+    }
+
+    /// Whether the house renews it: one that was brought, only where somebody said so.
+    pub fn is_renewed_here(&self) -> bool {
+        self.spec.role != Role::Imported || self.care.is_succeeded_here()
     }
 }
 

@@ -32,43 +32,67 @@ pub(super) fn renew(client: &Client, name: &str, wait: bool, out: &mut Out) -> R
         }
         return Ok(DONE);
     }
-    let id = renewal.certificate.id;
-    // A lease that lapses on the way is taken up again once.
-    let longest = bounds::ORDER_LEASE * 2;
-    let status = client.wait(async {
-        let mut outcome = |entry: &EntryView, data: &str, out: &mut Out| {
-            if entry.certificate.as_deref() != Some(id.as_str()) {
-                return Ok(ControlFlow::Continue(()));
-            }
-            events::print(entry, data, out)?;
-            Ok(match entry.kind.as_str() {
-                "installed" => ControlFlow::Break(DONE),
-                "failed" | "halted" | "retired" | "deleted" => ControlFlow::Break(FAILED),
-                _ => ControlFlow::Continue(()),
-            })
-        };
-        let place = events::Place { after: Some(renewal.after), past: 0 };
-        let follow = events::follow(client, place, out, &mut outcome);
-        tokio::select! {
-            ended = tokio::time::timeout(longest, follow) => match ended {
-                Ok(ended) => ended,
-                Err(_) => Err(Report::new(
+    let waiting = Waiting { what: "renewed", done: &["installed"] };
+    waiting.wait(client, &renewal, out)
+}
+
+/// What somebody waits for at a certificate.
+pub(super) struct Waiting<'a> {
+    /// What is to become of it, as a participle.
+    pub(super) what: &'a str,
+    /// Kinds of entries that say that it is done.
+    pub(super) done: &'a [&'a str],
+}
+
+impl Waiting<'_> {
+    /// Follows what happens until it is done or has failed.
+    pub(super) fn wait(
+        &self,
+        client: &Client,
+        renewal: &Renewal,
+        out: &mut Out,
+    ) -> Result<u8, Report> {
+        let (what, id) = (self.what, renewal.certificate.id.as_str());
+        let first = plain(renewal.certificate.names.first().map_or("", String::as_str));
+        // A lease that lapses on the way is taken up again once.
+        let longest = bounds::ORDER_LEASE * 2;
+        let status = client.wait(async {
+            let mut outcome = |entry: &EntryView, data: &str, out: &mut Out| {
+                if entry.certificate.as_deref() != Some(id) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                events::print(entry, data, out)?;
+                Ok(match entry.kind.as_str() {
+                    kind if self.done.contains(&kind) => ControlFlow::Break(DONE),
+                    "failed" | "halted" | "retired" | "deleted" | "revocation-failed" => {
+                        ControlFlow::Break(FAILED)
+                    }
+                    _ => ControlFlow::Continue(()),
+                })
+            };
+            let place = events::Place { after: Some(renewal.after), past: 0 };
+            let follow = events::follow(client, place, out, &mut outcome);
+            tokio::select! {
+                ended = tokio::time::timeout(longest, follow) => match ended {
+                    Ok(ended) => ended,
+                    Err(_) => Err(Report::new(
+                        FAILED,
+                        format!("{first} is not {what} after {}", render::span(longest.as_secs())),
+                    )
+                    .hint(format!("keyward why {first}"))),
+                },
+                _ = tokio::signal::ctrl_c() => Err(Report::new(
                     FAILED,
-                    format!("{first} is not renewed after {}", render::span(longest.as_secs())),
-                )
-                .hint(format!("keyward show {first}"))),
-            },
-            _ = tokio::signal::ctrl_c() => Err(Report::new(
-                FAILED,
-                format!("interrupted; the renewal of {first} goes on"),
-            )),
+                    format!("interrupted; that {first} is {what} goes on"),
+                )),
+            }
+        })?;
+        if status != DONE {
+            let report = Report::new(status, format!("{first} was not {what}"));
+            return Err(report.hint(format!("keyward why {first}")));
         }
-    })?;
-    if status != DONE {
-        let report = Report::new(status, format!("{first} was not renewed"));
-        return Err(report.hint(format!("keyward show {first}")));
+        Ok(status)
     }
-    Ok(status)
 }
 
 /// `keyward forget NAME`

@@ -17,6 +17,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap_complete::Shell;
 
+use crate::cert::care::Accept;
+use crate::cert::care::Reason;
 use crate::vault::age::Recipient;
 
 /// Where the daemon's socket is unless told otherwise.
@@ -151,6 +153,35 @@ pub(super) enum Command {
         /// Wait until it is installed or has failed
         #[arg(long)]
         wait: bool,
+        /// Under another key, and have the present one revoked when its replacement is served
+        #[arg(long, requires = "reason")]
+        force: bool,
+        /// Why it is revoked, as for keyward revoke
+        #[arg(long, value_name = "REASON", requires = "force", value_parser = reason)]
+        reason: Option<Reason>,
+    },
+    /// Have a certificate renewed with the same names, type, level and issuer, or not at all
+    Host(Host),
+    /// Have it hosted no more
+    Unhost {
+        /// A name it is for, its id, or the beginning of the id
+        name: String,
+    },
+    /// Replace one certificate, and have the CA revoke the former one when the replacement is served
+    Revoke {
+        /// A name it is for, its id, or the beginning of the id
+        name: String,
+        /// unspecified, keyCompromise, affiliationChanged, superseded or cessationOfOperation
+        #[arg(long, value_name = "REASON", default_value = "unspecified", value_parser = reason)]
+        reason: Reason,
+        /// Wait until it is revoked, or the CA refuses
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Explain one certificate: what is served, what is being done, what went wrong, what to change
+    Why {
+        /// A name it is for, its id, or the beginning of the id
+        name: String,
     },
     /// Take in a certificate from elsewhere, with its private key
     Import(Import),
@@ -240,6 +271,19 @@ pub(super) struct RotateKeys {
     /// Renew at once, instead of when it is due
     #[arg(long)]
     pub(super) now: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Host {
+    /// A name it is for, its id, or the beginning of the id
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(super) name: Option<String>,
+    /// All that qualify
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Differences that are agreed to, with commas: dv for a lower level, issuer for another one
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = Accept::WORDS)]
+    pub(super) accept: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -367,6 +411,11 @@ fn addresses(text: &str) -> Result<Addresses, String> {
     })
 }
 
+fn reason(text: &str) -> Result<Reason, String> {
+    let words = || Reason::ALL.map(Reason::word).join(", ");
+    Reason::parse(text).ok_or_else(|| format!("expected one of {}", words()))
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
@@ -416,6 +465,20 @@ mod tests {
             ("keyward import --cert /c --key /k", true),
             ("keyward import --pkcs12 /p", true),
             ("keyward import --pkcs12 /p --cert /c --key /k", false),
+        ] {
+            assert_eq!(Args::try_parse_from(line.split(' ')).is_ok(), sound, "{line}");
+        }
+        // One certificate or all of them, and no revocation without a reason.
+        for (line, sound) in [
+            ("keyward host", false),
+            ("keyward host a.example --all", false),
+            ("keyward host --all", true),
+            ("keyward host a.example --accept dv,issuer", true),
+            ("keyward host a.example --accept ov", false),
+            ("keyward renew a.example --force", false),
+            ("keyward renew a.example --reason keyCompromise", false),
+            ("keyward renew a.example --force --reason key-compromise", true),
+            ("keyward revoke a.example --reason removeFromCRL", false),
         ] {
             assert_eq!(Args::try_parse_from(line.split(' ')).is_ok(), sound, "{line}");
         }

@@ -11,6 +11,7 @@ use super::report::DONE;
 use super::report::Report;
 use crate::admin::wire::CertificateView;
 use crate::admin::wire::Sites;
+use crate::admin::wire::care::CareView;
 use crate::admin::wire::terms::TermsView;
 use crate::base::Timestamp;
 
@@ -20,7 +21,7 @@ pub(super) fn row(certificate: &CertificateView, now: Timestamp) -> [Cell; 6] {
     let expires = installed.map(|installed| render::relative(installed.not_after, now));
     [
         render::cell(&short_name(certificate)),
-        render::standing(certificate.state),
+        render::life(certificate.state, &certificate.condition),
         render::cell(expires.as_deref().unwrap_or("-")),
         render::cell(&next(certificate, now)),
         render::cell(short_issuer(&certificate.issuer)),
@@ -57,7 +58,12 @@ fn next(certificate: &CertificateView, now: Timestamp) -> String {
     let when = |moment| render::relative(moment, now);
     match (certificate.phase.as_str(), certificate.next_wake) {
         ("holding", wake) => match certificate.renew_at.or(wake) {
-            Some(at) if certificate.role == "imported" => format!("import again {}", when(at)),
+            Some(at) if certificate.care.take_over_at.is_some() => {
+                format!("free one {}", when(at))
+            }
+            Some(at) if certificate.role == "imported" && !certificate.care.hosted => {
+                format!("import again {}", when(at))
+            }
             Some(at) => format!("renews {}", when(at)),
             None => "-".to_owned(),
         },
@@ -126,6 +132,34 @@ fn servers(terms: &TermsView, fields: &mut Fields) {
     }
 }
 
+/// Hosting and revocation.
+fn cared_for(care: &CareView, fields: &mut Fields, out: &Out) {
+    let since = care.hosted_since.map(|at| format!(" since {}", render::both(at, out)));
+    let since = since.unwrap_or_default();
+    if care.hosted {
+        let agreed = match care.accept.as_slice() {
+            [] => String::new(),
+            words => format!(", agreed to {}", words.join(" and ")),
+        };
+        fields.add("hosted", format!("yes{since}{agreed}"));
+    } else if let Some(difference) = &care.hosting_ended {
+        fields.add("hosted", format!("not any more{since}: {difference}"));
+    }
+    if let Some(one) = &care.revoking {
+        let then = match (&one.detail, one.next) {
+            (Some(detail), Some(at)) => format!("{detail}; again at {}", render::both(at, out)),
+            (None, Some(_)) => "the CA is being told".to_owned(),
+            (_, None) => "as soon as another one is served".to_owned(),
+        };
+        fields.add("revoking", format!("serial {} ({}): {then}", one.serial, one.reason));
+    }
+    if let Some(one) = &care.revoked {
+        let reason = one.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let at = render::both(one.at, out);
+        fields.add("revoked", format!("serial {}{reason}, {at}", one.serial));
+    }
+}
+
 /// What its site agrees on with clients.
 fn agreed(terms: &TermsView, fields: &mut Fields, out: &Out) {
     fields.add("tls", format!("{} from TLS {}", terms.preset, terms.min_version));
@@ -160,8 +194,18 @@ pub(super) fn everything(certificate: &CertificateView, out: &Out) -> Fields {
         fields.add("role", "bridge: it answers until the site's own certificate is there");
     }
     if certificate.role == "imported" {
-        fields.add("role", "imported: its successor has to be imported as well");
+        let care = &certificate.care;
+        let text = match (care.hosted, care.take_over_at, &care.source) {
+            (true, _, Some(source)) => format!("imported: its successor comes from {source}"),
+            (_, Some(at), Some(source)) => format!(
+                "imported: at {} a free one from {source} takes its place",
+                render::both(at, out)
+            ),
+            _ => "imported: its successor has to be imported as well".to_owned(),
+        };
+        fields.add("role", text);
     }
+    cared_for(&certificate.care, &mut fields, out);
     fields.add("key", &certificate.key_algorithm);
     fields.add_if("profile", certificate.profile.as_deref());
     match &certificate.installed {

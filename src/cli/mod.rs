@@ -7,6 +7,7 @@
 mod act;
 mod args;
 mod backup;
+mod care;
 pub mod check;
 mod check_tcp;
 mod connect;
@@ -30,6 +31,7 @@ mod sse;
 mod status;
 mod trust;
 mod ways;
+mod why;
 
 use std::ffi::OsString;
 
@@ -77,7 +79,14 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::List(what) => list::list(&client()?, what, out),
         Command::Sites => look::sites(&client()?, out),
         Command::Show { name } => look::show(&client()?, name, out),
-        Command::Renew { name, wait } => act::renew(&client()?, name, *wait, out),
+        Command::Renew { name, wait, reason: None, .. } => act::renew(&client()?, name, *wait, out),
+        Command::Renew { name, wait, reason: Some(reason), .. }
+        | Command::Revoke { name, reason, wait } => {
+            care::revoke(&client()?, name, *reason, *wait, out)
+        }
+        Command::Host(what) => care::host(&client()?, what, out),
+        Command::Unhost { name } => care::unhost(&client()?, name, out),
+        Command::Why { name } => why::why(&client()?, name, out),
         Command::Import(what) => import::import(&client()?, what, out),
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Export(what) => export::export(&client()?, what, out),

@@ -55,12 +55,29 @@ pub(super) fn cell(text: &str) -> Cell {
 
 /// The state of a certificate, in its colour.
 pub(super) fn standing(state: Standing) -> Cell {
+    coloured(state, state.word())
+}
+
+fn coloured(state: Standing, word: &str) -> Cell {
     let color = match state {
         Standing::Served => Color::Green,
         Standing::Working => Color::Yellow,
         Standing::NeedsYou => Color::Red,
     };
-    Cell::new(state.word()).fg(color)
+    Cell::new(plain(word)).fg(color)
+}
+
+/// The same with where it stands in its life, where that says more.
+pub(super) fn life(state: Standing, condition: &str) -> Cell {
+    let usual = match state {
+        Standing::NeedsYou => condition == "failed",
+        Standing::Served => condition == "issued",
+        Standing::Working => condition == "wanted",
+    };
+    if usual {
+        return standing(state);
+    }
+    coloured(state, &format!("{}, {condition}", state.word()))
 }
 
 /// Pairs of a word and what there is to say, one below the other.

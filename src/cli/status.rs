@@ -91,7 +91,14 @@ fn certificates(counts: &Counts) -> String {
         0 => String::new(),
         many => format!(" ({many} imported)"),
     };
-    if parts.is_empty() { "none".to_owned() } else { format!("{}{imported}", parts.join(", ")) }
+    if parts.is_empty() {
+        return "none".to_owned();
+    }
+    let usual = |word: &str| matches!(word, "issued" | "wanted");
+    let lives = counts.conditions.iter().filter(|(word, _)| !usual(word));
+    let lives: Vec<_> = lives.map(|(word, count)| format!("{count} {word}")).collect();
+    let lives = if lives.is_empty() { String::new() } else { format!("; {}", lives.join(", ")) };
+    format!("{}{imported}{lives}", parts.join(", "))
 }
 
 fn listening(listener: &ListenerView) -> String {

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::keeping::Keeping;
 use super::origin::Origin;
 use super::policy::Policy;
 use super::route::{Route, RouteTo};
@@ -83,6 +84,9 @@ pub struct Acme {
     /// Whether every order names the certificate that it replaces and follows the CA's renewal
     /// information (RFC 9773) where the CA offers it.
     pub renewal_info: bool,
+    /// Percent of its life that a certificate that was brought has left when a free one is ordered in
+    /// its place; 0 for never.
+    pub take_over_left: u8,
 }
 
 /// `[acme.eab]` (RFC 8555, section 7.3.4)
@@ -405,6 +409,8 @@ pub struct Site {
     pub reuse_key: bool,
     /// Whether keys that are made from now on may be handed out.
     pub exportable: bool,
+    /// What becomes of its certificates, and of those that were brought for it.
+    pub keeping: Keeping,
     /// Profile asked for, instead of the one in `[acme]`.
     pub profile: Option<String>,
     /// What is agreed on with clients.

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
+use super::raw_keeping::RawKeeping;
 use super::raw_policy::{RawFiles, RawPolicy};
 use super::raw_route::RawRoute;
 use super::raw_tcp::RawTcp;
@@ -40,6 +41,7 @@ pub(super) struct RawAcme {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
     pub(super) renewal_info: bool,
+    pub(super) take_over_left: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eab: Option<RawEab>,
 }
@@ -146,6 +148,8 @@ pub(super) struct RawSite {
     pub(super) key: RawKeys,
     pub(super) reuse_key: bool,
     pub(super) exportable: bool,
+    #[serde(flatten)]
+    pub(super) keeping: RawKeeping,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,6 +264,7 @@ impl Default for RawAcme {
             ca_root: None,
             profile: None,
             renewal_info: true,
+            take_over_left: 25,
             eab: None,
         }
     }
@@ -362,6 +367,7 @@ impl Default for RawSite {
             key: RawKeys::One("p256".to_owned()),
             reuse_key: false,
             exportable: false,
+            keeping: RawKeeping::default(),
             profile: None,
             hsts: None,
             redirect: true,
@@ -442,6 +448,7 @@ impl RawConfig {
                 names: vec!["example.org".to_owned(), "www.example.org".to_owned()],
                 origin: Some(RawOrigin::One("http://127.0.0.1:8080".to_owned())),
                 files: RawFiles::example(),
+                keeping: RawKeeping::example(),
                 issuer: Some("acme".to_owned()),
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),

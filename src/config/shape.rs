@@ -27,7 +27,7 @@ pub(super) enum Kind {
 const SWITCHES: &[&str] = &["basic_auth", "hsts"];
 
 /// Texts that may also be written as a list of texts.
-const LISTS: &[&str] = &["key", "origin", "to"];
+const LISTS: &[&str] = &["accept", "key", "origin", "to"];
 
 /// Every key with its kind, as a tree of example values.
 #[expect(clippy::expect_used, reason = "a constant value of the program, read by every test")]

@@ -28,6 +28,8 @@ use crate::admin::Place;
 use crate::admin::Selector;
 use crate::admin::view;
 use crate::admin::wire;
+use crate::admin::wire::care::HostedAll;
+use crate::admin::wire::care::Why;
 use crate::admin::wire::rotate::AccountView;
 use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
@@ -41,6 +43,8 @@ use crate::admin::wire::transfer::Imported;
 use crate::admin::wire::upgrade::Upgraded;
 use crate::base::Clock;
 use crate::base::Timestamp;
+use crate::cert::care::Accept;
+use crate::cert::care::Reason;
 use crate::cert::challenge::BoxFuture;
 use crate::config::Config;
 use crate::config::Require;
@@ -225,6 +229,45 @@ impl House for Residence {
                 .ok_or_else(|| refused(format!("certificate {id} was just deleted")))?;
             Ok(view::certificate(&record, self.clock.now()))
         })
+    }
+
+    fn host<'a>(
+        &'a self,
+        selector: &'a Selector,
+        accept: Accept,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
+        Box::pin(self.take_care(selector, accept, peer))
+    }
+
+    fn unhost<'a>(
+        &'a self,
+        selector: &'a Selector,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
+        Box::pin(self.leave_alone(selector, peer))
+    }
+
+    fn host_all(
+        &self,
+        accept: Accept,
+        after: Option<Place>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<HostedAll, HouseError>> {
+        Box::pin(self.take_care_of_all(accept, after, peer))
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        selector: &'a Selector,
+        reason: Reason,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
+        Box::pin(self.take_back(selector, reason, peer))
+    }
+
+    fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>> {
+        Box::pin(self.explain(selector))
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<wire::Reloaded, HouseError>> {

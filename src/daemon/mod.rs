@@ -5,6 +5,7 @@
 //! only then threads, the store, and the first byte from a stranger.
 
 mod authorities;
+mod care;
 mod custody;
 mod demo;
 mod epochs;

@@ -16,6 +16,7 @@ use super::csr::Recorder;
 use super::csr::on_blocking_thread;
 use crate::base::Timestamp;
 use crate::base::tasks::SharedClock;
+use crate::cert::care::Reason;
 use crate::cert::chain::Chain;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::failure::Failure;
@@ -30,6 +31,7 @@ use crate::cert::ports::KeySource;
 use crate::cert::ports::Progress;
 use crate::cert::ports::RemoteSigning;
 use crate::cert::ports::RenewalAdvice;
+use crate::cert::ports::Revocation;
 use crate::cert::ports::Shelf;
 use crate::cert::record::Installed;
 use crate::cert::spec::Specification;
@@ -209,5 +211,15 @@ impl CertificateAuthority for InternalCa {
         _installed: &'a Installed,
     ) -> BoxFuture<'a, Result<Option<RenewalAdvice>, Failure>> {
         Box::pin(async { Ok(None) })
+    }
+
+    /// Nobody asks this CA for lists of what it revoked, so there are none. What it means here is that
+    /// another certificate with another key is served, and the key of this one is deleted.
+    fn revoke<'a>(
+        &'a self,
+        _leaf: &'a [u8],
+        _reason: Reason,
+    ) -> BoxFuture<'a, Result<Revocation, Failure>> {
+        Box::pin(async { Ok(Revocation::Untold) })
     }
 }

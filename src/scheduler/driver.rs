@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -15,17 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::check;
+use super::crew::Crew;
 use super::handle::Parts;
 use super::handle::SchedulerHandle;
+use super::host::HostedSites;
 use super::job;
 use super::job::Manner;
 use super::job::Workshop;
 use super::plan;
-use super::plan::Busy;
 use super::plan::Step;
 use super::plan::Work;
 use super::publish::Publisher;
 use super::records::Records;
+use super::revoke;
 use super::supersede;
 use super::transition;
 use super::woken::Alarm;
@@ -33,6 +34,7 @@ use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 use crate::cert::journal::Entry;
+use crate::cert::record::Certificate;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
@@ -66,6 +68,7 @@ pub(super) async fn start(
         keys,
         trusted: AtomicBool::new(false),
         behind: Mutex::new(None),
+        looks: check::Looks::default(),
     });
     for record in all {
         let now = shop.now();
@@ -102,6 +105,7 @@ pub(super) async fn start(
         newest,
         behind: false,
         alarm: Alarm::default(),
+        hosted: HostedSites::default(),
     };
     tasks.service("scheduler", async move {
         driver.run().await;
@@ -124,68 +128,6 @@ async fn whole_journal(store: &Store) -> Result<Vec<Entry>, StoreError> {
     Ok(journal)
 }
 
-/// What is at work, and how to end it.
-#[derive(Debug, Default)]
-struct Crew {
-    working: Mutex<std::collections::BTreeMap<CertificateId, (Work, CancellationToken)>>,
-}
-
-impl Crew {
-    fn busy(&self) -> Busy {
-        self.working().iter().map(|(id, (work, _))| (*id, *work)).collect()
-    }
-
-    fn is_idle(&self) -> bool {
-        self.working().is_empty()
-    }
-
-    /// Enters work on `id`; `None` when something is at work on it already (invariant 2).
-    fn enter(
-        self: &Arc<Self>,
-        id: CertificateId,
-        work: Work,
-        wake: &Arc<Notify>,
-    ) -> Option<(Shift, CancellationToken)> {
-        let mut working = self.working();
-        if working.contains_key(&id) {
-            return None;
-        }
-        let token = CancellationToken::new();
-        working.insert(id, (work, token.clone()));
-        Some((Shift { crew: Arc::clone(self), id, wake: Arc::clone(wake) }, token))
-    }
-
-    fn dismiss(&self, id: CertificateId) {
-        if let Some((_, token)) = self.working().get(&id) {
-            token.cancel();
-        }
-    }
-
-    fn dismiss_all(&self) {
-        self.working().values().for_each(|(_, token)| token.cancel());
-    }
-
-    fn working(
-        &self,
-    ) -> MutexGuard<'_, std::collections::BTreeMap<CertificateId, (Work, CancellationToken)>> {
-        self.working.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One piece of work. Its end is noticed however it comes, by return, drop or panic.
-struct Shift {
-    crew: Arc<Crew>,
-    id: CertificateId,
-    wake: Arc<Notify>,
-}
-
-impl Drop for Shift {
-    fn drop(&mut self) {
-        self.crew.working().remove(&self.id);
-        self.wake.notify_one();
-    }
-}
-
 struct Driver {
     shop: Arc<Workshop>,
     config: watch::Receiver<Arc<Config>>,
@@ -203,6 +145,7 @@ struct Driver {
     /// Whether the clock was found behind, and that was said.
     behind: bool,
     alarm: Alarm,
+    hosted: HostedSites,
 }
 
 impl Driver {
@@ -235,6 +178,9 @@ impl Driver {
             self.applied = Arc::clone(&config);
         }
         let holding = self.look_at_clock(now);
+        if let Err(error) = self.shop.host_sites(&config, &mut self.hosted, now).await {
+            self.refused(&error);
+        }
         let records = self.shop.records.driven();
         let brought = |name: &_| self.shop.publisher.brought(name);
         let desired = plan::desired(&config, &records, brought, now);
@@ -252,7 +198,7 @@ impl Driver {
         };
         for step in steps {
             // Work that was begun reports its own end; a changed record is looked at again.
-            again |= !matches!(step, Step::Order(_) | Step::Check(_));
+            again |= !matches!(step, Step::Order(_) | Step::Check(_) | Step::Revoke(_));
             if let Err(error) = self.carry_out(step, now, &config).await {
                 self.refused(&error);
                 return false;
@@ -267,11 +213,25 @@ impl Driver {
                 self.shop.publisher.withdraw(&record.spec, record.revision);
             }
         }
-        match self.alarm.ring(&self.shop, now).await {
-            Ok(more) => again |= more,
-            Err(error) => self.refused(&error),
+        again | self.wake_imported(&config, holding, now).await
+    }
+
+    /// Looks after imported certificates whose moment has come. Whether another turn should follow.
+    async fn wake_imported(&mut self, config: &Config, holding: bool, now: Timestamp) -> bool {
+        match self.alarm.ring(&self.shop, config, now).await {
+            Ok(more) => {
+                let room = bounds::ORDERS_AT_ONCE.saturating_sub(self.crew.busy().len());
+                let due = self.alarm.due().filter(|_| !holding).take(room);
+                for (record, work) in due {
+                    self.begin(record, *work, config);
+                }
+                more
+            }
+            Err(error) => {
+                self.refused(&error);
+                false
+            }
         }
-        again
     }
 
     fn refused(&self, error: &StoreError) {
@@ -344,31 +304,44 @@ impl Driver {
             }
             // Only what was imported is reminded of, and nothing of that is on the board.
             Step::Remind(_) => {}
-            Step::Order(id) => self.begin(id, false, config),
-            Step::Check(id) => self.begin(id, true, config),
+            Step::Order(id) => {
+                if let Some(record) = records.get(id) {
+                    self.begin(&record, plan::work_of(&record), config);
+                }
+            }
+            Step::Check(id) => {
+                if let Some(record) = records.get(id) {
+                    self.begin(&record, Work::Check, config);
+                }
+            }
+            Step::Revoke(id) => {
+                if let Some(record) = records.get(id) {
+                    self.begin(&record, Work::Revoke, config);
+                }
+            }
         }
         Ok(())
     }
 
-    /// Begins an attempt or a question in a task of its own.
-    fn begin(&self, id: CertificateId, question: bool, config: &Config) {
-        let Some(record) = self.shop.records.get(id) else { return };
-        let work = if question { Work::Check } else { plan::work_of(&record) };
+    /// Begins an attempt, a question or a revocation in a task of its own.
+    fn begin(&self, record: &Certificate, work: Work, config: &Config) {
+        let id = record.id();
         let Some((shift, token)) = self.crew.enter(id, work, &self.wake) else { return };
         let shop = Arc::clone(&self.shop);
         let renewal_info = config.acme.renewal_info;
-        let site = plan::site_of(config, &record.spec);
-        let reuse_key = site.is_some_and(|site| site.reuse_key);
-        let exportable = site.is_some_and(|site| site.exportable);
-        let manner = Manner { renewal_info, reuse_key, exportable };
-        let name = if question { "renewal-information" } else { "attempt" };
+        let manner = Manner::of(config, record);
+        let name = match work {
+            Work::Check => "renewal-information",
+            Work::Revoke => "revocation",
+            Work::Order | Work::InternalOrder => "attempt",
+        };
         self.tasks.job(name, async move {
             let _shift = shift;
             let work = async {
-                if question {
-                    check::run(&shop, id, renewal_info).await
-                } else {
-                    job::run(&shop, id, manner).await
+                match work {
+                    Work::Check => check::run(&shop, id, renewal_info).await,
+                    Work::Revoke => revoke::run(&shop, id).await,
+                    Work::Order | Work::InternalOrder => job::run(&shop, id, manner).await,
                 }
             };
             let ended = tokio::select! {

@@ -24,7 +24,6 @@ use crate::cert::ports::KeySource;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
-use crate::cert::spec::Role;
 use crate::config::Config;
 use crate::store::Catalog;
 use crate::store::Store;
@@ -154,7 +153,7 @@ impl SchedulerHandle {
     /// [`RenewError`].
     pub async fn renew(&self, id: CertificateId) -> Result<(), RenewError> {
         let known = self.certificate(id).await?;
-        if known.is_some_and(|record| record.spec.role == Role::Imported) {
+        if known.is_some_and(|record| !record.is_renewed_here()) {
             return Err(RenewError::Imported(id));
         }
         let mut retiring = false;

@@ -10,9 +10,12 @@ use std::sync::atomic::AtomicBool;
 
 use super::budget::Budget;
 use super::budget::Permit;
+use super::check::Looks;
 use super::handle::Authorities;
+use super::plan;
 use super::publish::Publisher;
 use super::records::Records;
+use super::succession;
 use super::transition;
 use crate::base::Jitter;
 use crate::base::Timestamp;
@@ -29,6 +32,7 @@ use crate::cert::ports::Issued;
 use crate::cert::ports::Job;
 use crate::cert::ports::KeySource;
 use crate::cert::ports::Progress;
+use crate::cert::ports::RenewalAdvice;
 use crate::cert::record::Certificate;
 use crate::cert::record::Installed;
 use crate::cert::served::Served;
@@ -36,17 +40,36 @@ use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
+use crate::config::Config;
 use crate::store::StoreError;
 
 /// How a certificate is to be obtained, as the configuration says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Manner {
+    /// The profile to ask for in the place of one that was brought.
+    pub(super) profile: Option<String>,
+    /// Who is asked in that case, if another is configured than when its successor was first planned.
+    pub(super) source: Option<IssuerName>,
     /// Whether the order may name the certificate it replaces.
     pub(super) renewal_info: bool,
     /// Whether a renewal keeps the key.
     pub(super) reuse_key: bool,
     /// Whether a new key may be handed out.
     pub(super) exportable: bool,
+}
+
+impl Manner {
+    /// As `config` says for `record`.
+    pub(super) fn of(config: &Config, record: &Certificate) -> Self {
+        let site = plan::site_of(config, &record.spec);
+        Self {
+            profile: config.acme.profile.clone(),
+            source: Some(IssuerName::Acme(config.acme.directory.clone())),
+            renewal_info: config.acme.renewal_info,
+            reuse_key: site.is_some_and(|site| site.reuse_key),
+            exportable: site.is_some_and(|site| site.exportable),
+        }
+    }
 }
 
 /// What every attempt works with.
@@ -62,6 +85,8 @@ pub(super) struct Workshop {
     pub(super) trusted: AtomicBool,
     /// The newest moment in the store, while the clock is too far behind it to be believed.
     pub(super) behind: Mutex<Option<Timestamp>>,
+    /// When lists of revoked certificates were looked at.
+    pub(super) looks: Looks,
 }
 
 impl Workshop {
@@ -86,18 +111,25 @@ pub(super) async fn run(
 ) -> Result<(), StoreError> {
     let mut failures = 0;
     let leased = shop.records.change(id, None, |record| {
-        let (change, found) = transition::lease(record, shop.now())?;
+        let mut record = record.clone();
+        if let (Some(source), true) = (&manner.source, record.care.is_succeeded_here())
+            && record.spec.role == Role::Imported
+        {
+            record.care.source = Some(source.clone());
+        }
+        let (change, found) = transition::lease(&record, shop.now())?;
         failures = found;
         Some(change)
     });
     let Some(record) = leased.await? else { return Ok(()) };
     step(record.spec.role, "leased");
-    let work = attempt(shop, &record, failures, manner);
+    let work = attempt(shop, &record, failures, &manner);
     let ended = tokio::time::timeout(bounds::ORDER_LEASE, work).await.unwrap_or_else(|_elapsed| {
         Err(Failure::new(FailureKind::Lapsed, "the work did not end in time"))
     });
     let Err(failure) = ended else { return Ok(()) };
-    shop.with_budget(|budget| budget.failed(&record.spec, &failure, shop.now()));
+    let asked = record.order(manner.profile.as_deref());
+    shop.with_budget(|budget| budget.failed(&asked, &failure, shop.now()));
     let draw = shop.jitter.draw();
     let stored = shop
         .records
@@ -113,9 +145,10 @@ async fn attempt(
     shop: &Workshop,
     record: &Certificate,
     failures: u32,
-    manner: Manner,
+    manner: &Manner,
 ) -> Result<(), Failure> {
-    let (id, spec) = (record.id(), &record.spec);
+    let (id, spec) = (record.id(), &record.order(manner.profile.as_deref()));
+    let present = succession::like(shop, record, &spec.issuer)?;
     let authority = (shop.authorities)(&spec.issuer).ok_or_else(|| {
         Failure::new(FailureKind::Account, format!("{} is not configured", spec.issuer))
     })?;
@@ -128,7 +161,12 @@ async fn attempt(
     })?;
     let order = record.phase.in_flight().and_then(|in_flight| in_flight.order.clone());
     let replaces = match (&spec.issuer, &record.installed) {
-        (IssuerName::Acme(_), Some(old)) if manner.renewal_info => old.ari_id.clone(),
+        // The CA knows nothing of what was brought from elsewhere.
+        (IssuerName::Acme(_), Some(old))
+            if manner.renewal_info && record.spec.role != Role::Imported =>
+        {
+            old.ari_id.clone()
+        }
         _ => None,
     };
     let steps = Steps { shop, id, spec, replaces: replaces.is_some(), permit: Mutex::new(None) };
@@ -154,7 +192,17 @@ async fn attempt(
     let installed = Installed::read(chain, shop.now())
         .map_err(|error| Failure::new(FailureKind::BadCertificate, error.to_string()))?;
     verify(spec, &key, &installed, shop.now())?;
-    install(shop, record, key, installed, renewal.filter(|_| manner.renewal_info)).await
+    if let Some(difference) = succession::difference(record, present.as_ref(), &installed.chain) {
+        succession::end(shop, record, &difference).await?;
+    }
+    // Where the CA says nothing of renewals, its list of revoked ones is looked at all the same.
+    let list = || {
+        let recheck_at = shop.now().plus(bounds::brought::REVOCATION_LOOK);
+        let list = installed.chain.revocation_list();
+        list.map(|_| RenewalAdvice { window: None, recheck_at })
+    };
+    let renewal = renewal.filter(|_| manner.renewal_info).or_else(list);
+    install(shop, record, key, installed, renewal).await
 }
 
 /// The orders that records other than `id` have in flight.
@@ -208,7 +256,7 @@ const KEY_TRIES: usize = 3;
 
 /// The key an earlier attempt left behind, the present one where it is to be kept, or a new one:
 /// sealed and durable on return (invariant 3).
-async fn key(shop: &Workshop, record: &Certificate, manner: Manner) -> Result<KeyHandle, Failure> {
+async fn key(shop: &Workshop, record: &Certificate, manner: &Manner) -> Result<KeyHandle, Failure> {
     let refused = |error: StoreError| refused(shop, &error);
     if let Some(in_flight) = record.phase.in_flight() {
         let found = shop.records.store().key(in_flight.key).await.map_err(refused)?;
@@ -220,7 +268,13 @@ async fn key(shop: &Workshop, record: &Certificate, manner: Manner) -> Result<Ke
     }
     let kept =
         if manner.reuse_key { present_key(shop, record).await.map_err(refused)? } else { None };
-    let usage = if manner.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
+    let mut usage = if manner.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
+    // Whoever brought one that may be handed out needs the next one, too.
+    if let (Role::Imported, Some(installed)) = (record.spec.role, &record.installed)
+        && let Some(present) = shop.records.store().key(installed.key).await.map_err(refused)?
+    {
+        usage = present.usage;
+    }
     for _ in 0..KEY_TRIES {
         let key = match &kept {
             Some(key) => key.clone(),
@@ -286,7 +340,7 @@ async fn install(
     record: &Certificate,
     key: KeyHandle,
     installed: Installed,
-    renewal: Option<crate::cert::ports::RenewalAdvice>,
+    renewal: Option<RenewalAdvice>,
 ) -> Result<(), Failure> {
     let (id, spec) = (record.id(), record.spec.clone());
     let draw = shop.jitter.draw();
@@ -305,7 +359,7 @@ async fn install(
     tracing::info!(
         cert = %id,
         site = stored.spec.names().first().map(tracing::field::display),
-        issuer = %spec.issuer,
+        issuer = %stored.issuer(),
         serial = installed.serial,
         not_after = %installed.validity.not_after,
         "a certificate is installed"

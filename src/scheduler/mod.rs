@@ -5,14 +5,19 @@
 
 mod bring;
 pub mod budget;
+mod caring;
 mod check;
+mod crew;
 mod driver;
 mod handle;
+mod host;
 mod job;
 pub mod plan;
 mod publish;
 mod records;
+mod revoke;
 mod rotate;
+mod succession;
 mod supersede;
 #[cfg(test)]
 mod testing;
@@ -27,5 +32,7 @@ pub use handle::Parts;
 pub use handle::RenewError;
 pub use handle::Scheduler;
 pub use handle::SchedulerHandle;
+pub use host::HostError;
 pub use publish::Audience;
+pub use revoke::RevokeError;
 pub use rotate::Turn;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::caring;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::identifier::Identifier;
@@ -39,6 +40,8 @@ pub enum Step {
     Order(CertificateId),
     /// Its owner has to bring another.
     Remind(CertificateId),
+    /// Its CA is to be told that a former one is revoked.
+    Revoke(CertificateId),
     /// The CA is to be asked for its renewal window.
     Check(CertificateId),
 }
@@ -52,6 +55,8 @@ pub enum Work {
     InternalOrder,
     /// A question for renewal information.
     Check,
+    /// A revocation.
+    Revoke,
 }
 
 /// The certificates at work.
@@ -60,7 +65,8 @@ pub type Busy = BTreeMap<CertificateId, Work>;
 /// The specifications of a site's own certificates: one, and another where it has two kinds of keys.
 pub fn primaries(config: &Config, site: &Site) -> impl Iterator<Item = Specification> {
     let keys = [Some(site.key), site.second_key].into_iter().flatten();
-    keys.map(|key| primary(config, site, key))
+    // Where certificates are brought, none is ordered.
+    keys.filter(|_| site.issuer != IssuerName::Imported).map(|key| primary(config, site, key))
 }
 
 fn primary(config: &Config, site: &Site, key: KeyAlgorithm) -> Specification {
@@ -101,6 +107,7 @@ pub fn desired(
     let mut wanted = Vec::new();
     for site in &config.sites {
         let spec = primary(config, site, site.key);
+        let imported = site.issuer == IssuerName::Imported;
         let candidates = spec.names().first().into_iter().flat_map(|name| {
             let exact = valid.get(name);
             let star = name.wildcard().and_then(|star| valid.get(&star));
@@ -109,15 +116,14 @@ pub fn desired(
         let covers = |found: &&Specification| site.names.iter().all(|name| found.covers(name));
         let is_good =
             |found: &Arc<Served>| found.installed.validity.contains(now) && covers(&&found.spec);
-        let waits = matches!(spec.issuer, IssuerName::Acme(_))
+        let waits = (imported || matches!(spec.issuer, IssuerName::Acme(_)))
             && !candidates.into_iter().any(covers)
             && !spec.names().first().is_some_and(|name| brought(name).iter().any(is_good));
         if waits {
             let (names, issuer) = (site.names.clone(), IssuerName::Internal);
             wanted.push(Specification::new(names, issuer, site.key, None, Role::Bridge));
         }
-        wanted.push(spec);
-        wanted.extend(site.second_key.map(|key| primary(config, site, key)));
+        wanted.extend(primaries(config, site));
     }
     wanted
 }
@@ -144,6 +150,7 @@ pub fn plan(
         }
     }
     let (mut orders, mut checks) = (Vec::new(), Vec::new());
+    let mut revocations = Vec::new();
     for record in records {
         let id = record.id();
         let retiring = matches!(record.phase, Phase::Retiring { .. });
@@ -151,6 +158,7 @@ pub fn plan(
             (true, true) => steps.push(Step::Return(id)),
             (false, false) => steps.push(Step::Remove(id, now.plus(keep(record)))),
             _ if busy.contains_key(&id) => {}
+            _ if caring::tell_at(record).is_some_and(|at| at <= now) => revocations.push(id),
             _ => match woken(record, now) {
                 Some(Step::Order(_)) => orders.push(record),
                 Some(Step::Check(_)) => checks.push(id),
@@ -163,6 +171,9 @@ pub fn plan(
         let running = busy.values().filter(|work| **work == Work::Check).count();
         let room = bounds::CHECKS_AT_ONCE.saturating_sub(running);
         steps.extend(checks.into_iter().take(room).map(Step::Check));
+        let running = busy.values().filter(|work| **work == Work::Revoke).count();
+        let room = bounds::CHECKS_AT_ONCE.saturating_sub(running);
+        steps.extend(revocations.into_iter().take(room).map(Step::Revoke));
     }
     steps
 }
@@ -174,7 +185,7 @@ pub fn woken(record: &Certificate, now: Timestamp) -> Option<Step> {
     let (phase, effects) = record.phase.clone().step(Event::Tick, now);
     match effects.first() {
         Some(Effect::Delete) => Some(Step::Delete(id)),
-        Some(Effect::Order) if record.spec.role == Role::Imported => Some(Step::Remind(id)),
+        Some(Effect::Order) if !record.is_renewed_here() => Some(Step::Remind(id)),
         Some(Effect::Order) => Some(Step::Order(id)),
         Some(Effect::CheckWindow) => Some(Step::Check(id)),
         None => (phase != record.phase).then_some(Step::Lapse(id)),
@@ -184,6 +195,7 @@ pub fn woken(record: &Certificate, now: Timestamp) -> Option<Step> {
 /// The next moment after `now` at which time alone brings a step.
 pub fn next_wake(records: &[Arc<Certificate>], now: Timestamp) -> Option<Timestamp> {
     let wakes = records.iter().filter_map(|record| record.phase.wake_at(now));
+    let wakes = wakes.chain(records.iter().filter_map(|record| caring::tell_at(record)));
     wakes.filter(|wake| *wake > now).min()
 }
 

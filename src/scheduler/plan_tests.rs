@@ -139,7 +139,11 @@ proptest! {
                     orders += 1;
                     prop_assert!(!busy.contains_key(&id) && seen.insert(id));
                 }
-                Step::Check(id) | Step::Lapse(id) | Step::Delete(id) | Step::Remind(id) => {
+                Step::Check(id)
+                | Step::Lapse(id)
+                | Step::Delete(id)
+                | Step::Remind(id)
+                | Step::Revoke(id) => {
                     prop_assert!(!busy.contains_key(&id) && seen.insert(id));
                 }
                 Step::Return(id) | Step::Remove(id, _) => prop_assert!(seen.insert(id)),

@@ -1,6 +1,7 @@
 //! Stand-ins for tests of this room: a configuration, a key source and a CA that can be told to
 //! misbehave.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -12,6 +13,7 @@ use rcgen::PublicKeyData as _;
 
 use crate::base::Timestamp;
 use crate::base::tasks::SharedClock;
+use crate::cert::care::Reason;
 use crate::cert::chain::Chain;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::failure::Failure;
@@ -27,6 +29,7 @@ use crate::cert::ports::Job;
 use crate::cert::ports::KeySource;
 use crate::cert::ports::Progress;
 use crate::cert::ports::RenewalAdvice;
+use crate::cert::ports::Revocation;
 use crate::cert::record::Installed;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Specification;
@@ -66,6 +69,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         tls: config::Agreement::default(),
         clients: None,
         exportable: false,
+        keeping: config::Keeping::default(),
         line: 0,
     }
 }
@@ -131,6 +135,8 @@ pub(crate) struct FakeCa {
     /// Challenges that are presented at the moment, and ever were.
     pub(crate) presented: Arc<Mutex<(usize, usize)>>,
     pub(crate) advice: Mutex<Option<RenewalAdvice>>,
+    /// Serial numbers that it has revoked, with how often that was said.
+    pub(crate) revoked: Mutex<BTreeMap<String, usize>>,
     pub(crate) days: u64,
 }
 
@@ -221,6 +227,25 @@ impl CertificateAuthority for FakeCa {
         _installed: &'a Installed,
     ) -> BoxFuture<'a, Result<Option<RenewalAdvice>, Failure>> {
         Box::pin(async move { Ok(*self.advice.lock().unwrap()) })
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        leaf: &'a [u8],
+        _reason: Reason,
+    ) -> BoxFuture<'a, Result<Revocation, Failure>> {
+        Box::pin(async {
+            let serial = Chain::from_der(vec![leaf.to_vec()]).unwrap().leaf().unwrap().serial;
+            *self.revoked.lock().unwrap().entry(serial).or_default() += 1;
+            Ok(Revocation::Told)
+        })
+    }
+
+    fn is_revoked<'a>(
+        &'a self,
+        installed: &'a Installed,
+    ) -> BoxFuture<'a, Result<Option<bool>, Failure>> {
+        Box::pin(async { Ok(Some(self.revoked.lock().unwrap().contains_key(&installed.serial))) })
     }
 }
 

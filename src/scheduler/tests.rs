@@ -43,6 +43,7 @@ mod clock;
 mod disk;
 mod faults;
 mod herd;
+mod revoke;
 mod rotate;
 
 const CA: &str = "https://ca.example/dir";
@@ -103,6 +104,7 @@ impl House {
             asked: Mutex::default(),
             presented: Arc::default(),
             advice: Mutex::default(),
+            revoked: Mutex::default(),
             days: 90,
         });
         let authority: Arc<dyn CertificateAuthority> = Arc::clone(&ca) as _;
@@ -483,8 +485,7 @@ async fn what_is_unknown_or_retiring_cannot_be_renewed() {
     assert!(matches!(house.handle.renew(nobody).await, Err(RenewError::NotFound(_))));
     house.config.send_replace(Arc::new(config(vec![])));
     house.settled("retiring").await;
-    let refused = house.handle.renew(record.id()).await;
-    assert!(matches!(refused, Err(RenewError::Retiring(_))));
+    assert!(matches!(house.handle.renew(record.id()).await, Err(RenewError::Retiring(_))));
     // A week later the material is gone.
     house.pass(DAY * 8).await;
     for _ in 0..500 {
@@ -495,6 +496,5 @@ async fn what_is_unknown_or_retiring_cannot_be_renewed() {
     }
     assert!(house.store.certificates().await.unwrap().is_empty());
     assert!(house.catalog.page(None, 10).unwrap().is_empty());
-    let key = record.installed.as_ref().unwrap().key;
-    assert!(house.store.key(key).await.unwrap().is_none());
+    assert!(house.store.key(record.installed.as_ref().unwrap().key).await.unwrap().is_none());
 }

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use super::caring;
 use crate::base::Timestamp;
 use crate::base::bounds;
+use crate::cert::care::Care;
+use crate::cert::care::Hosting;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::failure::Remedy;
@@ -44,9 +47,9 @@ pub fn lease(record: &Certificate, now: Timestamp) -> Option<(Change, u32)> {
     let Phase::Ordering { attempt, ref in_flight, .. } = phase else { return None };
     let (kind, message) = match in_flight {
         Some(InFlight { order: Some(_), .. }) => {
-            (EntryKind::OrderResumed, format!("asking the order at {} again", record.spec.issuer))
+            (EntryKind::OrderResumed, format!("asking the order at {} again", record.issuer()))
         }
-        _ => (EntryKind::Ordering, format!("ordering from {}", record.spec.issuer)),
+        _ => (EntryKind::Ordering, format!("ordering from {}", record.issuer())),
     };
     let entries = vec![entry(&record.spec, now, kind, Level::Info, message)];
     let record = Certificate { phase, ..record.clone() };
@@ -71,7 +74,7 @@ pub fn key_unwanted(record: &Certificate, who: &str, now: Timestamp) -> Entry {
 
 /// The CA opened an order.
 pub fn order_opened(record: &Certificate, url: &str, now: Timestamp) -> Change {
-    let message = format!("{} opened an order", record.spec.issuer);
+    let message = format!("{} opened an order", record.issuer());
     let told = entry(&record.spec, now, EntryKind::OrderOpened, Level::Info, message);
     let mut change = quiet(record, Event::OrderOpened(url.to_owned()), now);
     change.entries.push(told);
@@ -123,7 +126,9 @@ pub fn install(
     };
     let message = format!(
         "installed serial {} from {}, valid until {}{renewal}",
-        installed.serial, record.spec.issuer, installed.validity.not_after,
+        installed.serial,
+        record.issuer(),
+        installed.validity.not_after,
     );
     let entries = vec![entry(&record.spec, now, EntryKind::Installed, Level::Info, message)];
     let record = Certificate { phase, installed: Some(installed), ..record.clone() };
@@ -132,6 +137,17 @@ pub fn install(
 
 /// The attempt failed.
 pub fn fail(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) -> Change {
+    if failure.kind == FailureKind::Unlike {
+        // What follows is what follows any that was brought: its owner is told, or it is taken over.
+        let event = Event::Failed { failure: failure.clone(), draw };
+        let (phase, _) = record.phase.clone().step(event, now);
+        let (phase, _) = phase.step(Event::Changed, now);
+        return caring::ended(&Certificate { phase, ..record.clone() }, &failure.to_string(), now);
+    }
+    failed(record, failure, draw, now)
+}
+
+fn failed(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) -> Change {
     let mut phase = record.phase.clone();
     // What the CA sent for this order is wrong, or the order is gone: asking it again would
     // bring the same.
@@ -205,7 +221,7 @@ pub fn window_checked(
     {
         let message = format!(
             "{} wants the renewal between {} and {}; planned for {renew_at}",
-            record.spec.issuer,
+            record.issuer(),
             new.start(),
             new.end(),
         );
@@ -240,7 +256,12 @@ pub fn brought(
     );
     let entries = vec![entry(spec, now, EntryKind::Imported, Level::Info, message)];
     let installed = Some(installed);
-    let record = Certificate { spec: spec.clone(), installed, phase, revision: record.revision };
+    // Its owner sees to it again; that it is hosted stays.
+    let hosting = record.care.hosting.clone();
+    let source = record.care.source.clone().filter(|_| hosting.accept().is_some());
+    let care = Care { hosting, source, ..Care::default() };
+    let record =
+        Certificate { spec: spec.clone(), installed, phase, revision: record.revision, care };
     Change { record, entries }
 }
 
@@ -254,9 +275,12 @@ pub fn remind(record: &Certificate, now: Timestamp) -> Option<Change> {
         }
         None => "it was imported and is not there any more".to_owned(),
     };
-    let failure = Failure::new(FailureKind::Imported, detail);
+    let failure = match &record.care.hosting {
+        Hosting::Ended { difference, .. } => Failure::new(FailureKind::Unlike, difference.clone()),
+        _ => Failure::new(FailureKind::Imported, detail),
+    };
     // Nobody is asked for anything, so nothing is told of an attempt.
-    Some(fail(&change.record, &failure, 0, now))
+    Some(failed(&change.record, &failure, 0, now))
 }
 
 /// The entry that goes with an imported certificate when its owner takes it away.
@@ -338,7 +362,7 @@ fn quiet(record: &Certificate, event: Event, now: Timestamp) -> Change {
     Change { record: Certificate { phase, ..record.clone() }, entries: Vec::new() }
 }
 
-fn entry(
+pub(super) fn entry(
     spec: &Specification,
     at: Timestamp,
     kind: EntryKind,

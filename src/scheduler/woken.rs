@@ -1,17 +1,27 @@
 //! Imported certificates whose moment has come: found by the store, some at a time, and told to
-//! their owners.
+//! their owners, or succeeded where the house sees to them.
 //!
 //! Nobody holds them in memory, so that a million of them cost the scheduler nothing until then.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::caring;
 use super::job::Workshop;
 use super::plan;
 use super::plan::Step;
+use super::plan::Work;
+use super::succession;
 use super::transition;
+use super::transition::Change;
 use crate::base::Timestamp;
 use crate::base::bounds;
+use crate::cert::lifecycle::Phase;
+use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
+use crate::cert::spec::IssuerName;
+use crate::config::Config;
 use crate::store::StoreError;
 
 /// Wakes them.
@@ -20,11 +30,20 @@ pub(super) struct Alarm {
     /// Those whose moment has come and which nothing came of: their records cannot be read, for
     /// instance. They must not stand in the way of others.
     stuck: BTreeSet<CertificateId>,
+    /// Those that the house sees to, and what is to be begun for each.
+    due: BTreeMap<CertificateId, (Arc<Certificate>, Work)>,
+    /// Whether attempts of a former run were looked for.
+    resumed: bool,
     /// When the next one's moment comes.
     pub(super) next: Option<Timestamp>,
 }
 
 impl Alarm {
+    /// What is to be begun; it is asked for again until it has begun.
+    pub(super) fn due(&self) -> impl Iterator<Item = &(Arc<Certificate>, Work)> {
+        self.due.values()
+    }
+
     /// Wakes some of those whose moment has come at `now`. Whether there may be more at once.
     ///
     /// # Errors
@@ -32,15 +51,21 @@ impl Alarm {
     pub(super) async fn ring(
         &mut self,
         shop: &Workshop,
+        config: &Config,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let records = &shop.records;
+        if !self.resumed {
+            resume(shop, now).await?;
+            self.resumed = true;
+        }
         let limit = bounds::WOKEN_AT_ONCE + self.stuck.len();
         let (due, next) = records.store().due(now, limit).await?;
         let more = next.is_some_and(|next| next <= now);
         self.next = next.filter(|next| *next > now);
         self.stuck.retain(|id| due.contains(id));
-        let (mut reminders, mut acted) = (Vec::new(), false);
+        self.due.clear();
+        let (mut changes, mut acted) = (Vec::new(), false);
         for id in due {
             if self.stuck.contains(&id) {
                 continue;
@@ -55,8 +80,14 @@ impl Alarm {
             };
             let step = record.as_ref().and_then(|record| plan::woken(record, now));
             match (step, record) {
-                (Some(Step::Remind(_)), Some(record)) => {
-                    reminders.extend(transition::remind(&record, now));
+                (Some(Step::Remind(_) | Step::Order(_)), Some(record)) => {
+                    match succeeded(&record, config, now) {
+                        Some(change) => changes.push(change),
+                        None => drop(self.due.insert(id, (record, Work::Order))),
+                    }
+                }
+                (Some(Step::Check(_)), Some(record)) => {
+                    self.due.insert(id, (record, Work::Check));
                 }
                 (Some(Step::Lapse(_)), _) => {
                     records.change(id, None, |r| Some(transition::tick(r, now))).await?;
@@ -70,14 +101,43 @@ impl Alarm {
                 _ => drop(self.stuck.insert(id)),
             }
         }
-        if !reminders.is_empty() {
+        if !changes.is_empty() {
             acted = true;
-            match records.change_all(reminders).await {
+            match records.change_all(changes).await {
                 // Brought again, or forgotten, in this very moment: the next look sees that.
                 Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) | Ok(()) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(acted || more)
+        // What waits for room is looked at again when an attempt ends, and what stands behind it then.
+        Ok(acted || (more && self.due.is_empty()))
     }
+}
+
+/// What is noted about one whose moment of renewal has come; `None` when its successor is to be ordered.
+fn succeeded(record: &Certificate, config: &Config, now: Timestamp) -> Option<Change> {
+    if record.care.hosting.accept().is_some() {
+        return None;
+    }
+    let source = IssuerName::Acme(config.acme.directory.clone());
+    match (record.care.take_over, succession::take_over_at(config, record)) {
+        (Some(_), Some(_)) => None,
+        (Some(_), None) => Some(caring::withdrawn(record, now)),
+        (None, Some(at)) => Some(caring::announced(record, &source, at.max(now), now)),
+        (None, None) => transition::remind(record, now),
+    }
+}
+
+/// Takes up attempts of a former run, instead of waiting until their leases lapse.
+async fn resume(shop: &Workshop, now: Timestamp) -> Result<(), StoreError> {
+    let until = now.plus(bounds::ORDER_LEASE);
+    let (soon, _) = shop.records.store().due(until, bounds::WOKEN_AT_ONCE).await?;
+    for id in soon {
+        let Some(record) = shop.records.find(id).await? else { continue };
+        if matches!(record.phase, Phase::Ordering { .. }) {
+            let restarted = |r: &_| Some(transition::restarted(r, now));
+            shop.records.change(id, None, restarted).await?;
+        }
+    }
+    Ok(())
 }

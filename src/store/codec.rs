@@ -16,13 +16,22 @@ const CHECKSUM: usize = 8;
 
 /// Packs a record.
 pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    encode_as(VERSION, record)
+}
+
+/// The same as another version.
+pub(super) fn encode_as<T: Serialize>(version: u8, record: &T) -> Vec<u8> {
     #[expect(
         clippy::expect_used,
         reason = "postcard fails only on maps and sequences without \
         a length, and no record has one"
     )]
     let body = postcard::to_stdvec(record).expect("every record has known lengths");
-    seal(&body)
+    let mut bytes = seal(&body);
+    if let Some(first) = bytes.first_mut() {
+        *first = version;
+    }
+    bytes
 }
 
 /// Puts version and checksum before a body.
@@ -43,17 +52,27 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(
     key: impl FnOnce() -> String,
     bytes: &'a [u8],
 ) -> Result<T, StoreError> {
+    decode_as(VERSION, table, key, bytes)
+}
+
+/// The same of another version.
+pub(super) fn decode_as<'a, T: Deserialize<'a>>(
+    version: u8,
+    table: &'static str,
+    key: impl FnOnce() -> String,
+    bytes: &'a [u8],
+) -> Result<T, StoreError> {
     let reason = match split(bytes) {
-        Some((VERSION, sum, body)) if sum == checksum(body) => {
+        Some((found, sum, body)) if found == version && sum == checksum(body) => {
             match postcard::take_from_bytes(body) {
                 Ok((record, [])) => return Ok(record),
                 Ok(_) => "octets follow the record",
                 Err(_) => "it does not parse",
             }
         }
-        Some((VERSION, _, _)) => "its checksum does not match",
+        Some((found, _, _)) if found == version => "its checksum does not match",
         Some((found, _, _)) => {
-            return Err(StoreError::UnknownVersion { table, key: key(), found, known: VERSION });
+            return Err(StoreError::UnknownVersion { table, key: key(), found, known: version });
         }
         None => "it is too short",
     };

@@ -25,6 +25,7 @@ use super::inspect::Place;
 use super::mirror;
 use super::mirror::Settled;
 use super::open;
+use super::pack::pack;
 use super::seals::Guard;
 use super::tables::CERTIFICATES;
 use super::tables::JOURNAL;
@@ -186,7 +187,7 @@ impl Disk {
                 if table.get(&id.0)?.is_some() {
                     return Err(StoreError::Exists { id });
                 }
-                table.insert(&id.0, codec::encode(record).as_slice())?;
+                table.insert(&id.0, pack(record).as_slice())?;
                 Ok(())
             },
             None,
@@ -214,7 +215,7 @@ impl Disk {
         self.write(
             |txn| {
                 let mut table = txn.open_table(CERTIFICATES)?;
-                table.insert(&id.0, codec::encode(&new).as_slice())?;
+                table.insert(&id.0, pack(&new).as_slice())?;
                 Ok(())
             },
             Some(&old),

@@ -150,7 +150,8 @@ mod tests {
             let (names, issuer) = (spec.names().to_vec(), spec.issuer.clone());
             let spec = Specification::new(names, issuer, spec.key, None, role);
             let phase = Phase::Due { attempt: 0, in_flight: None };
-            records.push(Certificate { spec, installed: Some(installed), phase, revision: 0 });
+            let installed = Some(installed);
+            records.push(Certificate { installed, phase, ..Certificate::wanted(spec) });
             keys.push(key);
         }
         // One of each kind that has nothing yet.

@@ -165,7 +165,7 @@ fn consider(
 pub(super) fn certificate(id: [u8; 8], bytes: &[u8]) -> Result<Certificate, StoreError> {
     let table = "certificates";
     let key = || CertificateId(id).to_string();
-    let record: Certificate = codec::decode(table, key, bytes)?;
+    let record = super::pack::unpack(table, key, bytes)?;
     if record.id().0 == id {
         Ok(record)
     } else {

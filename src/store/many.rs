@@ -2,13 +2,13 @@
 
 use redb::ReadableTable as _;
 
-use super::codec;
 use super::disk::Disk;
 use super::error::StoreError;
 use super::index;
 use super::index::keys_of;
 use super::mirror;
 use super::mirror::Settled;
+use super::pack::pack;
 use super::tables::CERTIFICATES;
 use super::tables::KEY_USERS;
 use super::tables::KEYS;
@@ -43,7 +43,7 @@ impl Disk {
                     if table.get(&id.0)?.is_some() {
                         return Err(StoreError::Exists { id });
                     }
-                    table.insert(&id.0, codec::encode(record).as_slice())?;
+                    table.insert(&id.0, pack(record).as_slice())?;
                     index::follow(txn, None, Some(record))?;
                     mirror::mark(txn, &Settled::new(), None, Some(record))?;
                 }
@@ -85,7 +85,7 @@ impl Disk {
                             return Err(StoreError::MissingKey { id, key });
                         }
                     }
-                    table.insert(&id.0, codec::encode(new).as_slice())?;
+                    table.insert(&id.0, pack(new).as_slice())?;
                     unused.extend(index::follow(txn, Some(old), Some(new))?);
                     mirror::mark(txn, &Settled::new(), Some(old), Some(new))?;
                 }

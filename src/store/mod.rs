@@ -20,6 +20,7 @@ mod many;
 mod migrate;
 mod mirror;
 mod open;
+mod pack;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod reads;

@@ -291,7 +291,7 @@ fn renew_orders_and_with_wait_the_exit_status_tells_what_came_of_it() {
     let (status, out, err) = running.keyward(&["renew", "broken.example", "--wait"]);
     assert_eq!(status, 1);
     assert!(out.contains("halted") && out.ends_with("the CA does not like it\n"), "{out}");
-    let expected = "error: broken.example was not renewed\n  try: keyward show broken.example\n";
+    let expected = "error: broken.example was not renewed\n  try: keyward why broken.example\n";
     assert_eq!(err, expected);
 }
 

@@ -30,6 +30,11 @@ use keyward::admin::wire::SiteView;
 use keyward::admin::wire::Standing;
 use keyward::admin::wire::Status;
 use keyward::admin::wire::VaultView;
+use keyward::admin::wire::care::CareView;
+use keyward::admin::wire::care::HostedAll;
+use keyward::admin::wire::care::Refused;
+use keyward::admin::wire::care::RevokingView;
+use keyward::admin::wire::care::Why;
 use keyward::admin::wire::rotate::AccountView;
 use keyward::admin::wire::rotate::MasterView;
 use keyward::admin::wire::rotate::RotateKeys;
@@ -47,6 +52,8 @@ use keyward::base::Clock as _;
 use keyward::base::SystemClock;
 use keyward::base::Timestamp;
 use keyward::base::tasks::TaskSet;
+use keyward::cert::care::Accept;
+use keyward::cert::care::Reason;
 use keyward::cert::challenge::BoxFuture;
 use keyward::cert::spec::CertificateId;
 use tokio::sync::watch;
@@ -201,6 +208,7 @@ impl Fake {
             halted_since: None,
             order: None,
             revision: 4,
+            care: CareView::default(),
             signing: Some(signing(now, None)),
             terms: None,
         };
@@ -332,6 +340,85 @@ impl House for Fake {
         selector: &'a Selector,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
         Box::pin(async { self.chosen(selector) })
+    }
+
+    fn host<'a>(
+        &'a self,
+        selector: &'a Selector,
+        accept: Accept,
+        _: Peer,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+        Box::pin(async move {
+            let mut chosen = self.chosen(selector)?;
+            if chosen.installed.is_none() {
+                return Err(HouseError::Refused { reason: "it is not issued yet".to_owned() });
+            }
+            chosen.care.hosted = true;
+            chosen.care.accept = accept.words().into_iter().map(str::to_owned).collect();
+            Ok(chosen)
+        })
+    }
+
+    fn unhost<'a>(
+        &'a self,
+        selector: &'a Selector,
+        _: Peer,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+        Box::pin(async { self.chosen(selector) })
+    }
+
+    fn host_all(
+        &self,
+        _: Accept,
+        after: Option<Place>,
+        _: Peer,
+    ) -> BoxFuture<'_, Result<HostedAll, HouseError>> {
+        Box::pin(async move {
+            let page = self.certificates(after, 2).await?;
+            let (hosted, refused) =
+                page.certificates.into_iter().partition::<Vec<_>, _>(|one| one.installed.is_some());
+            let refused = refused.into_iter().map(|one| Refused {
+                id: one.id,
+                name: one.names[0].clone(),
+                reason: "it is not issued yet".to_owned(),
+            });
+            Ok(HostedAll { hosted, already: 0, refused: refused.collect(), next: page.next })
+        })
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        selector: &'a Selector,
+        reason: Reason,
+        _: Peer,
+    ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
+        Box::pin(async move {
+            let mut chosen = self.chosen(selector)?;
+            self.tell("revoked", "info", Some(&chosen.id), &format!("revoked ({reason})"));
+            chosen.care.revoking = Some(RevokingView {
+                serial: "0a0b".to_owned(),
+                reason: reason.to_string(),
+                attempt: 0,
+                next: None,
+                detail: None,
+            });
+            Ok(chosen)
+        })
+    }
+
+    fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>> {
+        Box::pin(async {
+            let certificate = self.chosen(selector)?;
+            Ok(Why {
+                served: "this one".to_owned(),
+                doing: "nothing is needed now".to_owned(),
+                problem: None,
+                checked: vec!["a step".to_owned()],
+                change: Vec::new(),
+                next: certificate.next_wake,
+                certificate,
+            })
+        })
     }
 
     fn renew<'a>(

@@ -57,6 +57,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         tls: config::Agreement::default(),
         clients: None,
         exportable: false,
+        keeping: keyward::config::Keeping::default(),
         line: 0,
     }
 }

@@ -250,6 +250,12 @@ impl Pebble {
         self.get(self.ports.management, "/intermediates/0").expect("pebble shows its intermediate")
     }
 
+    /// Whether a certificate it issued is valid or revoked, and why, by its serial number.
+    pub(crate) fn standing(&self, serial: &str) -> Option<serde_json::Value> {
+        let path = format!("/cert-status-by-serial/{serial}");
+        serde_json::from_str(&self.get(self.ports.management, &path)?).ok()
+    }
+
     /// Makes it answer `answer` when asked for the renewal information of the PEM leaf.
     pub(crate) fn set_renewal_info(&self, leaf: &str, answer: &str) {
         let body = serde_json::json!({"certificate": leaf, "ariResponse": answer}).to_string();

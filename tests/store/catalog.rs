@@ -48,7 +48,7 @@ fn signed(
     let spec =
         Specification::new(names, IssuerName::Imported, KeyAlgorithm::P256, None, Role::Imported);
     let phase = holding("phase.example", key).phase;
-    Certificate { spec, phase, installed: Some(installed), revision: 0 }
+    Certificate { phase, installed: Some(installed), ..Certificate::wanted(spec) }
 }
 
 fn issuer() -> rcgen::CertifiedIssuer<'static, rcgen::KeyPair> {

@@ -36,6 +36,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         tls: config::Agreement::default(),
         clients: None,
         exportable: false,
+        keeping: config::Keeping::default(),
         line: 0,
     }
 }

@@ -206,6 +206,7 @@ impl World {
             }
             Step::Lapse(id) => self.store(transition::tick(&get(self, id), now)),
             Step::Remind(_) => panic!("nothing is imported in this world"),
+            Step::Revoke(_) => panic!("nothing is revoked in this world"),
             Step::Order(id) => {
                 assert!(!holding, "invariant 8: an order while the clock is not believed");
                 let record = get(self, id);

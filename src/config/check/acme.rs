@@ -7,7 +7,7 @@ use super::super::key_path::KeyPath;
 use super::super::model::{Acme, Eab};
 use super::super::raw::{RawAcme, RawEab};
 use super::super::suggest;
-use super::{files, quoted, quoted_url};
+use super::{files, keeping, quoted, quoted_url};
 use crate::cert::challenge::ChallengeType;
 
 const CHALLENGES: &[(&str, ChallengeType)] =
@@ -35,6 +35,7 @@ pub(super) fn check(raw: &RawAcme, findings: &mut Findings) -> Acme {
         profile: raw.profile.clone(),
         eab,
         renewal_info: raw.renewal_info,
+        take_over_left: keeping::left(raw.take_over_left, findings),
     }
 }
 

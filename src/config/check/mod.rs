@@ -10,6 +10,7 @@ mod edge;
 mod files;
 mod health;
 pub(super) mod hsts;
+mod keeping;
 mod listen;
 mod names;
 mod networks;

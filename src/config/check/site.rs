@@ -7,12 +7,12 @@ use super::super::origin::{Asking, Origin, OriginTls};
 use super::super::raw::{RawKeys, RawSite};
 use super::super::suggest;
 use super::names::Seen;
-use super::{acme, clients, hsts, names, origins, policy, quoted, route, tls};
+use super::{acme, clients, hsts, keeping, names, origins, policy, quoted, route, tls};
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::IssuerName;
 
-const ISSUERS: [&str; 2] = ["acme", "internal"];
+const ISSUERS: [&str; 3] = ["acme", "internal", "imported"];
 
 const KEYS: [(&str, KeyAlgorithm); 3] = [
     ("p256", KeyAlgorithm::P256),
@@ -45,7 +45,7 @@ pub(super) fn wanted(
     findings: &mut Findings,
 ) -> (IssuerName, (KeyAlgorithm, Option<KeyAlgorithm>)) {
     let issuer = issuer(raw.issuer, names, acme, at, findings);
-    if issuer != IssuerName::Internal {
+    if matches!(issuer, IssuerName::Acme(_)) {
         provable(names, acme, findings);
         short_lived(raw.profile, names, acme, findings);
     }
@@ -111,6 +111,7 @@ pub(super) fn check_all(
             second_key,
             reuse_key: raw.reuse_key,
             exportable: raw.exportable,
+            keeping: keeping::check(&raw.keeping, &at, findings),
             profile: raw.profile.clone(),
             clients: clients::check(raw.tls.as_ref(), raw.early_data, &at, findings),
             tls: tls::agreement(raw.tls.as_ref(), agreement, &at, findings),
@@ -143,6 +144,7 @@ fn issuer(
     let internal: Vec<_> = names.iter().filter(|(name, _)| name.is_internal()).collect();
     match said {
         Some("internal") => IssuerName::Internal,
+        Some("imported") => IssuerName::Imported,
         // A directory with a root of its own is a private CA, which may sign any name.
         Some("acme") if acme.ca_root.is_some() => public,
         Some("acme") => {
@@ -157,7 +159,7 @@ fn issuer(
         Some(other) => {
             let finding = findings
                 .error(&at.key("issuer"), format!("the issuer {} is not known", quoted(other)))
-                .expected("\"acme\" or \"internal\"");
+                .expected("\"acme\", \"internal\" or \"imported\"");
             if let Some(meant) = suggest::nearest(other, ISSUERS) {
                 finding.hint(format!("{meant:?}"));
             }

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use http::uri::Authority;
 
 use super::super::finding::Findings;
+use super::super::keeping::Keeping;
 use super::super::key_path::KeyPath;
 use super::super::model::Site;
 use super::super::origin::{Address, Asking, Origin, OriginTls, Server, Servers};
@@ -312,6 +313,7 @@ fn holder(
         second_key,
         reuse_key: false,
         exportable: false,
+        keeping: Keeping::default(),
         profile: raw.profile.clone(),
         clients: tls.clients.clone(),
         tls: tls.agreement,

@@ -10,7 +10,9 @@
 //! | `order` | one order from opening to certificate |
 //! | `prove` | the challenges of an order |
 //! | `search` | the order whose URL was lost |
+//! | `crl` | whether the CA has revoked something |
 //! | `ari` | when the CA would like a renewal (RFC 9773) |
+//! | `revoke` | certificates that are to count no more |
 //! | `classify` | what a refusal means |
 
 use std::fmt;
@@ -22,6 +24,7 @@ use tokio::sync::OnceCell;
 
 use super::csr::on_blocking_thread;
 use crate::base::tasks::SharedClock;
+use crate::cert::care::Reason;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::challenge::Solver;
@@ -34,6 +37,7 @@ use crate::cert::ports::Job;
 use crate::cert::ports::Progress;
 use crate::cert::ports::RemoteSigning;
 use crate::cert::ports::RenewalAdvice;
+use crate::cert::ports::Revocation;
 use crate::cert::record::Installed;
 use crate::cert::spec::Specification;
 use crate::config::Acme;
@@ -62,11 +66,13 @@ mod ari;
 mod change;
 mod classify;
 mod client;
+mod crl;
 mod directory;
 mod jws;
 mod order;
 mod prove;
 mod retry_after;
+mod revoke;
 mod search;
 
 pub use change::Changed;
@@ -247,5 +253,20 @@ impl CertificateAuthority for AcmeIssuer {
         installed: &'a Installed,
     ) -> BoxFuture<'a, Result<Option<RenewalAdvice>, Failure>> {
         Box::pin(self.advice(installed))
+    }
+
+    fn is_revoked<'a>(
+        &'a self,
+        installed: &'a Installed,
+    ) -> BoxFuture<'a, Result<Option<bool>, Failure>> {
+        Box::pin(crl::is_revoked(&installed.chain, self.options.clock.now()))
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        leaf: &'a [u8],
+        reason: Reason,
+    ) -> BoxFuture<'a, Result<Revocation, Failure>> {
+        Box::pin(self.take_back(leaf, reason))
     }
 }

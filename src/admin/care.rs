@@ -1,0 +1,98 @@
+//! The routes by which certificates are hosted, revoked and explained. Who did it stands in the
+//! journal.
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::PathRejection;
+use http::StatusCode;
+
+use super::access::Peer;
+use super::page::Place;
+use super::routes::Desk;
+use super::routes::bad_question;
+use super::routes::select;
+use super::wire::CertificateView;
+use super::wire::Problem;
+use super::wire::Renewal;
+use super::wire::care::HostAll;
+use super::wire::care::HostOrder;
+use super::wire::care::HostedAll;
+use super::wire::care::RevokeOrder;
+use super::wire::care::Why;
+use crate::cert::care::Accept;
+
+/// `POST /v1/certificates/{selector}/host`
+pub(super) async fn host(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    selector: Result<Path<String>, PathRejection>,
+    order: Result<Json<HostOrder>, JsonRejection>,
+) -> Result<Json<CertificateView>, Problem> {
+    let selector = select(selector)?;
+    let Json(order) = order.map_err(|rejection| bad_body(&rejection))?;
+    Ok(Json(desk.house.host(&selector, agreed(&order.accept)?, peer).await?))
+}
+
+/// `POST /v1/certificates/{selector}/unhost`
+pub(super) async fn unhost(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    selector: Result<Path<String>, PathRejection>,
+) -> Result<Json<CertificateView>, Problem> {
+    let selector = select(selector)?;
+    Ok(Json(desk.house.unhost(&selector, peer).await?))
+}
+
+/// `POST /v1/host`
+pub(super) async fn host_all(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    order: Result<Json<HostAll>, JsonRejection>,
+) -> Result<Json<HostedAll>, Problem> {
+    let Json(order) = order.map_err(|rejection| bad_body(&rejection))?;
+    let after = order.after.as_deref().map(Place::parse).transpose();
+    let after = after.map_err(|error| bad_question(&error.to_string()))?;
+    Ok(Json(desk.house.host_all(agreed(&order.accept)?, after, peer).await?))
+}
+
+/// `POST /v1/certificates/{selector}/revoke`
+pub(super) async fn revoke(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    selector: Result<Path<String>, PathRejection>,
+    order: Result<Json<RevokeOrder>, JsonRejection>,
+) -> Result<(StatusCode, Json<Renewal>), Problem> {
+    let selector = select(selector)?;
+    let Json(order) = order.map_err(|rejection| bad_body(&rejection))?;
+    // Read before the order is given, so that nothing that comes of it is missed.
+    let after = *desk.house.journal_head().borrow();
+    let certificate = desk.house.revoke(&selector, order.reason, peer).await?;
+    Ok((StatusCode::ACCEPTED, Json(Renewal { certificate, after })))
+}
+
+/// `GET /v1/certificates/{selector}/why`
+pub(super) async fn why(
+    State(desk): State<Desk>,
+    selector: Result<Path<String>, PathRejection>,
+) -> Result<Json<Why>, Problem> {
+    let selector = select(selector)?;
+    Ok(Json(desk.house.why(&selector).await?))
+}
+
+fn agreed(words: &[String]) -> Result<Accept, Problem> {
+    words.iter().try_fold(Accept::default(), |accept, word| {
+        accept.with(word).ok_or_else(|| {
+            Problem::new(StatusCode::BAD_REQUEST, "refused", "this cannot be done")
+                .detail(format!("{word:?} is no difference that can be agreed to"))
+                .hint("dv, or issuer")
+        })
+    })
+}
+
+fn bad_body(rejection: &JsonRejection) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-body", "the body is no such order")
+        .detail(rejection.body_text())
+}

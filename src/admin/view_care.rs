@@ -1,0 +1,44 @@
+//! Hosting, take-over and revocation as the socket shows them.
+
+use super::wire::Moment;
+use super::wire::care::CareView;
+use super::wire::care::RevokedView;
+use super::wire::care::RevokingView;
+use crate::cert::care::Hosting;
+use crate::cert::record::Certificate;
+
+/// What is to become of it besides.
+pub(super) fn care(record: &Certificate) -> CareView {
+    let care = &record.care;
+    let (hosted_since, accept, hosting_ended) = match &care.hosting {
+        Hosting::Not => (None, Vec::new(), None),
+        Hosting::Hosted { since, accept } => {
+            let words = accept.words().into_iter().map(str::to_owned).collect();
+            (Some(Moment(*since)), words, None)
+        }
+        Hosting::Ended { since, difference } => {
+            (Some(Moment(*since)), Vec::new(), Some(difference.clone()))
+        }
+    };
+    let still = record.installed.as_ref().map(|one| one.serial.as_str());
+    CareView {
+        hosted: care.hosting.accept().is_some(),
+        hosted_since,
+        accept,
+        hosting_ended,
+        take_over_at: care.take_over.map(|one| Moment(one.at)),
+        source: care.source.as_ref().map(ToString::to_string),
+        revoking: care.revoking.as_ref().map(|one| RevokingView {
+            serial: one.serial.clone(),
+            reason: one.reason.to_string(),
+            attempt: one.attempt,
+            next: (still != Some(one.serial.as_str())).then_some(Moment(one.next)),
+            detail: one.detail.clone(),
+        }),
+        revoked: care.revoked.as_ref().map(|one| RevokedView {
+            serial: one.serial.clone(),
+            at: one.at.into(),
+            reason: one.reason.map(|reason| reason.to_string()),
+        }),
+    }
+}

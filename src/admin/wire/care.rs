@@ -1,0 +1,150 @@
+//! What travels about hosting, take-over and revocation, and the answer to "why".
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use super::CertificateView;
+use super::FailureView;
+use super::Moment;
+use crate::cert::care::Reason;
+
+/// What is to become of a certificate besides.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct CareView {
+    /// Whether its successors have to be like it.
+    #[serde(default)]
+    pub hosted: bool,
+    /// Since when that is so, or is not any more.
+    #[serde(default)]
+    pub hosted_since: Option<Moment>,
+    /// Differences that were agreed to: `dv`, `issuer`.
+    #[serde(default)]
+    pub accept: Vec<String>,
+    /// The difference that ended it.
+    #[serde(default)]
+    pub hosting_ended: Option<String>,
+    /// When a free one is ordered in its place.
+    #[serde(default)]
+    pub take_over_at: Option<Moment>,
+    /// Who issues its successors, where it was imported.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// What is being revoked.
+    #[serde(default)]
+    pub revoking: Option<RevokingView>,
+    /// What was revoked last.
+    #[serde(default)]
+    pub revoked: Option<RevokedView>,
+}
+
+/// A revocation that the CA has not taken yet.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct RevokingView {
+    /// The serial number, hexadecimal.
+    pub serial: String,
+    /// Why.
+    pub reason: String,
+    /// Times that the CA did not take it.
+    pub attempt: u32,
+    /// When the CA is told next; none until the replacement is served.
+    pub next: Option<Moment>,
+    /// What the CA said last.
+    pub detail: Option<String>,
+}
+
+/// A certificate that is revoked.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct RevokedView {
+    /// The serial number, hexadecimal.
+    pub serial: String,
+    /// When.
+    pub at: Moment,
+    /// Why, where it was asked for here.
+    pub reason: Option<String>,
+}
+
+/// Body of `POST /v1/certificates/{selector}/host`
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostOrder {
+    /// Differences that are agreed to: `dv`, `issuer`.
+    #[serde(default)]
+    pub accept: Vec<String>,
+}
+
+/// Body of `POST /v1/host`: all that qualify, in portions.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostAll {
+    /// Differences that are agreed to for each of them.
+    #[serde(default)]
+    pub accept: Vec<String>,
+    /// Where the former portion ended.
+    #[serde(default)]
+    pub after: Option<String>,
+}
+
+/// Answer to it.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct HostedAll {
+    /// Those that are hosted from now on.
+    pub hosted: Vec<CertificateView>,
+    /// Those that were before.
+    pub already: u64,
+    /// Those that do not qualify, by name, and why.
+    pub refused: Vec<Refused>,
+    /// Where the next portion begins; none behind the last one.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// A certificate that does not qualify.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Its id.
+    pub id: String,
+    /// Its first name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Body of `POST /v1/certificates/{selector}/revoke`
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeOrder {
+    /// Why.
+    pub reason: Reason,
+}
+
+/// `GET /v1/certificates/{selector}/why`
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// The certificate.
+    pub certificate: CertificateView,
+    /// What clients are shown for its first name.
+    pub served: String,
+    /// What is being done about it.
+    pub doing: String,
+    /// What went wrong last, if something did, and when.
+    pub problem: Option<Trouble>,
+    /// What was looked at, oldest first.
+    pub checked: Vec<String>,
+    /// What somebody may change, the most likely first.
+    pub change: Vec<String>,
+    /// When the house tries next; none when it waits for somebody.
+    pub next: Option<Moment>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// When, where the journal still knows.
+    pub at: Option<Moment>,
+    /// In plain words.
+    pub message: String,
+    /// As it is classified, while it stands.
+    pub failure: Option<FailureView>,
+    /// Whether it is over.
+    pub over: bool,
+}

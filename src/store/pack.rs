@@ -1,0 +1,112 @@
+//! How a certificate lies in its table: the record, and behind it what is to become of it besides,
+//! where there is any of that.
+//!
+//! A record that has none of it is packed as before there was any, so that nothing changes for whoever
+//! uses none of it.
+
+use serde::Deserialize;
+
+use super::codec;
+use super::error::StoreError;
+use crate::cert::care::Care;
+use crate::cert::record::Certificate;
+
+/// The version of a record that has something behind it.
+const WITH_CARE: u8 = 2;
+
+/// Packs a record.
+pub(super) fn pack(record: &Certificate) -> Vec<u8> {
+    if record.care == Care::default() {
+        return codec::encode(record);
+    }
+    codec::encode_as(WITH_CARE, &(record, &record.care))
+}
+
+/// Unpacks the record `key` of `table`.
+///
+/// # Errors
+/// [`StoreError::UnknownVersion`] and [`StoreError::Unreadable`], naming table and key.
+pub(super) fn unpack(
+    table: &'static str,
+    key: impl Fn() -> String,
+    bytes: &[u8],
+) -> Result<Certificate, StoreError> {
+    if bytes.first() != Some(&WITH_CARE) {
+        return codec::decode(table, key, bytes);
+    }
+    #[derive(Deserialize)]
+    struct Both(Certificate, Care);
+    let Both(record, care) = codec::decode_as(WITH_CARE, table, key, bytes)?;
+    Ok(Certificate { care, ..record })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::cert::care::Accept;
+    use crate::cert::care::Hosting;
+    use crate::cert::care::Reason;
+    use crate::cert::care::Revoked;
+    use crate::cert::care::Revoking;
+    use crate::cert::care::TakeOver;
+    use crate::cert::identifier::Identifier;
+    use crate::cert::key::KeyAlgorithm;
+    use crate::cert::spec::IssuerName;
+    use crate::cert::spec::Role;
+    use crate::cert::spec::Specification;
+
+    fn plain() -> Certificate {
+        let names = vec![Identifier::parse("a.example").unwrap()];
+        let (issuer, key) = (IssuerName::Imported, KeyAlgorithm::P256);
+        Certificate::wanted(Specification::new(names, issuer, key, None, Role::Imported))
+    }
+
+    fn cared_for() -> Certificate {
+        let at = Timestamp::from_unix(7);
+        let care = Care {
+            hosting: Hosting::Hosted { since: at, accept: Accept { dv: true, issuer: false } },
+            take_over: Some(TakeOver { announced: at, at }),
+            source: Some(IssuerName::Acme("https://ca.example/dir".to_owned())),
+            revoking: Some(Revoking {
+                serial: "0a".to_owned(),
+                leaf: vec![1, 2, 3],
+                reason: Reason::KeyCompromise,
+                asked: at,
+                attempt: 2,
+                next: at,
+                detail: None,
+            }),
+            revoked: Some(Revoked { serial: "09".to_owned(), at, reason: None }),
+        };
+        Certificate { care, ..plain() }
+    }
+
+    fn read(bytes: &[u8]) -> Result<Certificate, StoreError> {
+        unpack("certificates", || "one".to_owned(), bytes)
+    }
+
+    #[test]
+    fn what_is_to_become_of_a_certificate_survives_packing() {
+        for record in [plain(), cared_for()] {
+            assert_eq!(read(&pack(&record)).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn a_record_without_any_of_it_is_packed_as_it_always_was() {
+        assert_eq!(pack(&plain()), codec::encode(&plain()));
+        assert_eq!(pack(&plain()).first(), Some(&codec::VERSION));
+    }
+
+    #[test]
+    fn one_flipped_bit_is_noticed_wherever_it_is() {
+        let whole = pack(&cared_for());
+        for at in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[at / 8] ^= 1 << (at % 8);
+            assert!(read(&bytes).is_err(), "bit {at}");
+        }
+        assert!((0..whole.len()).all(|end| read(&whole[..end]).is_err()));
+    }
+}
