@@ -216,16 +216,12 @@ impl<'a> Letter<'a> {
     }
 
     fn meta(&self) -> RecvMeta {
-        let mut meta = RecvMeta::default();
-        meta.addr = self.from;
-        if let SocketAddr::V6(address) = &mut meta.addr {
+        let mut addr = self.from;
+        if let SocketAddr::V6(address) = &mut addr {
             address.set_scope_id(self.scope);
         }
-        meta.len = self.datagram.len();
-        meta.stride = self.datagram.len();
-        meta.ecn = EcnCodepoint::from_bits(self.ecn);
-        meta.dst_ip = self.to;
-        meta
+        let (len, ecn) = (self.datagram.len(), EcnCodepoint::from_bits(self.ecn));
+        RecvMeta { addr, len, stride: len, ecn, dst_ip: self.to }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Datagrams of one socket find the process that has their connection.
+
 use std::future::poll_fn;
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -133,11 +135,9 @@ impl std::task::Wake for Woken {
 
 #[test]
 fn a_letter_says_all_that_is_known_of_a_datagram_and_nonsense_is_none() {
-    let mut meta = RecvMeta::default();
-    meta.ecn = Some(EcnCodepoint::Ect0);
-    meta.dst_ip = Some("fe80::2".parse().unwrap());
     let from = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 443, 0, 3);
-    meta.addr = from.into();
+    let (ecn, dst_ip) = (Some(EcnCodepoint::Ect0), Some("fe80::2".parse().unwrap()));
+    let meta = RecvMeta { addr: from.into(), ecn, dst_ip, ..RecvMeta::default() };
     let mut space = [0; QUIC_LETTER];
     let written = postcard::to_slice(&Letter::of(&meta, b"datagram"), &mut space).unwrap();
     let letter: Letter<'_> = postcard::from_bytes(written).unwrap();
