@@ -71,7 +71,8 @@ impl Reloader {
     }
 
     /// Speaks HTTP/3 as `config` says, over what the service manager holds and else sockets of our
-    /// own. Not as long as a former process does: its clients' datagrams would come here.
+    /// own. Not as long as a former process does that has left none of them: its clients' datagrams
+    /// would come here.
     pub(super) fn offer_http3(&self, config: &Config, inherited: Vec<UdpSocket>) {
         self.edge.follow_http3(offers_http3(config), self.own_doors, inherited);
         self.listeners.send_modify(|views| {
@@ -127,7 +128,7 @@ impl Reloader {
         if self.own_doors {
             self.listeners.send_replace(listener_views(&new));
         }
-        if self.elders.count() == 0 {
+        if self.elders.count() == 0 || self.edge.has_http3_terms() {
             self.offer_http3(&new, Vec::new());
         }
         let turned_on = offers_http3(&new) && !offers_http3(&old);

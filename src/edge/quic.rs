@@ -51,8 +51,8 @@ pub(super) struct Listening {
     addresses: Mutex<Vec<SocketAddr>>,
     /// Where UDP was not to be had, which was told.
     refused: Mutex<Vec<SocketAddr>>,
-    /// Whether it is wanted, and whether sockets may be opened.
-    terms: Mutex<(bool, bool)>,
+    /// Whether it is wanted, and whether sockets may be opened; `None` until that is said.
+    terms: Mutex<Option<(bool, bool)>>,
     seals: OnceLock<Seals>,
     mark: OnceLock<Mark>,
     /// For the process that may follow.
@@ -93,7 +93,7 @@ impl Edge {
     /// again at each [`refresh`](Self::refresh). A port that was given up is free when its last client
     /// has gone.
     pub fn follow_http3(&self, wanted: bool, opened: bool, inherited: Vec<UdpSocket>) {
-        *lock(&self.quic.terms) = (wanted, opened);
+        *lock(&self.quic.terms) = Some((wanted, opened));
         let mut present = lock(&self.quic.addresses);
         let mut refused = lock(&self.quic.refused);
         let here = if wanted { self.addresses().0 } else { Vec::new() };
@@ -154,10 +154,16 @@ impl Edge {
 
     /// Tries again what could not be had.
     pub(super) fn retry_http3(&self) {
-        let (wanted, opened) = *lock(&self.quic.terms);
-        if wanted && opened {
-            self.follow_http3(wanted, opened, Vec::new());
+        let terms = *lock(&self.quic.terms);
+        if terms == Some((true, true)) {
+            self.follow_http3(true, true, Vec::new());
         }
+    }
+
+    /// Whether it was said yet if HTTP/3 is wanted: it is not while a former process has the sockets
+    /// to itself.
+    pub fn has_http3_terms(&self) -> bool {
+        lock(&self.quic.terms).is_some()
     }
 
     /// The addresses on which HTTP/3 is spoken.

@@ -368,3 +368,41 @@ fn a_former_process_reads_again_for_its_connections_when_its_successor_is_killed
     });
     assert_eq!((response.status().as_u16(), body.as_str()), (200, "200000"));
 }
+
+/// Nobody else reads for it, whatever the one that follows wants for itself.
+#[test]
+fn a_former_process_keeps_its_clients_when_http3_is_turned_off_or_its_successor_stops() {
+    for stops in [false, true] {
+        let mut stage = Stage::new();
+        let runtime = runtime();
+        let _inside = runtime.enter();
+        let mut client = runtime.block_on(Http3::connect(&stage.root, stage.https, SITE)).unwrap();
+        let piece = bytes::Bytes::from(vec![7; 100_000]);
+        let mut upload = runtime.block_on(async {
+            let request = Request::post(stage.url("/count")).body(()).unwrap();
+            let mut upload = client.begin(request, true).await.unwrap();
+            upload.send_data(piece.clone()).await.unwrap();
+            upload
+        });
+        stage.keyward.upgrade();
+        if stops {
+            stage.keyward.signal(nix::sys::signal::Signal::SIGTERM);
+        } else {
+            stage.keyward.edit("[log]", "[edge]\nhttp3 = false\n\n[log]");
+            stage.keyward.cli(&["reload"]).ok();
+            let told = stage.keyward.cli(&["status"]).ok();
+            assert!(!told.contains("http3 on "), "{told}");
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        let (response, body) = runtime.block_on(async {
+            upload.send_data(piece).await.unwrap();
+            upload.finish().await.unwrap();
+            answer(upload).await.unwrap()
+        });
+        let told = (response.status().as_u16(), body.as_str());
+        assert_eq!(told, (200, "200000"), "stops: {stops}");
+        if !stops {
+            stage.alone();
+        }
+    }
+}

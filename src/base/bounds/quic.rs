@@ -63,6 +63,10 @@ pub const QUIC_GOODBYE_TRIPS: u32 = 3;
 pub const QUIC_GOODBYE: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(1500));
 
+/// Between two looks at whether a former process still has connections over a socket that is read for
+/// nobody else.
+pub const QUIC_LOOK: Duration = Duration::from_millis(500);
+
 /// How long an endpoint stays for its clients to hear that it closes.
 pub const QUIC_FAREWELL: Duration = Duration::from_millis(500);
 

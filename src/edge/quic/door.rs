@@ -25,6 +25,7 @@ use quinn::crypto::rustls::QuicServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Notify;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio::time::timeout;
 
 use super::Arrived;
@@ -36,6 +37,7 @@ use super::requests::Caller;
 use super::sockets::Numbered;
 use crate::base::bounds::quic::QUIC_CONNECTION_WINDOW;
 use crate::base::bounds::quic::QUIC_FAREWELL;
+use crate::base::bounds::quic::QUIC_LOOK;
 use crate::base::bounds::quic::QUIC_SEND_WINDOW;
 use crate::base::bounds::quic::QUIC_STREAM_WINDOW;
 use crate::base::bounds::quic::QUIC_STREAMS;
@@ -70,6 +72,7 @@ pub(in crate::edge) struct Seals {
 struct Door {
     worker: Rc<Worker>,
     endpoint: Endpoint,
+    post: Arc<Post>,
     /// What connections begin with; each gets a greeting of its own.
     config: ServerConfig,
     ground: Arc<QuicServerConfig>,
@@ -81,7 +84,8 @@ struct Door {
     open: Rc<(Cell<usize>, Notify)>,
 }
 
-/// Serves `socket` until `closing` says so, lets its connections end, and says goodbye.
+/// Serves a socket until `closing` says so, lets its connections end, and those of former processes
+/// that it reads for, and says goodbye.
 pub(super) async fn run(
     worker: Rc<Worker>,
     arrived: Arrived,
@@ -111,6 +115,9 @@ pub(super) async fn run(
     while open.get() > 0 {
         ended.notified().await;
     }
+    while door.post.reads_for_others() {
+        sleep(QUIC_LOOK).await;
+    }
     door.endpoint.close(NO_ERROR, b"");
     // Clients that do not hear of it notice when they come again.
     drop(timeout(QUIC_FAREWELL, door.endpoint.wait_idle()).await);
@@ -137,10 +144,12 @@ impl Door {
         let runtime = Arc::new(TokioRuntime);
         let post = Arc::new(Post::new(socket, means)?);
         let begun = Some(config.clone());
-        let endpoint = Endpoint::new_with_abstract_socket(settings, begun, post, runtime)?;
+        let socket = Arc::<Post>::clone(&post);
+        let endpoint = Endpoint::new_with_abstract_socket(settings, begun, socket, runtime)?;
         Ok(Self {
             worker,
             endpoint,
+            post,
             config,
             ground,
             port: local.port(),

@@ -123,6 +123,13 @@ impl Post {
         })
     }
 
+    /// Whether this process reads for others that still have connections.
+    pub(super) fn reads_for_others(&self) -> bool {
+        let mut former = lock(&self.former);
+        former.retain(|former| !descriptors::is_hung_up(former.letters.as_fd()));
+        !former.is_empty() && !self.gate.shut.load(Ordering::SeqCst)
+    }
+
     /// What others have passed on to this process.
     fn poll_inbox(
         &self,
