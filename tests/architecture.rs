@@ -64,7 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const CLI_ONLY: &[(&str, &str)] = &[("admin", "wire")];
 
 /// Files of the command line that seal something for the vault or for a backup, or print its root.
-const CLI_WITH_VAULT: &[&str] = &["trust.rs", "import.rs", "args.rs", "backup.rs"];
+const CLI_WITH_VAULT: &[&str] = &["trust.rs", "import.rs", "material.rs", "args.rs", "backup.rs"];
 
 /// Files of the vault that run in main; all others run in its own process, without a runtime.
 const VAULT_CLIENT: &[&str] = &[
@@ -134,7 +134,7 @@ fn what_breaks_the_plan_is_seen() {
         (
             "cli/look.rs",
             "use crate::vault::seal;",
-            "cli imports vault in trust.rs, import.rs, args.rs, backup.rs",
+            "cli imports vault in trust.rs, import.rs, material.rs, args.rs, backup.rs",
         ),
         ("cli/look.rs", "use crate::daemon::run;", "cli must not import daemon"),
         ("attic/a.rs", "use crate::base::bounds;", "attic is no room of the plan"),

@@ -55,6 +55,7 @@ impl Rig {
             profile: None,
             eab: None,
             renewal_info: true,
+            take_over_left: 25,
         };
         Self { pebble, solver, vault: Arc::default(), book: Arc::default(), config }
     }

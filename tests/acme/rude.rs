@@ -78,6 +78,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         profile: None,
         eab: None,
         renewal_info: true,
+        take_over_left: 25,
     };
     let issuer = AcmeIssuer::new(AcmeOptions {
         config: config.clone(),

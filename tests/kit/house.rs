@@ -57,7 +57,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         tls: config::Agreement::default(),
         clients: None,
         exportable: false,
-        keeping: keyward::config::Keeping::default(),
+        keeping: config::Keeping::default(),
         line: 0,
     }
 }
@@ -109,6 +109,7 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
             profile: None,
             eab: None,
             renewal_info: true,
+            take_over_left: 25,
         },
         listen: config::Listen { https: Vec::new(), http: Vec::new(), proxy_from: Vec::new() },
         state: config::State { dir: "/nonexistent".into() },
