@@ -49,6 +49,10 @@ impl<S: Signers> Signers for Pinned<S> {
         self.signers.certified_key(chain, key)
     }
 
+    fn client_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
+        self.certified_key(chain, key)
+    }
+
     fn bind_worker(&self, index: usize, _: Option<usize>) {
         let core = self.cores.get(index).copied().flatten();
         if let Some(core) = core {

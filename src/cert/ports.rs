@@ -220,6 +220,12 @@ pub trait Signers: Send + Sync + fmt::Debug {
     /// In plain words, when key and chain cannot belong together.
     fn certified_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String>;
 
+    /// The same for an origin that asks keyward itself who it is.
+    ///
+    /// # Errors
+    /// As [`Self::certified_key`].
+    fn client_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String>;
+
     /// Called once on each worker thread before it serves, so that it gets its own way to the
     /// vault. `index` counts the workers from 0; worker and vault thread share core `core`.
     fn bind_worker(&self, index: usize, core: Option<usize>);

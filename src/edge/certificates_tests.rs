@@ -63,6 +63,10 @@ impl Signers for InWorld {
         Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), key)))
     }
 
+    fn client_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
+        self.certified_key(chain, key)
+    }
+
     fn bind_worker(&self, _: usize, _: Option<usize>) {}
 }
 

@@ -266,8 +266,11 @@ impl Vault {
         scheme: Scheme,
         message: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
-        let asked = Asked { key, purpose, scheme, message, along: false };
-        if purpose.is_handshake() {
+        self.sign_asked(Asked { key, purpose, scheme, message, along: false })
+    }
+
+    fn sign_asked(&self, asked: Asked<'_>) -> Result<Vec<u8>, VaultError> {
+        if asked.purpose.is_for_workers() {
             return self.on_nearest(|line| sign_on(line, asked));
         }
         sign_on(&mut lock(&self.0.work), asked)
@@ -282,8 +285,7 @@ impl Vault {
         scheme: Scheme,
         message: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
-        let asked = Asked { key, purpose, scheme, message, along: true };
-        self.on_nearest(|line| sign_on(line, asked))
+        self.sign_asked(Asked { key, purpose, scheme, message, along: true })
     }
 
     /// Asks on this thread's own channel if it has one, else on the shared one.

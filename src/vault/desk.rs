@@ -73,7 +73,7 @@ impl Role {
             Request::Hello { .. } => false,
             Request::Sign { purpose, .. } => match self {
                 Self::Control => false,
-                Self::Worker => purpose.is_handshake(),
+                Self::Worker => purpose.is_for_workers(),
                 Self::Work => true,
             },
             // Of handshakes, as it was read.

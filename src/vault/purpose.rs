@@ -1,7 +1,6 @@
 //! What a signature is for, and whether a message is that.
 //!
-//! The vault looks at what it signs, so that a stolen socket is an oracle for handshakes of the
-//! server, for requests about the very key, and for orders at a CA, and for nothing else.
+//! The vault looks at what it signs, so that a stolen socket is an oracle for handshakes, for requests about the very key, and for orders at a CA, and for nothing else.
 
 use x509_parser::certificate::TbsCertificate;
 use x509_parser::certification_request::X509CertificationRequestInfo;
@@ -19,6 +18,10 @@ pub enum Purpose {
     Tls13,
     /// The server's `ServerKeyExchange` with elliptic curves (RFC 8422, section 5.4).
     Tls12,
+    /// A client's `CertificateVerify` of TLS 1.3 (RFC 8446, section 4.4.3).
+    ClientTls13,
+    /// The same of TLS 1.2: all messages of the handshake so far (RFC 5246, section 7.4.8).
+    ClientTls12,
     /// A certificate signing request for this key (RFC 2986, section 4.1).
     Csr,
     /// A certificate of the internal CA (RFC 5280, section 4.1).
@@ -29,13 +32,15 @@ pub enum Purpose {
     AccountKey,
 }
 
-const PURPOSES: [Purpose; 6] = [
+const PURPOSES: [Purpose; 8] = [
     Purpose::Tls13,
     Purpose::Tls12,
     Purpose::Csr,
     Purpose::InternalCaTbs,
     Purpose::Account,
     Purpose::AccountKey,
+    Purpose::ClientTls13,
+    Purpose::ClientTls12,
 ];
 
 /// Why a message is not to be signed.
@@ -75,6 +80,8 @@ impl Purpose {
             Self::InternalCaTbs => 3,
             Self::Account => 4,
             Self::AccountKey => 5,
+            Self::ClientTls13 => 6,
+            Self::ClientTls12 => 7,
         }
     }
 
@@ -83,9 +90,15 @@ impl Purpose {
         PURPOSES.get(usize::from(octet)).copied()
     }
 
-    /// Whether a worker may ask for it: those serve strangers and only ever sign handshakes.
+    /// Whether it is for a handshake.
     pub const fn is_handshake(self) -> bool {
-        matches!(self, Self::Tls13 | Self::Tls12)
+        matches!(self, Self::Tls13 | Self::Tls12 | Self::ClientTls13 | Self::ClientTls12)
+    }
+
+    /// Whether a worker may ask for it on its own channel: those serve strangers and only ever sign
+    /// handshakes, and what a client signs in TLS 1.2 may be too long for it.
+    pub const fn is_for_workers(self) -> bool {
+        self.is_handshake() && !matches!(self, Self::ClientTls12)
     }
 
     /// The other key that a `message` by `key` is about, which must be here for it to be signed.
@@ -113,7 +126,9 @@ impl Purpose {
             return Err(NotThis::Calling { usage, purpose: self });
         }
         let (scheme_fits, message_fits) = match self {
-            Self::Tls13 => (scheme.fits_tls13(), is_certificate_verify(message)),
+            Self::Tls13 => (scheme.fits_tls13(), is_certificate_verify(message, SERVER)),
+            Self::ClientTls13 => (scheme.fits_tls13(), is_certificate_verify(message, CLIENT)),
+            Self::ClientTls12 => (true, is_transcript(message)),
             Self::Tls12 => (true, is_server_key_exchange(message)),
             Self::Csr => (true, is_request_for(key, message)),
             Self::InternalCaTbs => (true, is_tbs_certificate(message)),
@@ -133,12 +148,15 @@ impl Purpose {
     }
 }
 
-/// Sixty-four spaces, the server's context string, a zero, and a transcript hash.
-fn is_certificate_verify(message: &[u8]) -> bool {
-    const CONTEXT: &[u8] = b"TLS 1.3, server CertificateVerify\0";
+/// Context strings, each with the zero behind it.
+const SERVER: &[u8] = b"TLS 1.3, server CertificateVerify\0";
+const CLIENT: &[u8] = b"TLS 1.3, client CertificateVerify\0";
+
+/// Sixty-four spaces, a context string, a zero, and a transcript hash.
+fn is_certificate_verify(message: &[u8], context: &[u8]) -> bool {
     let Some((spaces, rest)) = message.split_at_checked(64) else { return false };
     spaces.iter().all(|octet| *octet == b' ')
-        && rest.strip_prefix(CONTEXT).is_some_and(|hash| matches!(hash.len(), 32 | 48))
+        && rest.strip_prefix(context).is_some_and(|hash| matches!(hash.len(), 32 | 48))
 }
 
 /// Two randoms, a named curve, and a point of that curve's length.
@@ -153,6 +171,39 @@ fn is_server_key_exchange(message: &[u8]) -> bool {
     };
     usize::from(*len) == expected && point.len() == expected
 }
+
+/// The messages of a handshake of TLS 1.2 up to the client's key exchange, in their order and whole. It
+/// begins as no `ServerKeyExchange` does that is taken here, as that has 165 octets at most.
+fn is_transcript(message: &[u8]) -> bool {
+    // ClientHello, ServerHello, Certificate, CertificateStatus if there is one, ServerKeyExchange,
+    // CertificateRequest, ServerHelloDone, Certificate, ClientKeyExchange.
+    const ORDER: [u8; 9] = [1, 2, 11, 22, 12, 13, 14, 11, 16];
+    const OPTIONAL: u8 = 22;
+    let mut rest = message;
+    for kind in ORDER {
+        let Some((&[found, high, middle, low], body)) = rest.split_first_chunk() else {
+            return false;
+        };
+        if found != kind {
+            if kind == OPTIONAL {
+                continue;
+            }
+            return false;
+        }
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let Some((body, behind)) = body.split_at_checked(length) else { return false };
+        // RFC 5246: a hello says which version it is.
+        if matches!(kind, 1 | 2) && !body.starts_with(&[3, 3]) {
+            return false;
+        }
+        rest = behind;
+    }
+    rest.is_empty() && message.len() > SHORTEST_TRANSCRIPT
+}
+
+/// Two hellos with their randoms, a key exchange of each side and two certificates are longer.
+const SHORTEST_TRANSCRIPT: usize = 192;
 
 fn is_request_for(key: &KeyId, message: &[u8]) -> bool {
     match X509CertificationRequestInfo::from_der(message) {
@@ -187,6 +238,84 @@ mod tests {
                 prop_assert!(checked.is_err());
             }
         }
+    }
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        [&[kind, length[1], length[2], length[3]], body].concat()
+    }
+
+    fn transcript(kinds: &[u8]) -> Vec<u8> {
+        let body = [&[3, 3][..], &[7; 40]].concat();
+        kinds.iter().flat_map(|kind| message(*kind, &body)).collect()
+    }
+
+    #[test]
+    fn what_a_client_signs_in_tls_1_2_is_the_whole_handshake_in_its_order() {
+        let good = |bytes: &[u8]| {
+            let scheme = Scheme::EcdsaP256Sha256;
+            let check = |purpose: Purpose, usage| {
+                purpose.check(&KeyId([0; 32]), usage, scheme, bytes).is_ok()
+            };
+            // It is nothing else, and no key of another calling signs it.
+            for other in PURPOSES.into_iter().filter(|purpose| *purpose != Purpose::ClientTls12) {
+                assert!(!check(other, KeyUsage::Tls), "{other:?}");
+            }
+            for usage in [KeyUsage::InternalCa, KeyUsage::Account] {
+                assert!(!check(Purpose::ClientTls12, usage), "{usage:?}");
+            }
+            check(Purpose::ClientTls12, KeyUsage::Tls)
+        };
+        assert!(good(&transcript(&[1, 2, 11, 12, 13, 14, 11, 16])));
+        assert!(good(&transcript(&[1, 2, 11, 22, 12, 13, 14, 11, 16])));
+        for wrong in [
+            &[][..],
+            &[1],
+            &[2, 1, 11, 12, 13, 14, 11, 16],
+            &[1, 2, 11, 12, 14, 11, 16],
+            &[1, 2, 11, 12, 13, 14, 11],
+            &[1, 2, 11, 12, 13, 14, 11, 16, 16],
+            &[1, 2, 22, 11, 12, 13, 14, 11, 16],
+        ] {
+            assert!(!good(&transcript(wrong)), "{wrong:?}");
+        }
+        let mut cut = transcript(&[1, 2, 11, 12, 13, 14, 11, 16]);
+        cut.pop();
+        assert!(!good(&cut));
+        let mut older = transcript(&[1, 2, 11, 12, 13, 14, 11, 16]);
+        older[5] = 1;
+        assert!(!good(&older));
+        let short: Vec<u8> = [1, 2].iter().flat_map(|kind| message(*kind, &[3, 3])).collect();
+        let rest: Vec<u8> =
+            [11, 12, 13, 14, 11, 16].iter().flat_map(|k| message(*k, &[])).collect();
+        assert!(!good(&[short, rest].concat()));
+    }
+
+    #[test]
+    fn a_server_and_a_client_do_not_sign_for_each_other() {
+        let message = |who: &str, hash: usize| {
+            let context = format!("TLS 1.3, {who} CertificateVerify\0");
+            [&[b' '; 64][..], context.as_bytes(), &vec![1; hash]].concat()
+        };
+        let check = |purpose: Purpose, usage, message: &[u8]| {
+            purpose.check(&KeyId([0; 32]), usage, Scheme::EcdsaP256Sha256, message)
+        };
+        for hash in [32, 48] {
+            let (server, client) = (message("server", hash), message("client", hash));
+            for (purpose, own, other) in
+                [(Purpose::Tls13, &server, &client), (Purpose::ClientTls13, &client, &server)]
+            {
+                assert_eq!(check(purpose, KeyUsage::Tls, own), Ok(()));
+                assert_eq!(check(purpose, KeyUsage::ExportableTls, own), Ok(()));
+                assert_eq!(check(purpose, KeyUsage::Tls, other), Err(NotThis::Message(purpose)));
+                for usage in [KeyUsage::InternalCa, KeyUsage::Account] {
+                    let expected = Err(NotThis::Calling { usage, purpose });
+                    assert_eq!(check(purpose, usage, own), expected);
+                }
+            }
+        }
+        assert!(check(Purpose::ClientTls13, KeyUsage::Tls, &message("client", 33)).is_err());
+        assert!(check(Purpose::ClientTls13, KeyUsage::Tls, &message("Client", 32)).is_err());
     }
 
     #[test]

@@ -31,6 +31,8 @@ struct VaultKey(Arc<Held>);
 struct Held {
     vault: Vault,
     key: KeyHandle,
+    /// What it signs in TLS 1.3, and in TLS 1.2.
+    purposes: (Purpose, Purpose),
     /// Whether it was asked for.
     known: AtomicBool,
 }
@@ -66,9 +68,8 @@ impl Signer for VaultSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         // rustls does not say which version it speaks. The vault checks the whole form; random
         // octets begin with sixty-four spaces in one of 2^512 cases.
-        let purpose =
-            if message.starts_with(&[b' '; 64]) { Purpose::Tls13 } else { Purpose::Tls12 };
-        let Held { vault, key, known } = &*self.key.0;
+        let Held { vault, key, purposes, known } = &*self.key.0;
+        let purpose = if message.starts_with(&[b' '; 64]) { purposes.0 } else { purposes.1 };
         let was_known = known.load(Ordering::Relaxed);
         let signature = vault
             .sign_handshake(key, was_known, purpose, self.scheme, message)
@@ -84,8 +85,13 @@ impl Signer for VaultSigner {
     }
 }
 
-impl Signers for Vault {
-    fn certified_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
+impl Vault {
+    fn certify(
+        &self,
+        chain: &Chain,
+        key: &KeyHandle,
+        purposes: (Purpose, Purpose),
+    ) -> Result<Arc<CertifiedKey>, String> {
         let leaf = chain.leaf_key().map_err(|error| error.to_string())?;
         if leaf != key.id {
             return Err(format!("the certificate is for key {leaf}, not for key {}", key.id));
@@ -94,8 +100,19 @@ impl Signers for Vault {
             return Err(format!("key {} does not sign handshakes", key.id));
         }
         let known = AtomicBool::new(false);
-        let key = VaultKey(Arc::new(Held { vault: self.clone(), key: key.clone(), known }));
-        Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), Arc::new(key))))
+        let key = Held { vault: self.clone(), key: key.clone(), purposes, known };
+        let key = Arc::new(VaultKey(Arc::new(key)));
+        Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), key)))
+    }
+}
+
+impl Signers for Vault {
+    fn certified_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
+        self.certify(chain, key, (Purpose::Tls13, Purpose::Tls12))
+    }
+
+    fn client_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
+        self.certify(chain, key, (Purpose::ClientTls13, Purpose::ClientTls12))
     }
 
     fn bind_worker(&self, index: usize, core: Option<usize>) {

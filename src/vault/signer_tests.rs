@@ -95,7 +95,8 @@ impl World {
     /// `key` as a handshake has it; nothing of it is known yet.
     fn signer(&self, key: &KeyHandle) -> Box<dyn Signer> {
         let known = AtomicBool::new(false);
-        let held = Held { vault: self.vault.clone(), key: key.clone(), known };
+        let purposes = (Purpose::Tls13, Purpose::Tls12);
+        let held = Held { vault: self.vault.clone(), key: key.clone(), purposes, known };
         VaultKey(Arc::new(held)).choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap()
     }
 

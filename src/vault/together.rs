@@ -176,7 +176,7 @@ pub(super) fn sign(
     scheme: Scheme,
     message: &[u8],
 ) -> Option<Result<Vec<u8>, VaultError>> {
-    if scheme != Scheme::EcdsaP256Sha256 || !purpose.is_handshake() || !fibre::can_stop() {
+    if scheme != Scheme::EcdsaP256Sha256 || !purpose.is_for_workers() || !fibre::can_stop() {
         return None;
     }
     let question = Question { key: key.id, purpose, scheme, message };

@@ -62,7 +62,7 @@ pub struct Answers<'a> {
 
 fn question<'a>(input: &mut Reader<'a>) -> Result<Question<'a>, WireError> {
     let key = KeyId(input.array()?);
-    let purpose = Purpose::of(input.u8()?).filter(|purpose| purpose.is_handshake());
+    let purpose = Purpose::of(input.u8()?).filter(|purpose| purpose.is_for_workers());
     let purpose = purpose.ok_or(WireError::BadField("purpose"))?;
     let scheme = Scheme::of(input.u16()?).ok_or(WireError::BadField("scheme"))?;
     Ok(Question { key, purpose, scheme, message: input.bytes()? })

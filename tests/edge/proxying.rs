@@ -211,6 +211,13 @@ async fn a_fault_of_ours_costs_one_connection() {
             let key = std::sync::Arc::new(Faulty);
             Ok(std::sync::Arc::new(rustls::sign::CertifiedKey::new(chain.to_rustls(), key)))
         }
+        fn client_key(
+            &self,
+            chain: &keyward::cert::chain::Chain,
+            key: &keyward::cert::key::KeyHandle,
+        ) -> Result<std::sync::Arc<rustls::sign::CertifiedKey>, String> {
+            self.certified_key(chain, key)
+        }
         fn bind_worker(&self, _: usize, _: Option<usize>) {}
     }
     let ca = crate::memory::MemoryCa::new();

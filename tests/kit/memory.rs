@@ -101,6 +101,10 @@ impl Signers for MemorySigners {
         Ok(Arc::new(CertifiedKey::new(chain.to_rustls(), Arc::new(counted))))
     }
 
+    fn client_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
+        self.certified_key(chain, key)
+    }
+
     fn bind_worker(&self, _: usize, _: Option<usize>) {
         self.bound.fetch_add(1, Ordering::SeqCst);
     }

@@ -94,7 +94,9 @@ fn step(desk: &mut Desk<'_>, role: Role, frame: &[u8], with_descriptor: bool) ->
     }
     let (asked, request) = Request::decode(frame).expect("what is not read is not answered");
     let fits = match &request {
-        Request::Sign { purpose: Purpose::Tls13 | Purpose::Tls12, .. }
+        Request::Sign {
+            purpose: Purpose::Tls13 | Purpose::Tls12 | Purpose::ClientTls13, ..
+        }
         | Request::Several(_)
         | Request::Tickets(TicketRequest::Seal { .. } | TicketRequest::Open { .. }) => {
             role != Role::Control
