@@ -11,6 +11,7 @@ use http::uri::Authority;
 
 use super::files::Files;
 use super::tcp::ProxyVersion;
+use crate::cert::identifier::Identifier;
 
 /// What is behind a site.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,12 +93,14 @@ pub struct OriginTls {
     pub name: Option<String>,
     /// Whether its certificate is looked at.
     pub verify: bool,
+    /// The name of the certificate that it is shown, if it asks for one.
+    pub certificate: Option<Identifier>,
 }
 
 impl Default for OriginTls {
     /// What holds where nothing is said.
     fn default() -> Self {
-        Self { ca: None, name: None, verify: true }
+        Self { ca: None, name: None, verify: true, certificate: None }
     }
 }
 
@@ -173,6 +176,14 @@ impl Origin {
     /// Whether there are servers that learn by a header who a client is.
     pub fn names_clients(&self) -> bool {
         matches!(self, Self::Servers(servers) if servers.asking.proxy.is_some())
+    }
+
+    /// The file with the CAs that are believed of its servers, if there is one.
+    pub const fn ca(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Servers(servers) => servers.tls.ca.as_ref(),
+            Self::Files(_) | Self::Welcome | Self::Service => None,
+        }
     }
 
     /// Servers that have equal shares.

@@ -197,6 +197,8 @@ pub(super) struct RawOrigins {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls_name: Option<String>,
     pub(super) tls_verify: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls_certificate: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -400,6 +402,7 @@ impl Default for RawOrigins {
             tls_ca: None,
             tls_name: None,
             tls_verify: true,
+            tls_certificate: None,
         }
     }
 }
@@ -461,6 +464,7 @@ impl RawConfig {
                     }),
                     tls_ca: Some("/etc/keyward/origins.pem".to_owned()),
                     tls_name: Some("backend.example".to_owned()),
+                    tls_certificate: Some("proxy.example".to_owned()),
                     ..RawOrigins::default()
                 },
                 tls: Some(RawSiteTls {

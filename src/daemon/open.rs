@@ -22,7 +22,7 @@ use super::walls::Torn;
 use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::cli::DemoOptions;
-use crate::config::{Config, KernelTls, LogFormat, MasterKey, Policy, Require, Site};
+use crate::config::{Config, KernelTls, LogFormat, MasterKey, Origin, Policy, Require, Site};
 use crate::edge::EdgeError;
 use crate::edge::Http3Left;
 use crate::edge::listen;
@@ -299,6 +299,8 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
         paths.read.extend(parent(&clients.ca));
         paths.read.extend(clients.crl.as_deref().and_then(parent));
     }
+    let origins = config.sites.iter().flat_map(Site::origins);
+    paths.read.extend(origins.filter_map(Origin::ca).filter_map(|ca| parent(ca)));
     let policies = config.sites.iter().flat_map(Site::policies);
     paths.read.extend(policies.flat_map(Policy::places).map(Path::to_path_buf));
     paths.read.extend(config.sites.iter().flat_map(Site::roots).cloned());

@@ -16,6 +16,7 @@ use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
 use crate::config;
 use crate::config::Config;
+use crate::config::Origin;
 use crate::config::Site;
 use crate::edge;
 use crate::edge::Edge;
@@ -167,6 +168,8 @@ fn out_of_reach(config: &Config) -> Vec<String> {
         let pages = policy.pages.as_ref().map(|pages| &pages.dir);
         [("basic_auth.users_file", users), ("error_pages", pages)]
     });
+    let origins = config.sites.iter().flat_map(Site::origins);
+    let cas = origins.filter_map(Origin::ca).map(|ca| ("origins.tls_ca", Some(ca)));
     let roots = config.sites.iter().flat_map(Site::roots).map(|root| ("root", Some(root)));
     let log = config.access_log.file().and_then(|path| {
         let error = edge::try_access_log(path).err()?;
@@ -180,6 +183,7 @@ fn out_of_reach(config: &Config) -> Vec<String> {
         .chain(clients)
         .chain(policies)
         .chain(roots)
+        .chain(cas)
         .filter_map(|(key, path)| {
             let error = std::fs::File::open(path?).err()?;
             Some(format!(

@@ -15,6 +15,7 @@ use quick_cache::sync::Cache;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 
+use super::badge::Badges;
 use super::cast::Cast;
 use super::cast::Fingerprint;
 use super::stats::Counters;
@@ -95,6 +96,12 @@ impl Certificates {
             casts: Cache::with_weighter(few(casts), casts, Weight),
             changes: AtomicU64::new(0),
         }
+    }
+
+    /// Those that are shown to origins.
+    pub(super) fn badges(&self) -> Badges {
+        let (catalog, signers) = (Arc::clone(&self.catalog), Arc::clone(&self.signers));
+        Badges { catalog, signers, clock: Arc::clone(&self.clock) }
     }
 
     /// The configuration, under `terms`, for a client that asks for `host`, a name in normal form or

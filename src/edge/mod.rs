@@ -9,6 +9,7 @@ mod access;
 mod addresses;
 mod answer;
 mod asking;
+mod badge;
 mod balance;
 mod body;
 mod bulk;
@@ -212,7 +213,7 @@ impl Edge {
         let certificates = Certificates::new(catalog, signers, clock, mould);
         let count = limits.workers.max(1);
         let watch = Watch::start(limits.name_servers.clone()).map_err(EdgeError::Watch)?;
-        let set = ServingSet::new(&config, limits, &certificates.mould, &watch, 0);
+        let set = ServingSet::new(&config, limits, &certificates, &watch, 0);
         let challenges = Arc::new(Challenges::default());
         let shared = Arc::new(Shared::new(count, set, certificates, challenges, (access, hands)));
         let mut workers = Vec::with_capacity(count);
@@ -237,7 +238,7 @@ impl Edge {
         let next = ServingSet::new(
             config,
             config.edge.clone(),
-            &self.shared.certificates.mould,
+            &self.shared.certificates,
             &self.watch,
             generation,
         );

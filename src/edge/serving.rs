@@ -14,6 +14,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access;
+use super::certificates::Certificates;
 use super::files::Files;
 use super::policy::Policy;
 use super::policy::page_names;
@@ -97,10 +98,11 @@ impl ServingSet {
     pub(super) fn new(
         config: &config::Config,
         limits: config::Edge,
-        mould: &Mould,
+        certificates: &Certificates,
         watch: &Watch,
         generation: u64,
     ) -> Self {
+        let mould = &certificates.mould;
         let mut set = Self {
             names: HashMap::new(),
             wildcards: HashMap::new(),
@@ -121,7 +123,7 @@ impl ServingSet {
             limits,
             generation,
         };
-        let mut trusting = Trusting::new(watch);
+        let mut trusting = Trusting::new(watch, Some(certificates.badges()));
         for site in &config.sites {
             // It is there for its certificate.
             if site.origin == config::Origin::Service {

@@ -8,23 +8,32 @@ use std::sync::Arc;
 
 use http::uri::Authority;
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls_pki_types::ServerName;
 
+use super::badge::Badge;
+use super::badge::Badges;
 use super::target::bare;
 use super::visitors::stamp;
 use super::watching::Watch;
 use crate::base::trust;
+use crate::cert::identifier::Identifier;
 use crate::config::OriginTls;
 
 /// What the sites of one serving set share.
 #[derive(Debug)]
 pub(super) struct Trusting<'a> {
-    made: HashMap<(Option<PathBuf>, bool), Option<Arc<ClientConfig>>>,
+    made: HashMap<Way, Option<Arc<ClientConfig>>>,
+    /// The certificates that servers may ask for.
+    badges: Option<Badges>,
     /// Who looks after their servers.
     pub(super) watch: &'a Watch,
     /// The site whose servers are being made.
     pub(super) site: String,
 }
+
+/// CAs that are believed, whether anybody looks, and the certificate that is shown.
+type Way = (Option<PathBuf>, bool, Option<Identifier>);
 
 /// How one server is asked.
 #[derive(Clone, Debug)]
@@ -36,8 +45,8 @@ pub(super) struct Secure {
 }
 
 impl<'a> Trusting<'a> {
-    pub(super) fn new(watch: &'a Watch) -> Self {
-        Self { made: HashMap::new(), watch, site: String::new() }
+    pub(super) fn new(watch: &'a Watch, badges: Option<Badges>) -> Self {
+        Self { made: HashMap::new(), badges, watch, site: String::new() }
     }
 
     /// How the server at `authority` is asked, and what tells that way from others.
@@ -48,8 +57,9 @@ impl<'a> Trusting<'a> {
     ) -> (Option<Secure>, String) {
         let name = tls.name.as_deref().unwrap_or_else(|| bare(authority));
         let when = tls.ca.as_ref().map(|ca| (ca, stamp(ca)));
-        let way = format!("{name} {} {when:?}", tls.verify);
-        let key = (tls.ca.clone(), tls.verify);
+        let way = format!("{name} {} {when:?} {:?}", tls.verify, tls.certificate);
+        let key = (tls.ca.clone(), tls.verify, tls.certificate.clone());
+        let badge = tls.certificate.clone().zip(self.badges.clone());
         let config = self.made.entry(key).or_insert_with(|| {
             let made =
                 if tls.verify { trust::checked(tls.ca.as_deref()) } else { trust::unchecked() };
@@ -57,8 +67,21 @@ impl<'a> Trusting<'a> {
                 tracing::error!(%error, "origins that speak TLS cannot be checked, nor asked");
             })
             .ok()
+            .map(|config| match badge {
+                Some((name, among)) => showing(&config, Badge { name, among }),
+                None => config,
+            })
         });
         let name = ServerName::try_from(name.to_owned()).ok();
         (name.map(|name| Secure { config: config.clone(), name }), way)
     }
+}
+
+/// The same for servers that ask who it is. A resumed session would be that of the certificate which was
+/// shown at its beginning, so there are none.
+fn showing(config: &ClientConfig, badge: Badge) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(badge);
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
 }

@@ -27,6 +27,7 @@ mod access;
 mod account;
 mod authority;
 mod backup;
+mod badge;
 mod clock;
 mod crash;
 mod damage;

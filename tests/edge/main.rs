@@ -25,6 +25,7 @@ mod quic;
 
 mod access;
 mod algorithms;
+mod badges;
 mod catalog;
 mod challenges;
 mod changes;

@@ -20,6 +20,7 @@ use super::{edge, files, health, quoted, statics, tls as choices};
 use crate::base::bounds::origins::ORIGIN_SERVERS;
 use crate::base::trust;
 use crate::base::trust::TrustError;
+use crate::cert::identifier::Identifier;
 
 /// What stands before a weight, behind the address.
 pub(super) const WEIGHT: &str = " weight=";
@@ -204,6 +205,7 @@ fn tls(raw: &RawOrigins, secure: bool, at: &KeyPath, findings: &mut Findings) ->
         ("tls_ca", raw.tls_ca.is_some()),
         ("tls_name", raw.tls_name.is_some()),
         ("tls_verify", !raw.tls_verify),
+        ("tls_certificate", raw.tls_certificate.is_some()),
     ];
     if let Some((name, _)) = said.into_iter().find(|(_, said)| *said && !secure) {
         findings
@@ -247,5 +249,17 @@ fn tls(raw: &RawOrigins, secure: bool, at: &KeyPath, findings: &mut Findings) ->
             .error(&at.key("tls_name"), format!("{} is no name of a server", quoted(name)))
             .expected("the name or the address in the certificate of the origin, without a port");
     }
-    OriginTls { ca, name: raw.tls_name.clone(), verify: raw.tls_verify }
+    let certificate = raw.tls_certificate.as_deref().and_then(|name| {
+        let parsed = Identifier::parse(name);
+        parsed
+            .map_err(|error| {
+                let what = format!("{} is no name of a certificate: {error}", quoted(name));
+                findings
+                    .error(&at.key("tls_certificate"), what)
+                    .expected("a name in a certificate that keyward has, imported or ordered")
+                    .hint("`keyward list` tells their names");
+            })
+            .ok()
+    });
+    OriginTls { ca, name: raw.tls_name.clone(), verify: raw.tls_verify, certificate }
 }

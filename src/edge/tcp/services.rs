@@ -149,7 +149,7 @@ impl ServedTcp {
             TcpWay::Ended(tls) => Way::Ended(terms(tls, &name, mould), tls.starttls),
         };
         // Their connections are not under TLS.
-        let mut trusting = Trusting::new(watch);
+        let mut trusting = Trusting::new(watch, None);
         trusting.site = service.name().to_string();
         Some(Self {
             upstream: Upstream::of(&Origin::Servers(service.to.clone()), &mut trusting)?,
