@@ -70,7 +70,7 @@ enum Trailers {
     /// They end here.
     #[default]
     Dropped,
-    /// The server would tell them from the head, and no route changes that.
+    /// The server tells them from the head, or was told of them, and no route changes that.
     Kept,
     /// They end here, whatever the server is like.
     Never,
@@ -163,13 +163,15 @@ impl UpBody {
         (Self::Streaming(Box::new(streaming)), Some(state))
     }
 
-    /// Whether trailers go with it, unless [`Self::without_trailers`] has been said.
-    pub(super) fn with_trailers(&self, kept: bool) {
-        if let Self::Streaming(body) = self
-            && body.state.trailers.get() != Trailers::Never
-        {
-            body.state.trailers.set(if kept { Trailers::Kept } else { Trailers::Dropped });
+    /// Whether trailers go with it, unless [`Self::without_trailers`] has been said; and whether they
+    /// do then.
+    pub(super) fn with_trailers(&self, kept: bool) -> bool {
+        let Self::Streaming(body) = self else { return false };
+        let trailers = &body.state.trailers;
+        if trailers.get() != Trailers::Never {
+            trailers.set(if kept { Trailers::Kept } else { Trailers::Dropped });
         }
+        trailers.get() == Trailers::Kept
     }
 
     /// Waits with it until its origin wants it, which `gate` is told.

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Version};
 use super::connection::Client;
 use super::facts;
 use super::serving::ServedSite;
+use super::trailers;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -64,8 +65,9 @@ pub(super) fn to_origin(
     asked: &str,
     version: Version,
 ) {
-    let trailers = accepts_trailers(headers);
+    let takes_trailers = accepts_trailers(headers);
     strip_connection(headers);
+    let announced = trailers::announced(headers);
     for name in [TE, UPGRADE, PROXY_AUTHORIZATION, HTTP2_SETTINGS, EXPECT, TRAILER] {
         headers.remove(name);
     }
@@ -85,9 +87,12 @@ pub(super) fn to_origin(
     headers.insert(X_FORWARDED_HOST, fields.host.clone());
     headers.insert(X_FORWARDED_PORT, fields.port.clone());
     headers.insert(FORWARDED, fields.forwarded.clone());
-    if trailers {
+    if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+    }
+    if let Some(announced) = announced {
+        headers.insert(TRAILER, announced);
     }
     headers.append(VIA, via(version));
 }

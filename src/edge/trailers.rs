@@ -3,6 +3,8 @@
 //! Whether any do is decided in `body`, by who gets them.
 
 use bytes::Bytes;
+use http::header::TRAILER;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
 use super::headers;
@@ -52,17 +54,33 @@ const FORBIDDEN: [&str; 39] = [
     "x-request-id",
 ];
 
+fn may_follow(name: &HeaderName) -> bool {
+    !FORBIDDEN.contains(&name.as_str()) && !headers::is_forged(name.as_str())
+}
+
+/// The fields that a request says come behind its body (RFC 9110, section 6.6.2), of those that may.
+/// Over HTTP/1.1 no other does: a server knows by it that there is something to wait for.
+pub(super) fn announced(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut names = String::new();
+    for value in headers.get_all(TRAILER) {
+        for name in value.to_str().ok()?.split(',').map(str::trim) {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok();
+            if let Some(name) = name.filter(may_follow) {
+                names.push_str(if names.is_empty() { "" } else { ", " });
+                names.push_str(name.as_str());
+            }
+        }
+    }
+    if names.is_empty() { None } else { HeaderValue::from_str(&names).ok() }
+}
+
 /// A frame without those fields that no trailer may have.
 pub(super) fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     let mut trailers = match frame.into_trailers() {
         Ok(trailers) => trailers,
         Err(frame) => return frame,
     };
-    let forbidden: Vec<_> = trailers
-        .keys()
-        .filter(|name| FORBIDDEN.contains(&name.as_str()) || headers::is_forged(name.as_str()))
-        .cloned()
-        .collect();
+    let forbidden: Vec<_> = trailers.keys().filter(|name| !may_follow(name)).cloned().collect();
     for name in forbidden {
         trailers.remove(name);
     }
@@ -71,8 +89,6 @@ pub(super) fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
-
     use super::*;
 
     #[test]
@@ -88,6 +104,14 @@ mod tests {
         let mut left: Vec<_> = left.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["digest", "grpc-message", "grpc-status", "server-timing"]);
+        let mut request = HeaderMap::new();
+        assert_eq!(announced(&request), None);
+        for value in ["Digest, Host", "x y", "X-Forwarded-For,server-timing"] {
+            request.append(TRAILER, HeaderValue::from_static(value));
+        }
+        assert_eq!(announced(&request).unwrap(), "digest, server-timing");
+        request.insert(TRAILER, HeaderValue::from_static("content-length"));
+        assert_eq!(announced(&request), None);
         let data = clean(Frame::data(Bytes::from_static(b"x")));
         assert_eq!(data.into_data().unwrap(), "x");
     }

@@ -3,7 +3,9 @@
 //! It comes in that of HTTP/1.1 and may be sent in either, to one server after another. What it says
 //! of the client and the connection is settled in `headers`.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::Authority;
 use http::uri::PathAndQuery;
 use http::uri::Scheme;
@@ -28,13 +30,18 @@ pub(super) fn to_two(request: &mut Request<UpBody>, secure: bool) -> Option<()> 
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path(request));
     *request.uri_mut() = uri.build().ok()?;
     *request.version_mut() = Version::HTTP_2;
-    request.body_mut().with_trailers(true);
+    let _kept = request.body().with_trailers(true);
     Some(())
 }
 
 /// In the form of HTTP/1.1, if it has that of HTTP/2. It has lost what it wanted of the connection.
 pub(super) fn to_one(request: &mut Request<UpBody>) -> Option<()> {
-    request.body_mut().with_trailers(false);
+    // They come behind chunks alone, and only those that were announced.
+    let headers = request.headers();
+    let announced = headers.contains_key(TRAILER) && !headers.contains_key(CONTENT_LENGTH);
+    if !request.body().with_trailers(announced) {
+        request.headers_mut().remove(TRAILER);
+    }
     if request.version() != Version::HTTP_2 {
         return Some(());
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::house::{House, limits, site};
 use crate::origin::Origin;
+use crate::scripted::Scripted;
 
 fn field<'a>(seen: &'a str, name: &str) -> Vec<&'a str> {
     let prefix = format!("{name}: ");
@@ -251,6 +252,38 @@ async fn a_fault_of_ours_costs_one_connection() {
     }
     let stats = edge.stats();
     assert_eq!((stats.panics, stats.connections.total, stats.connections.open), (3, 3, 0));
+}
+
+/// Those that were announced and no other, nor where a route has fields of its own.
+#[tokio::test]
+async fn trailers_that_are_announced_reach_an_origin_of_http_1() {
+    // It answers when all is there.
+    let origin = Scripted::start(|heard| {
+        let head = heard.starts_with("POST ");
+        Some(if head { "" } else { "HTTP/1.1 204 No Content\r\n\r\n" }.to_owned())
+    });
+    let text = "[[site.route]]\npath = '/own/*'\nset_request = ['A: b']\n";
+    let house = crate::policies::house(origin.address, text);
+    let (chunked, end) = ("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n");
+    let announced = format!("{chunked}Trailer: X-Sum, X-Forwarded-For\r\n");
+    let more = format!("{end}X-Sum: 1\r\nX-Other: 2\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n");
+    let (kept, cut) = (format!("{end}x-sum: 1\r\n\r\n"), format!("{end}\r\n"));
+    let short = "Content-Length: 7\r\nTrailer: X-Sum\r\n".to_owned();
+    for (path, fields, body, trailer, sent) in [
+        ("/a", &announced, more.as_str(), Some("trailer: x-sum"), kept.as_str()),
+        ("/a", &chunked.to_owned(), &more, None, &cut),
+        ("/own/a", &announced, &more, None, &cut),
+        ("/a", &short, "abc\r\n\r\n", None, "abc\r\n\r\n"),
+    ] {
+        let before = origin.heard().len();
+        let answer = crate::policies::ask(&house, &format!("POST {path}"), fields, body).await;
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+        let heard = origin.heard();
+        let [head, rest] = &heard[before..] else { panic!("{heard:?}") };
+        let told = head.lines().find(|line| line.to_lowercase().starts_with("trailer"));
+        assert_eq!(told, trailer, "{head}");
+        assert_eq!(rest, sent, "{path} {fields}");
+    }
 }
 
 #[tokio::test]
