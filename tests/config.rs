@@ -781,6 +781,35 @@ fn files_for_client_certificates_are_looked_into() {
 }
 
 #[test]
+fn a_list_of_revoked_clients_may_be_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+    fs::write(&path, ca.pem()).unwrap();
+    let read = |url: &str| {
+        let tls = format!(
+            "[site.tls]\nclient_certificates = 'required'\nclient_ca = {path:?}\n\
+             client_crl = '{url}'\n"
+        );
+        parse(&public(&tls)).map(|loaded| loaded.config.sites[0].clients.clone().unwrap())
+    };
+    let (one, two) =
+        (read("http://ca.example/a.crl").unwrap(), read("https://ca.example/a.crl").unwrap());
+    assert_eq!(one.crl_url.as_deref(), Some("http://ca.example/a.crl"));
+    // Each has a file of its own, where main may write.
+    let (one, two) = (one.crl.unwrap(), two.crl.unwrap());
+    assert!(one != two && one.parent() == two.parent(), "{one:?} {two:?}");
+    assert!(one.starts_with("/var/lib/keyward/served/lists"), "{one:?}");
+    for bad in ["http://", "http://ann:secret@ca.example/a.crl", "https://ca.exämple/a.crl"] {
+        let problems = read(bad).unwrap_err();
+        assert_eq!(problems.errors.len(), 1, "{problems}");
+        let told = problems.to_string();
+        assert!(told.contains("is no URL of a list") && !told.contains("secret"), "{told}");
+    }
+}
+
+#[test]
 fn hsts_of_all_sites_holds_where_a_site_says_nothing_else() {
     let hsts = |general: &str, lines: &str| {
         let text = format!("[tls]\n{general}\n{}", public(lines));

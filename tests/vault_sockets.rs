@@ -258,6 +258,7 @@ fn handshakes_of_all_kinds_find_room_on_their_stacks() {
             required: true,
             ca: dir.path().join("ca.pem"),
             crl: None,
+            crl_url: None,
         });
         site
     };

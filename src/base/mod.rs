@@ -9,6 +9,7 @@ pub mod disk;
 pub mod jitter;
 #[cfg(any(test, fuzzing))]
 pub mod property;
+pub mod revoked;
 pub mod secret;
 pub mod tasks;
 pub mod tls;

@@ -1,7 +1,7 @@
 //! The verifier of client certificates, from the two files that an operator names.
 //!
 //! Revocation is looked up for the client's own certificate, in lists that are given: nothing is
-//! fetched. A list that is out of date, or none from the CA of a certificate, is a refusal, as in
+//! fetched here. A list that is out of date, or none from the CA of a certificate, is a refusal, as in
 //! the other servers: whoever gives lists wants to know.
 
 use std::io::{self, Read};
@@ -143,7 +143,7 @@ pub fn outlook(crl: &Path) -> Result<Outlook, VisitorsError> {
 /// The tag of a SEQUENCE: a list as CAs publish it begins with one.
 const DER: u8 = 0x30;
 
-fn lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+pub(super) fn lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     if bytes.first() == Some(&DER) {
         return Ok(vec![CertificateRevocationListDer::from(bytes.to_vec())]);
     }
@@ -151,7 +151,7 @@ fn lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, Str
     lists.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, VisitorsError> {
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, VisitorsError> {
     let failed = |source| VisitorsError::Unreadable { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();

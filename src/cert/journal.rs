@@ -91,6 +91,10 @@ pub enum EntryKind {
     Revoked,
     /// The CA did not take a revocation; it is asked again.
     RevocationFailed,
+    /// A list of revoked certificates cannot be had.
+    ListFailed,
+    /// It can again.
+    ListFetched,
 }
 
 /// One entry of the journal.

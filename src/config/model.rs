@@ -448,6 +448,8 @@ pub struct ClientCertificates {
     pub ca: PathBuf,
     /// File with the lists of those that are revoked.
     pub crl: Option<PathBuf>,
+    /// Where the lists in that file are fetched, if they are.
+    pub crl_url: Option<String>,
 }
 
 /// Strict-Transport-Security (RFC 6797).

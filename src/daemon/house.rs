@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 
 use super::floods::Told;
+use super::lists::Lists;
 use super::lookout::Lookout;
 use super::notices;
 use super::notices::Grounds;
@@ -78,6 +79,7 @@ pub(super) struct Residence {
     pub(super) vault: Vault,
     pub(super) grounds: Grounds,
     pub(super) lookout: Arc<Lookout>,
+    pub(super) lists: Arc<Lists>,
     pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
     pub(super) tickets: TicketDesk,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
@@ -109,7 +111,8 @@ impl Residence {
         let making = making.into_iter().chain(self.catalog.damage().map(|d| notices::copy(&d)));
         let noticed = self.grounds.notices().into_iter().chain(flood).chain(making);
         let unwell = servers::notices(&self.edge.unwell());
-        noticed.chain(self.elders.notice()).chain(unwell).collect()
+        let lists = self.lists.notices();
+        noticed.chain(self.elders.notice()).chain(unwell).chain(lists).collect()
     }
 
     async fn describe(&self) -> Result<wire::Status, HouseError> {

@@ -11,6 +11,7 @@ mod demo;
 mod epochs;
 mod floods;
 mod house;
+mod lists;
 mod lookout;
 mod lookup;
 mod notices;

@@ -297,7 +297,9 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
     paths.read.extend(config.acme.eab.as_ref().and_then(|eab| parent(&eab.hmac_key_file)));
     for clients in config.client_certificates() {
         paths.read.extend(parent(&clients.ca));
-        paths.read.extend(clients.crl.as_deref().and_then(parent));
+        // What is fetched lies where main may write.
+        let own = clients.crl.as_deref().filter(|_| clients.crl_url.is_none());
+        paths.read.extend(own.and_then(parent));
     }
     let origins = config.sites.iter().flat_map(Site::origins);
     paths.read.extend(origins.filter_map(Origin::ca).filter_map(|ca| parent(ca)));

@@ -80,7 +80,10 @@ fn of_clients(clients: &ClientCertificates, now: Timestamp) -> ClientsView {
     ClientsView {
         mode: if clients.required { "required" } else { "optional" }.to_owned(),
         ca: clients.ca.display().to_string(),
-        crl: clients.crl.as_ref().map(|path| path.display().to_string()),
+        crl: clients
+            .crl_url
+            .clone()
+            .or_else(|| clients.crl.as_ref().map(|path| path.display().to_string())),
         lists: lists.map(|lists| lists.count),
         lists_until: until.map(Into::into),
         trouble,

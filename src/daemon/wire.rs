@@ -19,6 +19,7 @@ use super::custody;
 use super::floods::Floods;
 use super::house::ReloadRequest;
 use super::house::Residence;
+use super::lists::Lists;
 use super::lookout::Lookout;
 use super::open::Doors;
 use super::open::Manner;
@@ -182,6 +183,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         orders.as_ref().map_or_else(|| watch::channel(0).1, |o| o.scheduler.published());
 
     let lookout = Lookout::begin(&clock, &vault, store.as_ref(), &tasks, &stop);
+    let lists = Lists::begin(&clock, store.as_ref(), (&edge, &configs), &tasks, &stop);
     let wires = Wires::new(clock.now(), listeners);
     let (floods, elders) = (Floods::default(), Elders::default());
     let residence = Residence {
@@ -199,6 +201,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         vault: vault.clone(),
         grounds,
         lookout,
+        lists,
         listeners: wires.listeners.1,
         tickets: ticket_desk.clone(),
         reload: wires.reloads.0,

@@ -45,6 +45,7 @@ mod import;
 mod internal;
 mod issue;
 mod listeners;
+mod lists;
 mod master;
 mod oracle;
 mod passphrase;

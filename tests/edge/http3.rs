@@ -514,7 +514,12 @@ async fn clients_show_certificates_over_quic_as_over_tcp() {
     let ca = Ca::new("clients");
     let badge = ca.badge(7);
     let mut guarded = site(&["a.example"], origin.address);
-    guarded.clients = Some(config::ClientCertificates { required: true, ca: ca.path(), crl: None });
+    guarded.clients = Some(config::ClientCertificates {
+        required: true,
+        ca: ca.path(),
+        crl: None,
+        crl_url: None,
+    });
     let house = offering(House::open(vec![guarded], limits()));
     let mut roots = RootCertStore::empty();
     roots.add(house.ca.root()).unwrap();

@@ -94,7 +94,7 @@ impl Ca {
 
 fn open(origin: &Origin, ca: &Ca, required: bool, crl: Option<PathBuf>) -> House {
     let mut guarded = site(&["a.example"], origin.address);
-    guarded.clients = Some(ClientCertificates { required, ca: ca.path(), crl });
+    guarded.clients = Some(ClientCertificates { required, ca: ca.path(), crl, crl_url: None });
     House::open(vec![guarded, site(&["open.example"], origin.address)], limits())
 }
 
@@ -233,7 +233,8 @@ async fn what_a_site_asks_for_holds_for_connections_that_are_open() {
     let mut from_before = dial(&house, None).await;
     assert!(ask(&mut from_before).await.starts_with("http/1.1 200"));
     let crl = Some(ca.revoke(&[], false));
-    house.config.sites[0].clients = Some(ClientCertificates { required: true, ca: ca.path(), crl });
+    house.config.sites[0].clients =
+        Some(ClientCertificates { required: true, ca: ca.path(), crl, crl_url: None });
     house.edge.publish(&house.config);
     // It has proven nothing, and is told to come again on another connection.
     let answer = ask(&mut from_before).await;
@@ -270,7 +271,7 @@ fn a_session_from_before_a_certificate_was_asked_for_is_not_resumed() {
     assert!(visit(&house, "-sess_in", "").contains("HTTP/1.1 200"));
     assert_eq!(house.edge.stats().handshakes.resumed, 1);
     house.config.sites[0].clients =
-        Some(ClientCertificates { required: true, ca: ca.path(), crl: None });
+        Some(ClientCertificates { required: true, ca: ca.path(), crl: None, crl_url: None });
     house.edge.publish(&house.config);
     let answer = visit(&house, "-sess_in", "");
     assert!(!answer.contains("HTTP/1.1"), "{answer}");

@@ -16,3 +16,16 @@ pub const CLIENT_CHAIN_BYTES: usize = 12 * 1024;
 /// Between two looks at whether the files for client certificates have changed: after a revocation,
 /// a minute is long.
 pub const CLIENT_FILES_LOOK: Duration = Duration::from_secs(15);
+
+/// To connect to where a list of revoked certificates is.
+pub const LIST_CONNECT: Duration = Duration::from_secs(10);
+
+/// Until it is there whole: fifty megabytes at a megabyte in a second.
+pub const LIST_EXCHANGE: Duration = Duration::from_secs(60);
+
+/// Between two fetches of a list at least: one that runs out soon, or cannot be had.
+pub const LIST_EARLIEST: Duration = Duration::from_secs(10);
+
+/// The same at most: how long a revocation may be unknown, where a CA says that its list is good for a
+/// week and puts another in its place.
+pub const LIST_LATEST: Duration = Duration::from_secs(3600);

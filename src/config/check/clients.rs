@@ -1,17 +1,21 @@
 //! `client_*` below `[site.tls]`: certificates that clients show.
 
+use std::path::{Path, PathBuf};
+
+use ring::digest;
+
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::ClientCertificates;
 use super::super::raw::RawSiteTls;
-use super::{files, tls};
+use super::{files, quoted_url, tls};
 use crate::base::visitors::{self, VisitorsError};
 
 const MODES: [(&str, Option<bool>); 3] =
     [("off", None), ("optional", Some(false)), ("required", Some(true))];
 
 pub(super) fn check(
-    raw: Option<&RawSiteTls>,
+    (raw, lists): (Option<&RawSiteTls>, &Path),
     early_data: bool,
     at: &KeyPath,
     findings: &mut Findings,
@@ -45,11 +49,18 @@ pub(super) fn check(
     };
     let before = findings.all.len();
     let ca = files::existing(ca, &key.key("client_ca"), findings);
-    let crl = raw.client_crl.as_deref();
-    let crl = crl.map(|path| files::existing(path, &key.key("client_crl"), findings));
+    let (crl, crl_url) = match raw.client_crl.as_deref() {
+        Some(text) if text.starts_with("http://") || text.starts_with("https://") => {
+            fetched(text, lists, &key.key("client_crl"), findings)
+        }
+        Some(path) => (Some(files::existing(path, &key.key("client_crl"), findings)), None),
+        None => (None, None),
+    };
+    // What is fetched is none of the operator's.
+    let own = crl.as_deref().filter(|_| crl_url.is_none());
     // What was complained of already is not opened.
     if findings.all.len() == before
-        && let Err(error) = visitors::load(&ca, crl.as_deref(), required)
+        && let Err(error) = visitors::load(&ca, own, required)
     {
         let blamed = match &error {
             VisitorsError::Unreadable { path, .. }
@@ -69,5 +80,30 @@ pub(super) fn check(
             });
         }
     }
-    Some(ClientCertificates { required, ca, crl })
+    Some(ClientCertificates { required, ca, crl, crl_url })
+}
+
+/// Lists that are at a URL, and the file in which they are kept.
+fn fetched(
+    text: &str,
+    lists: &Path,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> (Option<PathBuf>, Option<String>) {
+    let known = url::Url::parse(text).ok().filter(|url| url.has_host() && text.is_ascii());
+    let Some(url) = known.filter(|url| url.username().is_empty() && url.password().is_none())
+    else {
+        findings
+            .error(at, format!("{} is no URL of a list", quoted_url(text)))
+            .expected("http:// or https:// with a host and a path, without a password")
+            .hint("\"http://ca.example/clients.crl\"");
+        return (None, None);
+    };
+    let name: String = digest::digest(&digest::SHA256, url.as_str().as_bytes())
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    (Some(lists.join(format!("{name}.crl"))), Some(url.into()))
 }

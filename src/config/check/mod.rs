@@ -49,7 +49,9 @@ pub(super) fn config(
     let log = service::log(&raw.log, findings);
     let access_log = access_log::check(&raw.access_log, &state, findings);
     let hsts = hsts::general(raw.tls.hsts.as_ref(), findings);
-    let general = site::General { acme: &acme, listen: &listen, admin: &admin, hsts, agreement };
+    let lists = &state.dir.join("served").join("lists");
+    let general =
+        site::General { acme: &acme, listen: &listen, admin: &admin, hsts, agreement, lists };
     let mut sites = site::check_all(&raw.site, &general, line, findings);
     let (tcp, holders) = tcp::check_all(&raw.tcp, &sites, &general, line, findings);
     statics::apart(&sites, &state, source, &KeyPath::dotted("site"), findings);

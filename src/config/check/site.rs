@@ -1,5 +1,7 @@
 //! `[[site]]`: what is served under which names, and who issues its certificate.
 
+use std::path::Path;
+
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Acme, Admin, Hsts, Listen, Site};
@@ -27,6 +29,8 @@ pub(super) struct General<'a> {
     pub(super) admin: &'a Admin,
     pub(super) hsts: Option<Hsts>,
     pub(super) agreement: tls::General,
+    /// Where lists of revoked certificates are kept that are fetched.
+    pub(super) lists: &'a Path,
 }
 
 /// What a certificate is asked to be.
@@ -61,7 +65,7 @@ pub(super) fn check_all(
     line: &dyn Fn(&KeyPath) -> usize,
     findings: &mut Findings,
 ) -> Vec<Site> {
-    let &General { acme, listen, admin, hsts: general_hsts, agreement } = general;
+    let &General { acme, listen, admin, hsts: general_hsts, agreement, lists } = general;
     let mut seen = Seen::new();
     let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
     let mut default_line = None;
@@ -113,7 +117,7 @@ pub(super) fn check_all(
             exportable: raw.exportable,
             keeping: keeping::check(&raw.keeping, &at, findings),
             profile: raw.profile.clone(),
-            clients: clients::check(raw.tls.as_ref(), raw.early_data, &at, findings),
+            clients: clients::check((raw.tls.as_ref(), lists), raw.early_data, &at, findings),
             tls: tls::agreement(raw.tls.as_ref(), agreement, &at, findings),
             hsts,
             redirect: raw.redirect,

@@ -76,7 +76,7 @@ pub(super) fn check_all(
             }
             let tls = TcpTls {
                 agreement: tls::agreement(raw.tls.as_ref(), general.agreement, &at, findings),
-                clients: clients::check(raw.tls.as_ref(), false, &at, findings),
+                clients: clients::check((raw.tls.as_ref(), general.lists), false, &at, findings),
                 alpn: alpn(&raw.alpn, &at.key("alpn"), findings),
                 starttls,
             };
