@@ -50,7 +50,7 @@ impl<S: Signers> Signers for Pinned<S> {
     }
 
     fn client_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
-        self.certified_key(chain, key)
+        self.signers.client_key(chain, key)
     }
 
     fn bind_worker(&self, index: usize, _: Option<usize>) {
@@ -195,6 +195,10 @@ struct InProcess(Arc<memory::MemorySigners>);
 impl Signers for InProcess {
     fn certified_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
         self.0.certified_key(chain, key)
+    }
+
+    fn client_key(&self, chain: &Chain, key: &KeyHandle) -> Result<Arc<CertifiedKey>, String> {
+        self.0.client_key(chain, key)
     }
 
     fn bind_worker(&self, index: usize, core: Option<usize>) {

@@ -162,6 +162,12 @@ fn cared_for(care: &CareView, fields: &mut Fields, out: &Out) {
 
 /// What its site agrees on with clients.
 fn agreed(terms: &TermsView, fields: &mut Fields, out: &Out) {
+    for (number, asked) in terms.asks.iter().enumerate() {
+        fields.add(if number == 0 { "asks" } else { "" }, asked.clone());
+    }
+    for (number, route) in terms.routes.iter().enumerate() {
+        fields.add(if number == 0 { "routes" } else { "" }, route.clone());
+    }
     fields.add("tls", format!("{} from TLS {}", terms.preset, terms.min_version));
     let Some(clients) = &terms.clients else { return };
     fields.add("clients", format!("certificate {}, signed by {}", clients.mode, clients.ca));

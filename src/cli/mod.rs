@@ -30,7 +30,7 @@ mod shell;
 mod sse;
 mod status;
 mod trust;
-mod ways;
+pub(crate) mod ways;
 mod why;
 
 use std::ffi::OsString;

@@ -8,7 +8,7 @@ use crate::config::RouteTo;
 use crate::config::When;
 
 /// What is asked, each in a few words; nothing, mostly.
-pub(super) fn asks(policy: &Policy) -> Vec<String> {
+pub(crate) fn asks(policy: &Policy) -> Vec<String> {
     let mut words = Vec::new();
     let networks = |list: &[_]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if !policy.clients.deny.is_empty() {
@@ -56,7 +56,7 @@ fn pace(rate: Rate) -> String {
 }
 
 /// Which requests a route is for, and where they go.
-pub(super) fn route(route: &Route, site: &Policy) -> String {
+pub(crate) fn route(route: &Route, site: &Policy) -> String {
     let mut text = route.path.to_string();
     if !route.methods.is_empty() {
         let methods: Vec<&str> = route.methods.iter().map(http::Method::as_str).collect();

@@ -11,6 +11,7 @@ use crate::admin::wire::terms::TermsView;
 use crate::base::Timestamp;
 use crate::base::visitors;
 use crate::cert::record::Certificate;
+use crate::cli::ways;
 use crate::config::Agreement;
 use crate::config::ClientCertificates;
 use crate::config::Config;
@@ -59,6 +60,8 @@ pub(super) fn of_site(config: &Config, record: &Certificate, now: Timestamp) -> 
         clients: site.clients.as_ref().map(|clients| of_clients(clients, now)),
         // Those who ask know the front door.
         servers: Vec::new(),
+        asks: ways::asks(&site.policy),
+        routes: site.routes.iter().map(|route| ways::route(route, &site.policy)).collect(),
     })
 }
 

@@ -63,6 +63,19 @@ fn a_site_of_files_with_a_guarded_part_is_closed_and_opened_again() {
     assert!(told[0] == "ok 200" && told[1] == "ok 200" && told[2].ends_with(" 429"), "{told:?}");
     assert_eq!(origin.seen(), 2);
 
+    // Whoever looks at the certificate sees what is asked, and the routes.
+    let shown = keyward.cli(&["show", "nas.internal"]).ok();
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    for told in [
+        format!("asks closed while {} is there", flag.display()),
+        "compressed".to_owned(),
+        "routes /staff/* as the site; asks: ".to_owned(),
+        format!("/api/* to http://{}; asks: ", origin.address),
+        "2 requests in a hour, 2 at once for each client network".to_owned(),
+    ] {
+        assert!(shown.contains(&told), "{told}: {shown}");
+    }
+
     std::fs::write(&flag, "").unwrap();
     eventually("it is closed", Duration::from_secs(10), || {
         (ask("/", &[]) == "<p>back soon 503").then_some(())

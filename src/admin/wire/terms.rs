@@ -43,6 +43,13 @@ pub struct TermsView {
     /// The servers behind it.
     #[serde(default)]
     pub servers: Vec<ServerView>,
+    /// What it asks of requests, each in a few words.
+    #[serde(default)]
+    pub asks: Vec<String>,
+    /// Its routes in the order in which they are tried, each in a few words: which requests it is for,
+    /// where they go, and what it asks where that is not what the site does.
+    #[serde(default)]
+    pub routes: Vec<String>,
 }
 
 /// One of the servers behind a site.
