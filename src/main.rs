@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // These two are this program's own children, not commands for people.
+    // These are this program's own children, not commands for people.
     match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("vault") => return keyward::vault::serve_vault(),
         Some("vault-keeper") => return keyward::vault::serve_keeper(),
+        Some("dns-porter") => return keyward::issuer::dns::serve_porter(),
+        Some("dns-clerk") => return keyward::issuer::dns::serve_clerk(),
         _ => {}
     }
     ExitCode::from(keyward::cli::main(std::env::args_os(), keyward::daemon::ENTRANCES))

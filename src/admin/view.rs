@@ -429,6 +429,7 @@ mod tests {
             early_data: false,
             access_log: true,
             tls_headers: false,
+            challenge: None,
             policy: crate::config::Policy::default(),
             routes: Vec::new(),
             tls: crate::config::Agreement::default(),

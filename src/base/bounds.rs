@@ -10,6 +10,7 @@ pub mod backup;
 pub mod brought;
 pub mod catalog;
 pub mod client;
+pub mod dns;
 pub mod gate;
 pub mod heap;
 pub mod master;

@@ -18,13 +18,18 @@ pub enum ChallengeType {
     /// A self-signed certificate on port 443 under the protocol `acme-tls/1` (RFC 8737).
     #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
+    /// A TXT record at `_acme-challenge` below the name (RFC 8555, section 8.4).
+    #[serde(rename = "dns-01")]
+    Dns01,
 }
 
 impl ChallengeType {
-    /// Whether this challenge can prove control of `name`; wildcards need DNS.
+    /// Whether this challenge can prove control of `name`: wildcards need DNS, addresses have none.
     pub const fn can_prove(self, name: &Identifier) -> bool {
         match self {
             Self::Http01 | Self::TlsAlpn01 => !name.is_wildcard(),
+            // RFC 8738, section 7.
+            Self::Dns01 => !matches!(name, Identifier::Ip(_)),
         }
     }
 }
@@ -34,6 +39,7 @@ impl fmt::Display for ChallengeType {
         f.write_str(match self {
             Self::Http01 => "http-01",
             Self::TlsAlpn01 => "tls-alpn-01",
+            Self::Dns01 => "dns-01",
         })
     }
 }
@@ -93,6 +99,20 @@ pub enum PresentError {
         /// The name.
         name: Identifier,
         /// What the library said.
+        reason: String,
+    },
+    /// No account may change the zone in which the proof belongs.
+    #[error("no [[dns]] account has a zone for {record}")]
+    NoZone {
+        /// Where the proof belongs.
+        record: String,
+    },
+    /// The zone could not be changed.
+    #[error("the record {record} could not be set: {reason}")]
+    Zone {
+        /// Where the proof belongs.
+        record: String,
+        /// In the provider's words.
         reason: String,
     },
 }

@@ -64,6 +64,8 @@ pub enum FailureKind {
     Imported,
     /// Its successor would be another kind of certificate, to which its owner has not agreed.
     Unlike,
+    /// A zone could not be changed for a proof by DNS.
+    Zone,
 }
 
 /// One failure, with what an operator needs to act on it.
@@ -131,7 +133,8 @@ impl FailureKind {
             | Self::BadCertificate
             | Self::Vault
             | Self::Store
-            | Self::Lapsed => Remedy::Retry,
+            | Self::Lapsed
+            | Self::Zone => Remedy::Retry,
             Self::Rejected
             | Self::NoChallenge
             | Self::Account
@@ -153,7 +156,9 @@ impl FailureKind {
             Self::Connection => "check that ports 80 and 443 of this machine are open to the world",
             Self::Caa => "add the CA to the name's CAA record, or remove the record",
             Self::Rejected => "the CA does not sign this name; set issuer = \"internal\" for it",
-            Self::NoChallenge => "add a challenge that can prove the name to [acme] challenges",
+            Self::NoChallenge => {
+                "add a challenge that can prove the name to [acme] challenges, or a [[dns]] account"
+            }
             Self::Account => "check [acme] contact, accept_terms and eab",
             Self::Terms => "read the CA's terms and set accept_terms = true in [acme]",
             Self::AlreadyReplaced => "nothing: the next order names no predecessor",
@@ -165,6 +170,9 @@ impl FailureKind {
             Self::Lapsed => "nothing: the stored order is asked again",
             Self::Imported => "keyward import its successor, or keyward host or forget it",
             Self::Unlike => "keyward host it with --accept, or keyward import its successor",
+            Self::Zone => {
+                "check the [[dns]] account: its secrets, its zones, what its provider says"
+            }
         }
     }
 }

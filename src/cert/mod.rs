@@ -18,3 +18,4 @@ pub mod record;
 pub mod served;
 pub mod spec;
 pub mod validity;
+pub mod zone;

@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 
 use super::care::Reason;
 use super::chain::Chain;
-use super::challenge::BoxFuture;
+use super::challenge::{BoxFuture, ChallengeType};
 use super::failure::Failure;
 use super::identifier::Identifier;
 use super::key::{KeyAlgorithm, KeyHandle, KeyUsage};
@@ -40,6 +40,8 @@ pub struct Job {
     pub replaces: Option<String>,
     /// Failures in a row before this attempt; varies the choice of challenge.
     pub attempt: u32,
+    /// The one challenge to prove by; any where there is none.
+    pub challenge: Option<ChallengeType>,
 }
 
 /// A certificate that was obtained.
@@ -268,4 +270,6 @@ pub enum Shelf {
     Accounts,
     /// The internal CA: certificates, and sealed keys.
     InternalCa,
+    /// Proofs that are in the DNS. Nothing there is sealed.
+    Proofs,
 }

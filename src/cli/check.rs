@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::check_dns;
 use super::check_tcp;
 use super::ways;
 use crate::cert::spec::IssuerName;
@@ -78,6 +79,7 @@ fn write_text(
         write_site(out, config, site)?;
     }
     check_tcp::write(out, config)?;
+    check_dns::write(out, config)?;
     out.flush()
 }
 
@@ -112,6 +114,7 @@ fn write_site(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<
         writeln!(out, "  names        {}", joined(&site.names))?;
     }
     writeln!(out, "  certificate  {}", certificate(config, site))?;
+    check_dns::write_proofs(out, config, site)?;
     writeln!(out, "  origin       {}", origin(&site.origin))?;
     for asked in ways::asks(&site.policy) {
         writeln!(out, "  asks         {asked}")?;

@@ -9,6 +9,7 @@ mod args;
 mod backup;
 mod care;
 pub mod check;
+mod check_dns;
 mod check_tcp;
 mod connect;
 mod events;

@@ -66,6 +66,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("edge", old.edge != new.edge),
         ("log", old.log != new.log),
         ("access_log", old.access_log != new.access_log),
+        ("dns", old.dns != new.dns),
         ("tcp", !same_services(&old.tcp, &new.tcp)),
     ] {
         if changed {

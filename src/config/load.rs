@@ -8,17 +8,18 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use figment::providers::Serialized;
 use figment::value::Dict;
 use figment::{Figment, Profile};
 
 use super::check;
+use super::dns::DnsAccount;
 use super::environment::{self, Environment};
 use super::finding::{Aim, Finding, Findings};
 use super::key_path::KeyPath;
-use super::model::Config;
+use super::model::{Config, MasterKey};
 use super::problem::{Problem, Problems, Provenance, Severity};
 use super::raw::RawConfig;
 use super::shape;
@@ -113,6 +114,49 @@ where
         problems.push(with_place(finding, Provenance::Variable(variable), None));
     }
     conclude(config, problems)
+}
+
+/// What a process needs of a configuration that changes zones.
+#[derive(Clone, Debug)]
+pub struct DnsPart {
+    /// The accounts.
+    pub accounts: Vec<DnsAccount>,
+    /// Places that it has no business with: the state, and the master key.
+    pub closed: Vec<PathBuf>,
+}
+
+/// Reads only that of the file at `path`; what is wrong with the rest is nobody's business here,
+/// and a file of ten thousand sites is not checked for one record.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn dns_part<K, V>(
+    path: &Path,
+    environment: impl IntoIterator<Item = (K, V)>,
+) -> Result<DnsPart, String>
+where
+    K: Into<OsString>,
+    V: Into<OsString>,
+{
+    let text = read(path).map_err(|(problem, _)| problem)?;
+    let text = Text::parse(text).map_err(|error| error.message)?;
+    let environment = environment::read(environment, &shape::shape());
+    // What does not fit is told by whoever reads the whole.
+    let mut findings = Findings::default();
+    let mut layer = shape::keep_to_shape(text.values(), &mut findings);
+    layer.remove("site");
+    layer.remove("tcp");
+    let raw = merge(layer, environment.layer)?;
+    let mut findings = Findings::default();
+    let (accounts, state, vault) = check::dns_part(&raw, &mut findings);
+    if let Some(error) = findings.all.iter().find(|f| f.severity == Severity::Error) {
+        return Err(format!("{}: {}", error.key, error.problem));
+    }
+    let mut closed = vec![state.dir];
+    if let MasterKey::File(path) = vault.master_key {
+        closed.push(path);
+    }
+    Ok(DnsPart { accounts, closed })
 }
 
 /// The same for values that stand in the program.

@@ -3,6 +3,8 @@
 mod check;
 mod demo;
 mod diff;
+pub mod dns;
+mod dns_providers;
 mod environment;
 mod files;
 mod finding;
@@ -12,12 +14,14 @@ mod keys;
 mod load;
 mod losses;
 mod model;
+mod network;
 mod origin;
 mod pattern;
 mod policy;
 mod problem;
 mod quantity;
 mod raw;
+mod raw_dns;
 mod raw_keeping;
 mod raw_policy;
 mod raw_route;
@@ -30,16 +34,19 @@ mod text;
 
 pub use demo::embedded;
 pub use diff::{Changes, Reload, diff, reload_class};
+pub use dns::{DnsAccount, Setting};
+pub use dns_providers::{ACME_DNS, EXEC, Field, PROVIDERS, RFC2136};
 pub use files::Files;
 pub use keeping::Keeping;
 pub use key_path::{KeyPath, Step};
 pub use keys::{Key, keys};
-pub use load::{Loaded, load, parse};
+pub use load::{DnsPart, Loaded, dns_part, load, parse};
 pub use model::{
     AccessFormat, AccessLog, AccessLogTo, Acme, Admin, Agreement, ClientCertificates, Config, Eab,
-    Edge, Hsts, IpNetwork, KernelTls, Listen, Log, LogFormat, MasterKey, Preset, RequestIds,
-    Require, Site, State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
+    Edge, Hsts, KernelTls, Listen, Log, LogFormat, MasterKey, Preset, RequestIds, Require, Site,
+    State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
+pub use network::IpNetwork;
 pub use origin::{Address, Asking, Health, Origin, OriginHttp, OriginTls, Server, Servers};
 pub use pattern::PathPattern;
 pub use policy::{BasicAuth, Clients, ErrorPages, Maintenance, Policy, Rate, When};

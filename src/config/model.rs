@@ -3,12 +3,13 @@
 //! Nothing here knows of text, defaults or files; `raw` does. A value of [`Config`] needs no
 //! further checks by whoever holds it.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::dns::DnsAccount;
 use super::keeping::Keeping;
+use super::network::IpNetwork;
 use super::origin::Origin;
 use super::policy::Policy;
 use super::route::{Route, RouteTo};
@@ -39,6 +40,8 @@ pub struct Config {
     pub log: Log,
     /// The log of requests.
     pub access_log: AccessLog,
+    /// Accounts at DNS providers, in the order of the file.
+    pub dns: Vec<DnsAccount>,
     /// The sites, in the order of the file; behind them those that only hold certificates for TCP
     /// services, whose origin is [`Origin::Service`].
     pub sites: Vec<Site>,
@@ -75,6 +78,8 @@ pub struct Acme {
     pub accept_terms: bool,
     /// Challenges to try, best first; never empty.
     pub challenges: Vec<ChallengeType>,
+    /// Who is asked where proofs by DNS belong, instead of those whom the system asks.
+    pub name_servers: Vec<SocketAddr>,
     /// Roots to trust for the directory instead of the system's.
     pub ca_root: Option<PathBuf>,
     /// The profile asked for, if any.
@@ -107,46 +112,6 @@ pub struct Listen {
     pub http: Vec<SocketAddr>,
     /// Balancers, whose connections begin with a header of the PROXY protocol.
     pub proxy_from: Vec<IpNetwork>,
-}
-
-/// Addresses that begin alike.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct IpNetwork {
-    /// The first of them.
-    pub address: IpAddr,
-    /// How many bits are alike; at most as many as an address has.
-    pub prefix: u8,
-}
-
-impl std::fmt::Display for IpNetwork {
-    /// As it is written in the file: `10.0.0.0/8`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-impl IpNetwork {
-    /// Whether `address` is one of them; an IPv4 address may be written as one of IPv6.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.address.is_ipv4()
-            && Self { address, prefix: self.prefix }.first() == self.first()
-    }
-
-    /// The first address.
-    pub fn first(&self) -> IpAddr {
-        let lost = |bits: u32| bits.saturating_sub(u32::from(self.prefix));
-        match self.address {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(lost(32)).unwrap_or(0);
-                IpAddr::V4((u32::from(address) & mask).into())
-            }
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(lost(128)).unwrap_or(0);
-                IpAddr::V6((u128::from(address) & mask).into())
-            }
-        }
-    }
 }
 
 /// `[state]`
@@ -400,6 +365,8 @@ pub struct Site {
     pub origin: Origin,
     /// Who issues its certificate.
     pub issuer: IssuerName,
+    /// The one challenge by which its names are proven; any where there is none.
+    pub challenge: Option<ChallengeType>,
     /// The kind of key.
     pub key: KeyAlgorithm,
     /// The kind of key of a second certificate for the same names, for clients that cannot check

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::model::IpNetwork;
+use super::network::IpNetwork;
 use crate::base::users::Users;
 
 /// What is asked of requests before they go on, and of answers.

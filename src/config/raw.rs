@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
+use super::raw_dns::RawDns;
 use super::raw_keeping::RawKeeping;
 use super::raw_policy::{RawFiles, RawPolicy};
 use super::raw_route::RawRoute;
@@ -25,6 +26,7 @@ pub(super) struct RawConfig {
     pub(super) edge: RawEdge,
     pub(super) log: RawLog,
     pub(super) access_log: RawAccessLog,
+    pub(super) dns: Vec<RawDns>,
     pub(super) site: Vec<RawSite>,
     pub(super) tcp: Vec<RawTcp>,
 }
@@ -36,6 +38,7 @@ pub(super) struct RawAcme {
     pub(super) contact: Vec<String>,
     pub(super) accept_terms: bool,
     pub(super) challenges: Vec<String>,
+    pub(super) name_servers: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ca_root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +148,8 @@ pub(super) struct RawSite {
     pub(super) files: RawFiles,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) challenge: Option<String>,
     pub(super) key: RawKeys,
     pub(super) reuse_key: bool,
     pub(super) exportable: bool,
@@ -263,6 +268,7 @@ impl Default for RawAcme {
             contact: Vec::new(),
             accept_terms: false,
             challenges: vec!["tls-alpn-01".to_owned(), "http-01".to_owned()],
+            name_servers: Vec::new(),
             ca_root: None,
             profile: None,
             renewal_info: true,
@@ -366,6 +372,7 @@ impl Default for RawSite {
             origin: None,
             files: RawFiles::default(),
             issuer: None,
+            challenge: None,
             key: RawKeys::One("p256".to_owned()),
             reuse_key: false,
             exportable: false,
@@ -453,6 +460,7 @@ impl RawConfig {
                 files: RawFiles::example(),
                 keeping: RawKeeping::example(),
                 issuer: Some("acme".to_owned()),
+                challenge: Some("dns-01".to_owned()),
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),
                 origins: RawOrigins {
@@ -478,6 +486,7 @@ impl RawConfig {
                 route: vec![RawRoute::example()],
                 ..RawSite::default()
             }],
+            dns: vec![RawDns::example()],
             tcp: vec![RawTcp::example()],
             ..Self::default()
         }

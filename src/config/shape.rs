@@ -26,6 +26,9 @@ pub(super) enum Kind {
 /// Tables that may also be written as a plain `true` or `false`.
 const SWITCHES: &[&str] = &["basic_auth", "hsts"];
 
+/// Tables with any keys in them, each a text: which ones there may be is checked later.
+const OPEN: &[&str] = &["with"];
+
 /// Texts that may also be written as a list of texts.
 const LISTS: &[&str] = &["accept", "key", "origin", "to"];
 
@@ -80,6 +83,9 @@ impl Walk<'_> {
                     .expected("a whole number, 0 or more");
                 None
             }
+            (Kind::Table, Value::Dict(tag, inner)) if OPEN.contains(&name) => {
+                Some(Value::Dict(tag, self.texts(inner, at)))
+            }
             (Kind::Table, Value::Dict(tag, inner)) => {
                 let shape = example.as_dict()?;
                 Some(Value::Dict(tag, self.table(inner, shape, at)))
@@ -107,6 +113,21 @@ impl Walk<'_> {
                 None
             }
         }
+    }
+
+    /// A table of texts under whatever names.
+    fn texts(&mut self, inner: Dict, at: &KeyPath) -> Dict {
+        let mut kept = Dict::new();
+        for (name, value) in inner {
+            let path = at.key(&name);
+            if matches!(value, Value::String(..)) {
+                kept.insert(name, value);
+                continue;
+            }
+            self.wrong_kind(Kind::Text, &value, &path, &name);
+            self.findings.spoil(path);
+        }
+        kept
     }
 
     /// An element of a list of texts. A stand-in takes the place of a wrong one, so that the

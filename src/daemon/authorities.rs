@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::issuer::AcmeIssuer;
 use crate::issuer::AcmeOptions;
 use crate::issuer::InternalCa;
+use crate::issuer::dns::DnsDesk;
 
 /// What an ACME client needs of the house, whatever the configuration says.
 pub(super) struct Means {
@@ -27,6 +28,7 @@ pub(super) struct Means {
     pub(super) accounts: Arc<dyn AccountKeys>,
     pub(super) signing: Arc<dyn RemoteSigning>,
     pub(super) solver: Arc<dyn Solver>,
+    pub(super) dns: DnsDesk,
     /// Which doors the service manager opened; without one it is as the file says.
     pub(super) inherited: Option<Doorways>,
 }
@@ -112,6 +114,7 @@ impl Authorities {
             accounts: Arc::clone(&means.accounts),
             signing: Arc::clone(&means.signing),
             solver: Arc::clone(&means.solver),
+            dns: Some(means.dns.clone()),
             has_http: doorways.http,
             has_tls: doorways.tls,
         }));

@@ -31,6 +31,7 @@ mod transfer;
 mod walls;
 mod warm;
 mod wire;
+mod zones;
 
 use std::path::Path;
 

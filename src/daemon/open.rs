@@ -19,6 +19,7 @@ use super::takeover::OWN;
 use super::takeover::taking::Legacy;
 use super::walls;
 use super::walls::Torn;
+use super::zones::Porter;
 use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::cli::DemoOptions;
@@ -62,6 +63,8 @@ pub(super) struct Opened {
     pub(super) torn: Vec<Torn>,
     /// Where the vault reads the master key.
     pub(super) master: MasterKeySource,
+    /// Who changes DNS zones, if there is an account for any.
+    pub(super) zones: Option<Porter>,
 }
 
 /// The listening sockets.
@@ -176,6 +179,9 @@ pub(super) fn open(
         Err(error @ VaultError::MasterKey(_)) => return Err(no_master_key(&error, &places)),
         Err(error) => return Err(no_vault(error)),
     };
+    let porter = config.source.as_ref().filter(|_| !config.dns.is_empty());
+    let zones =
+        porter.map(|source| Porter::start(source)).transpose().map_err(Failed::unavailable)?;
     let wall = raise_wall(&config, &places)?;
     torn.extend(walls::of_main(&wall));
     let launched = match launched {
@@ -194,7 +200,7 @@ pub(super) fn open(
         }
     }
     let config = Arc::new(config);
-    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, master })
+    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, master, zones })
 }
 
 /// Listeners of the process before this one, and the addresses that are left to open.

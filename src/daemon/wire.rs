@@ -39,6 +39,7 @@ use super::tickets::TicketDesk;
 use super::tickets::TicketKeeper;
 use super::walls::Torn;
 use super::warm;
+use super::zones;
 use crate::admin;
 use crate::admin::Left;
 use crate::admin::wire;
@@ -59,6 +60,7 @@ use crate::edge::EdgeOptions;
 use crate::edge::tickets::Tickets;
 use crate::issuer::InternalCa;
 use crate::issuer::InternalOptions;
+use crate::issuer::dns::DnsDesk;
 use crate::os::notify::Notifier;
 use crate::scheduler::Parts;
 use crate::scheduler::Scheduler;
@@ -147,8 +149,20 @@ pub(super) struct Orders {
 /// anybody else is asked.
 #[expect(clippy::too_many_lines, reason = "a list of rooms, each of which needs those above it")]
 pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Failed> {
-    let Opened { config, manner, logs, notifier, mut doors, vault, grounds, torn, master } = opened;
+    let Opened {
+        config,
+        manner,
+        logs,
+        notifier,
+        mut doors,
+        vault,
+        grounds,
+        torn,
+        master,
+        zones: porter,
+    } = opened;
     let clock: SharedClock = Arc::new(SystemClock);
+    let has_porter = porter.is_some();
     let (tasks, ended) = TaskSet::new();
     let vault_events = events(&vault)?;
     let (store, catalog, filling) = remembered(&memory, &config, &vault, &master).await?;
@@ -172,7 +186,8 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
     go_on_filling(filling, &edge, &tasks, &stop);
     let (mut orders, mut resealing) = (None, None);
     if let Some(store) = &store {
-        let means = means(&clock, store, &vault, &edge, doorways);
+        let dns = zones::begin_proofs(porter, store, &configs, &clock, &tasks, &stop);
+        let means = means(&clock, store, &vault, &edge, (dns, doorways));
         let begun = begin_orders(store, (&catalog, &edge), &vault, means, &tasks, &configs).await?;
         let parts = (store, &begun, &ticket_desk);
         resealing = Some(Resealer::begin(&vault, master, parts, &clock, &tasks, &stop));
@@ -223,6 +238,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         elders: elders.clone(),
         listeners: wires.listeners.0,
         store: store.clone(),
+        has_porter,
     };
     Ok(Running {
         manner,
@@ -350,7 +366,7 @@ fn means(
     store: &Store,
     vault: &Vault,
     edge: &Edge,
-    inherited: Option<Doorways>,
+    (dns, inherited): (DnsDesk, Option<Doorways>),
 ) -> Means {
     Means {
         clock: Arc::clone(clock),
@@ -358,6 +374,7 @@ fn means(
         accounts: Arc::new(vault.clone()),
         signing: Arc::new(vault.clone()),
         solver: edge.solver(),
+        dns,
         inherited,
     }
 }

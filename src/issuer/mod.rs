@@ -7,6 +7,7 @@
 mod acme;
 mod csr;
 pub mod custody;
+pub mod dns;
 mod internal;
 pub mod trust;
 

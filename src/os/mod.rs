@@ -2,6 +2,7 @@
 //! journal, processor affinity, the sandbox, options of sockets, stacks. The only room with `unsafe`.
 
 pub mod affinity;
+pub mod carve;
 pub mod descriptors;
 pub mod fibre;
 pub mod heap;

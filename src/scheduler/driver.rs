@@ -363,7 +363,7 @@ impl Driver {
     /// Gives certificates whose last attempt failed another chance when what may have failed
     /// them was changed.
     async fn reconfigured(&self, config: &Config, now: Timestamp) {
-        let acme = config.acme != self.applied.acme;
+        let acme = config.acme != self.applied.acme || config.dns != self.applied.dns;
         let mut touched = std::collections::BTreeSet::new();
         for site in &config.sites {
             let former = self.applied.sites.iter().find(|old| old.name() == site.name());

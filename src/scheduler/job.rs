@@ -23,6 +23,7 @@ use crate::base::bounds;
 use crate::base::crash;
 use crate::base::tasks::SharedClock;
 use crate::cert::challenge::BoxFuture;
+use crate::cert::challenge::ChallengeType;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::key::KeyHandle;
@@ -56,6 +57,8 @@ pub(super) struct Manner {
     pub(super) reuse_key: bool,
     /// Whether a new key may be handed out.
     pub(super) exportable: bool,
+    /// The one challenge to prove by.
+    pub(super) challenge: Option<ChallengeType>,
 }
 
 impl Manner {
@@ -68,6 +71,7 @@ impl Manner {
             renewal_info: config.acme.renewal_info,
             reuse_key: site.is_some_and(|site| site.reuse_key),
             exportable: site.is_some_and(|site| site.exportable),
+            challenge: site.and_then(|site| site.challenge),
         }
     }
 }
@@ -185,6 +189,7 @@ async fn attempt(
         taken,
         replaces,
         attempt: failures,
+        challenge: manner.challenge,
     };
     let obtained = obtain(authority.as_ref(), job, &steps).await;
     steps.give_back();

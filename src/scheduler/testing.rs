@@ -64,6 +64,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         early_data: false,
         access_log: true,
         tls_headers: false,
+        challenge: None,
         policy: config::Policy::default(),
         routes: Vec::new(),
         tls: config::Agreement::default(),

@@ -16,6 +16,7 @@ use super::inspect::key_handle;
 use super::tables::ACCOUNTS;
 use super::tables::INTERNAL_CA;
 use super::tables::KEYS;
+use super::tables::PROOFS;
 use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyId;
 use crate::cert::ports::Shelf;
@@ -98,6 +99,7 @@ pub(super) const fn table_of(
     match shelf {
         Shelf::Accounts => (ACCOUNTS, "accounts"),
         Shelf::InternalCa => (INTERNAL_CA, "internal_ca"),
+        Shelf::Proofs => (PROOFS, "proofs"),
     }
 }
 

@@ -75,6 +75,7 @@ impl Sealed<'_> {
             Self::Key(key) => format!("the key {}", key.id),
             Self::OnShelf(Shelf::InternalCa, ..) => "the internal CA".to_owned(),
             Self::OnShelf(Shelf::Accounts, name, _) => format!("the account at {name}"),
+            Self::OnShelf(Shelf::Proofs, ..) => "the proofs by DNS".to_owned(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::ops::Bound;
 use redb::ReadableDatabase as _;
 use redb::ReadableTable as _;
 use redb::ReadableTableMetadata as _;
+use redb::TableError;
 
 use super::codec;
 use super::disk::Disk;
@@ -22,6 +23,7 @@ use super::tables::INTERNAL_CA;
 use super::tables::JOURNAL;
 use super::tables::KEY_USERS;
 use super::tables::KEYS;
+use super::tables::PROOFS;
 use crate::base::Timestamp;
 use crate::cert::journal::Entry;
 use crate::cert::key::KeyHandle;
@@ -195,6 +197,12 @@ impl Disk {
         let (table, word) = match shelf {
             Shelf::Accounts => (txn.open_table(ACCOUNTS)?, "accounts"),
             Shelf::InternalCa => (txn.open_table(INTERNAL_CA)?, "internal_ca"),
+            Shelf::Proofs => match txn.open_table(PROOFS) {
+                Ok(table) => (table, "proofs"),
+                // Not there before the first proof.
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            },
         };
         let found = table.get(name)?;
         found.map(|value| codec::decode(word, || name.to_owned(), value.value())).transpose()

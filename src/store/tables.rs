@@ -42,6 +42,9 @@ pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::n
 pub(super) const INTERNAL_CA: TableDefinition<'_, &str, &[u8]> =
     TableDefinition::new("internal_ca");
 
+/// Records that prove names in the DNS and are to be removed.
+pub(super) const PROOFS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("proofs");
+
 /// Sequence number to `Entry`, the newest ones only.
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 

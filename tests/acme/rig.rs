@@ -51,6 +51,7 @@ impl Rig {
             contact: vec!["mailto:ops@shop.example".to_owned()],
             accept_terms: true,
             challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01],
+            name_servers: vec![],
             ca_root: Some(pebble.ca_root()),
             profile: None,
             eab: None,
@@ -69,6 +70,7 @@ impl Rig {
             accounts: Arc::clone(&self.vault) as _,
             signing: Arc::clone(&self.vault) as _,
             solver: Arc::clone(&self.solver) as _,
+            dns: None,
             has_http: true,
             has_tls: true,
         })
@@ -92,6 +94,7 @@ impl Rig {
             taken: Vec::new(),
             replaces: None,
             attempt: 0,
+            challenge: None,
         }
     }
 }

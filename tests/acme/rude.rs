@@ -74,6 +74,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         contact: Vec::new(),
         accept_terms: true,
         challenges: vec![ChallengeType::Http01],
+        name_servers: vec![],
         ca_root: Some(dir.path().join("ca.pem")),
         profile: None,
         eab: None,
@@ -87,6 +88,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         accounts: Arc::clone(&vault) as _,
         signing: Arc::clone(&vault) as _,
         solver: Arc::new(TestSolver::start()),
+        dns: None,
         has_http: true,
         has_tls: false,
     });

@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) retry_after: (u32, u32),
     /// Orders on one page of an account's list.
     pub(crate) orders_per_page: u32,
+    /// A DNS server that it asks instead of its own, at 127.0.0.1.
+    pub(crate) dns_port: Option<u16>,
 }
 
 impl Settings {
@@ -64,6 +66,7 @@ impl Settings {
             bindings: Vec::new(),
             retry_after: (1, 1),
             orders_per_page: 3,
+            dns_port: None,
         }
     }
 }
@@ -148,7 +151,8 @@ impl Pebble {
             .args(["-dnsserver", &local(ports.dns), "-management", &local(ports.dns_management)])
             .args(["-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]);
         let mut acme = Command::new(binary("pebble"));
-        acme.arg("-config").arg(&config).args(["-dnsserver", &local(ports.dns)]).envs([
+        let asked = self.settings.dns_port.unwrap_or(ports.dns);
+        acme.arg("-config").arg(&config).args(["-dnsserver", &local(asked)]).envs([
             ("PEBBLE_VA_NOSLEEP", "1".to_owned()),
             ("PEBBLE_WFE_NONCEREJECT", self.settings.nonce_reject.to_string()),
             ("PEBBLE_AUTHZREUSE", self.settings.authz_reuse.to_string()),

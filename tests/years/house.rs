@@ -31,6 +31,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
         early_data: false,
         access_log: true,
         tls_headers: false,
+        challenge: None,
         policy: config::Policy::default(),
         routes: Vec::new(),
         tls: config::Agreement::default(),

@@ -7,19 +7,31 @@ use super::super::key_path::KeyPath;
 use super::super::model::{Acme, Eab};
 use super::super::raw::{RawAcme, RawEab};
 use super::super::suggest;
-use super::{files, keeping, quoted, quoted_url};
+use super::{edge, files, keeping, quoted, quoted_url};
 use crate::cert::challenge::ChallengeType;
 
-const CHALLENGES: &[(&str, ChallengeType)] =
-    &[("tls-alpn-01", ChallengeType::TlsAlpn01), ("http-01", ChallengeType::Http01)];
+pub(super) const CHALLENGES: [(&str, ChallengeType); 3] = [
+    ("tls-alpn-01", ChallengeType::TlsAlpn01),
+    ("http-01", ChallengeType::Http01),
+    ("dns-01", ChallengeType::Dns01),
+];
 
-pub(super) fn check(raw: &RawAcme, findings: &mut Findings) -> Acme {
+/// `with_dns` says whether there is an account at a DNS provider.
+pub(super) fn check(raw: &RawAcme, with_dns: bool, findings: &mut Findings) -> Acme {
     let at = KeyPath::dotted("acme");
     directory(&raw.directory, &at.key("directory"), findings);
     for (index, contact) in raw.contact.iter().enumerate() {
         self::contact(contact, &at.key("contact").index(index), findings);
     }
     let challenges = challenges(&raw.challenges, &at.key("challenges"), findings);
+    let by_dns = raw.challenges.iter().position(|text| text == "dns-01");
+    if let Some(number) = by_dns.filter(|_| !with_dns) {
+        findings
+            .error(&at.key("challenges").index(number), "dns-01 needs an account at a DNS provider")
+            .expected("a [[dns]] table with `provider` and `zones`");
+    }
+    let name_servers =
+        edge::addresses_of_servers(&raw.name_servers, &at.key("name_servers"), findings);
     let ca_root =
         raw.ca_root.as_deref().map(|path| files::existing(path, &at.key("ca_root"), findings));
     if let Some(name) = &raw.profile {
@@ -31,6 +43,7 @@ pub(super) fn check(raw: &RawAcme, findings: &mut Findings) -> Acme {
         contact: raw.contact.clone(),
         accept_terms: raw.accept_terms,
         challenges,
+        name_servers,
         ca_root,
         profile: raw.profile.clone(),
         eab,
@@ -111,7 +124,7 @@ fn challenges(raw: &[String], key: &KeyPath, findings: &mut Findings) -> Vec<Cha
         findings
             .error(key, "the list of challenges is empty")
             .expected(format!("at least one of {listed}"))
-            .hint("leave the key out for both");
+            .hint("leave the key out for the first two");
     }
     let mut wanted = Vec::new();
     for (index, text) in raw.iter().enumerate() {

@@ -52,7 +52,11 @@ pub(super) fn check(raw: &RawEdge, findings: &mut Findings) -> Edge {
         linger_timeout: deadline(&raw.linger_timeout, "linger_timeout", findings),
         request_ids: request_ids(&raw.request_ids, findings),
         http3: raw.http3,
-        name_servers: name_servers(&raw.name_servers, findings),
+        name_servers: addresses_of_servers(
+            &raw.name_servers,
+            &KeyPath::dotted("edge.name_servers"),
+            findings,
+        ),
     }
 }
 
@@ -61,11 +65,15 @@ fn request_ids(text: &str, findings: &mut Findings) -> RequestIds {
     tls::choice(text, &IDS, "way with request ids", &key, findings).unwrap_or(RequestIds::Off)
 }
 
-fn name_servers(raw: &[String], findings: &mut Findings) -> Vec<SocketAddr> {
-    let at = KeyPath::dotted("edge.name_servers");
+/// Name servers, each an address.
+pub(super) fn addresses_of_servers(
+    raw: &[String],
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> Vec<SocketAddr> {
     if raw.len() > NAME_SERVERS {
         findings
-            .error(&at, format!("there are {} name servers", raw.len()))
+            .error(at, format!("there are {} name servers", raw.len()))
             .expected(format!("at most {NAME_SERVERS}"));
     }
     let mut servers = Vec::with_capacity(raw.len());

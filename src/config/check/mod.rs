@@ -6,6 +6,7 @@
 mod access_log;
 mod acme;
 mod clients;
+mod dns;
 mod edge;
 mod files;
 mod health;
@@ -27,9 +28,10 @@ mod unix;
 
 use std::path::Path;
 
+use super::dns::DnsAccount;
 use super::finding::Findings;
 use super::key_path::KeyPath;
-use super::model::Config;
+use super::model::{Config, State, Vault};
 use super::raw::RawConfig;
 
 /// Checks everything; `line` tells on which line of the file a key stands.
@@ -39,7 +41,8 @@ pub(super) fn config(
     line: &dyn Fn(&KeyPath) -> usize,
     findings: &mut Findings,
 ) -> Config {
-    let acme = acme::check(&raw.acme, findings);
+    let accounts = dns::check_all(&raw.dns, findings);
+    let acme = acme::check(&raw.acme, !raw.dns.is_empty(), findings);
     let listen = listen::check(&raw.listen, findings);
     let state = service::state(&raw.state, findings);
     let admin = service::admin(&raw.admin, findings);
@@ -50,8 +53,15 @@ pub(super) fn config(
     let access_log = access_log::check(&raw.access_log, &state, findings);
     let hsts = hsts::general(raw.tls.hsts.as_ref(), findings);
     let lists = &state.dir.join("served").join("lists");
-    let general =
-        site::General { acme: &acme, listen: &listen, admin: &admin, hsts, agreement, lists };
+    let general = site::General {
+        acme: &acme,
+        dns: &accounts,
+        listen: &listen,
+        admin: &admin,
+        hsts,
+        agreement,
+        lists,
+    };
     let mut sites = site::check_all(&raw.site, &general, line, findings);
     let (tcp, holders) = tcp::check_all(&raw.tcp, &sites, &general, line, findings);
     statics::apart(&sites, &state, source, &KeyPath::dotted("site"), findings);
@@ -62,7 +72,32 @@ pub(super) fn config(
     }
     sites.extend(holders);
     let source = source.map(Path::to_owned);
-    Config { acme, listen, state, admin, vault, tls, edge, log, access_log, sites, tcp, source }
+    let dns = accounts;
+    Config {
+        acme,
+        listen,
+        state,
+        admin,
+        vault,
+        tls,
+        edge,
+        log,
+        access_log,
+        dns,
+        sites,
+        tcp,
+        source,
+    }
+}
+
+/// Only what a process needs that changes zones: the accounts, and where the state and the master
+/// key are, of which it has no need.
+pub(super) fn dns_part(
+    raw: &RawConfig,
+    findings: &mut Findings,
+) -> (Vec<DnsAccount>, State, Vault) {
+    let accounts = dns::check_all(&raw.dns, findings);
+    (accounts, service::state(&raw.state, findings), service::vault(&raw.vault, findings))
 }
 
 /// What should be a URL, as it may be repeated in a message: without what may be a password.

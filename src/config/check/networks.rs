@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::model::IpNetwork;
+use super::super::network::IpNetwork;
 use super::quoted;
 
 /// Networks of balancers, which cannot be everybody.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::super::dns::{DnsAccount, proof_name};
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Acme, Admin, Hsts, Listen, Site};
@@ -10,6 +11,7 @@ use super::super::raw::{RawKeys, RawSite};
 use super::super::suggest;
 use super::names::Seen;
 use super::{acme, clients, hsts, keeping, names, origins, policy, quoted, route, tls};
+use crate::cert::challenge::ChallengeType;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::IssuerName;
@@ -25,6 +27,7 @@ const KEYS: [(&str, KeyAlgorithm); 3] = [
 /// What sites are held against, or take from outside.
 pub(super) struct General<'a> {
     pub(super) acme: &'a Acme,
+    pub(super) dns: &'a [DnsAccount],
     pub(super) listen: &'a Listen,
     pub(super) admin: &'a Admin,
     pub(super) hsts: Option<Hsts>,
@@ -36,6 +39,7 @@ pub(super) struct General<'a> {
 /// What a certificate is asked to be.
 pub(super) struct Wanted<'a> {
     pub(super) issuer: Option<&'a str>,
+    pub(super) challenge: Option<ChallengeType>,
     pub(super) profile: Option<&'a str>,
     pub(super) key: &'a RawKeys,
 }
@@ -44,13 +48,14 @@ pub(super) struct Wanted<'a> {
 pub(super) fn wanted(
     raw: Wanted<'_>,
     names: &[(Identifier, KeyPath)],
-    acme: &Acme,
+    general: &General<'_>,
     at: &KeyPath,
     findings: &mut Findings,
 ) -> (IssuerName, (KeyAlgorithm, Option<KeyAlgorithm>)) {
+    let acme = general.acme;
     let issuer = issuer(raw.issuer, names, acme, at, findings);
     if matches!(issuer, IssuerName::Acme(_)) {
-        provable(names, acme, findings);
+        provable(names, raw.challenge, general, findings);
         short_lived(raw.profile, names, acme, findings);
     }
     if let Some(name) = raw.profile {
@@ -65,7 +70,7 @@ pub(super) fn check_all(
     line: &dyn Fn(&KeyPath) -> usize,
     findings: &mut Findings,
 ) -> Vec<Site> {
-    let &General { acme, listen, admin, hsts: general_hsts, agreement, lists } = general;
+    let &General { acme, dns: _, listen, admin, hsts: general_hsts, agreement, lists } = general;
     let mut seen = Seen::new();
     let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
     let mut default_line = None;
@@ -74,12 +79,14 @@ pub(super) fn check_all(
         let at = list.index(number);
         let line = line(&at);
         let names = names::check(&raw.names, (number, line), &at, &mut seen, findings);
+        let challenge = challenge(raw.challenge.as_deref(), &at.key("challenge"), findings);
         let own = Wanted {
             issuer: raw.issuer.as_deref(),
+            challenge,
             profile: raw.profile.as_deref(),
             key: &raw.key,
         };
-        let (issuer, (key, second_key)) = wanted(own, &names, acme, &at, findings);
+        let (issuer, (key, second_key)) = wanted(own, &names, general, &at, findings);
         if raw.default {
             if let Some(first) = default_line {
                 findings
@@ -111,6 +118,7 @@ pub(super) fn check_all(
             names: names.into_iter().map(|(name, _)| name).collect(),
             origin,
             issuer,
+            challenge,
             key,
             second_key,
             reuse_key: raw.reuse_key,
@@ -183,22 +191,53 @@ fn issuer(
     }
 }
 
-/// Whether some configured challenge proves each name.
-fn provable(names: &[(Identifier, KeyPath)], acme: &Acme, findings: &mut Findings) {
-    if acme.challenges.is_empty() {
+/// The one challenge that a site is to be proven by.
+fn challenge(said: Option<&str>, key: &KeyPath, findings: &mut Findings) -> Option<ChallengeType> {
+    tls::choice(said?, &acme::CHALLENGES, "challenge", key, findings)
+}
+
+/// Whether some challenge proves each name: the one that is asked for, or those of `[acme]` and the
+/// one by DNS where there is an account for it.
+fn provable(
+    names: &[(Identifier, KeyPath)],
+    only: Option<ChallengeType>,
+    general: &General<'_>,
+    findings: &mut Findings,
+) {
+    let listed = only.map_or_else(|| general.acme.challenges.clone(), |only| vec![only]);
+    if listed.is_empty() {
         return;
     }
     for (name, key) in names {
-        if acme.challenges.iter().any(|challenge| challenge.can_prove(name)) {
+        let plain = |challenge: &ChallengeType| *challenge != ChallengeType::Dns01;
+        if listed.iter().filter(|challenge| plain(challenge)).any(|c| c.can_prove(name)) {
             continue;
         }
-        let challenges: Vec<String> = acme.challenges.iter().map(ToString::to_string).collect();
+        let may = only.is_none_or(|only| only == ChallengeType::Dns01);
+        if may && !general.dns.is_empty() && ChallengeType::Dns01.can_prove(name) {
+            in_a_zone(name, key, general.dns, findings);
+            continue;
+        }
+        let challenges: Vec<String> = listed.iter().map(ToString::to_string).collect();
         let challenges = challenges.join(" or ");
         findings
             .error(key, format!("{challenges} cannot prove {name} to a public CA"))
-            .expected("plain names; a wildcard is proven by DNS only")
+            .expected("plain names, or a [[dns]] account: a wildcard is proven by DNS only, an address never")
             .hint("list the names one by one, or issuer = \"internal\"");
     }
+}
+
+/// Where no zone has the name, an alias has to lead into one, which only the DNS knows.
+fn in_a_zone(name: &Identifier, key: &KeyPath, dns: &[DnsAccount], findings: &mut Findings) {
+    let proof = proof_name(&name.to_string());
+    if dns.iter().any(|account| account.zone_of(&proof).is_some()) {
+        return;
+    }
+    let zones: Vec<&str> =
+        dns.iter().flat_map(|account| &account.zones).map(String::as_str).take(5).collect();
+    findings
+        .warning(key, format!("{name} is in no zone of a [[dns]] account"))
+        .expected(format!("a CNAME record at {proof} into one of them: {}", zones.join(", ")));
 }
 
 /// Let's Encrypt signs addresses under its profile `shortlived` only.

@@ -295,13 +295,14 @@ fn holder(
 ) -> Option<Site> {
     let own = site::Wanted {
         issuer: raw.issuer.as_deref(),
+        challenge: None,
         profile: raw.profile.as_deref(),
         key: &raw.key,
     };
     if names.is_empty() {
         return None;
     }
-    let (issuer, (key, second_key)) = site::wanted(own, &names, general.acme, at, findings);
+    let (issuer, (key, second_key)) = site::wanted(own, &names, general, at, findings);
     if let (IssuerName::Acme(_), Some((first, _))) = (&issuer, names.first()) {
         site::unaccepted(&issuer, first, at, general.acme, findings);
     }
@@ -324,6 +325,7 @@ fn holder(
         early_data: false,
         access_log: false,
         tls_headers: false,
+        challenge: None,
         policy: Policy::default(),
         routes: Vec::new(),
         line,

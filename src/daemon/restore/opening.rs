@@ -123,6 +123,7 @@ impl Examiner {
                 }
                 (Shelf::Accounts, _) => self.accounts += 1,
                 (Shelf::InternalCa, _) => self.authority += 1,
+                (Shelf::Proofs, _) => {}
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::OnceCell;
 
 use super::csr::on_blocking_thread;
+use super::dns::DnsDesk;
 use crate::base::tasks::SharedClock;
 use crate::cert::care::Reason;
 use crate::cert::challenge::BoxFuture;
@@ -100,6 +101,8 @@ pub struct AcmeOptions {
     pub signing: Arc<dyn RemoteSigning>,
     /// Who answers challenges.
     pub solver: Arc<dyn Solver>,
+    /// Who proves by DNS, if anybody does.
+    pub dns: Option<DnsDesk>,
     /// Whether there is a plain HTTP listener, as HTTP-01 needs.
     pub has_http: bool,
     /// Whether there is a TLS listener, as TLS-ALPN-01 needs.
@@ -151,13 +154,19 @@ impl AcmeIssuer {
         self.accounts.change_key(client, &directory).await
     }
 
-    /// The configured challenges that have a listener, best first.
-    fn challenges(&self) -> Vec<ChallengeType> {
-        let listens = |challenge: &ChallengeType| match challenge {
+    /// The challenges that can be answered, best first: those of the configuration, and the one by
+    /// DNS last where there is an account for it; or the `only` one.
+    fn challenges(&self, only: Option<ChallengeType>) -> Vec<ChallengeType> {
+        let can = |challenge: &ChallengeType| match challenge {
             ChallengeType::Http01 => self.options.has_http,
             ChallengeType::TlsAlpn01 => self.options.has_tls,
+            ChallengeType::Dns01 => self.options.dns.as_ref().is_some_and(DnsDesk::has_accounts),
         };
-        self.options.config.challenges.iter().copied().filter(listens).collect()
+        let mut listed = only.map_or_else(|| self.options.config.challenges.clone(), |c| vec![c]);
+        if only.is_none() && !listed.contains(&ChallengeType::Dns01) {
+            listed.push(ChallengeType::Dns01);
+        }
+        listed.into_iter().filter(can).collect()
     }
 
     /// The client; a file of roots that cannot be read is tried again at the next use.
@@ -182,7 +191,7 @@ impl AcmeIssuer {
     }
 
     async fn run(&self, job: Job, progress: &dyn Progress) -> Result<Issued, Failure> {
-        let challenges = self.challenges();
+        let challenges = self.challenges(job.challenge);
         prove::all_provable(job.spec.names(), &challenges)?;
         let client = self.client().await?;
         let directory = self.directory().await?;

@@ -59,7 +59,7 @@ pub(super) struct Drive<'a> {
     pub(super) client: &'a CaClient,
     pub(super) directory: &'a Arc<Directory>,
     pub(super) job: &'a Job,
-    /// Challenges that are configured and have a listener, best first.
+    /// Challenges that can be answered, best first.
     pub(super) challenges: &'a [ChallengeType],
     pub(super) progress: &'a dyn Progress,
 }

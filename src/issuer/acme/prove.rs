@@ -35,7 +35,7 @@ pub(super) fn no_challenge(name: &Identifier, challenges: &[ChallengeType]) -> F
         "none".clone_into(&mut list);
     }
     let detail = if name.is_wildcard() {
-        format!("a wildcard needs a DNS challenge; configured and listening: {list}")
+        format!("a wildcard needs dns-01, and so a [[dns]] account; there is: {list}")
     } else {
         format!("the CA offers none of the challenges that are configured and listening: {list}")
     };
@@ -158,6 +158,8 @@ pub(super) fn not_presented(error: &PresentError) -> Failure {
         PresentError::NoListener(_) => FailureKind::NoChallenge,
         // A fault of our own and no matter of settings: the order stays for the next attempt.
         PresentError::Certificate { .. } => FailureKind::Lapsed,
+        PresentError::NoZone { .. } => FailureKind::NoChallenge,
+        PresentError::Zone { .. } => FailureKind::Zone,
     };
     Failure::new(kind, error.to_string())
 }
@@ -185,10 +187,15 @@ pub(super) fn task(
             digest.iter_mut().zip(sha256.as_ref()).for_each(|(to, from)| *to = *from);
             Challenge::TlsAlpn01 { name, digest }
         }
+        ChallengeType::Dns01 => {
+            let failure = not_presented(&PresentError::NoListener(kind));
+            return Err(failure.about(name).while_trying(kind));
+        }
     })
 }
 
-fn check_token(token: &str) -> Result<(), Failure> {
+/// Whether a token is what RFC 8555, section 8.3, allows.
+pub(super) fn check_token(token: &str) -> Result<(), Failure> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if (SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(plain) {
         return Ok(());

@@ -297,7 +297,16 @@ mod tests {
             sealed: SealedKey(Arc::from(&b"sealed"[..])),
         };
         let replaces = replaces.map(str::to_owned);
-        Job { spec, key, order: None, resumed: true, taken: Vec::new(), replaces, attempt: 0 }
+        Job {
+            spec,
+            key,
+            order: None,
+            resumed: true,
+            taken: Vec::new(),
+            replaces,
+            attempt: 0,
+            challenge: None,
+        }
     }
 
     #[test]

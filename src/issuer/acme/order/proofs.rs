@@ -12,6 +12,7 @@ use super::Trouble;
 use crate::base::bounds;
 use crate::base::crash;
 use crate::cert::challenge::ChallengeType;
+use crate::cert::challenge::PresentError;
 use crate::cert::challenge::Presented;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
@@ -21,32 +22,57 @@ use crate::issuer::acme::classify::During;
 use crate::issuer::acme::prove;
 use crate::issuer::acme::prove::Offer;
 use crate::issuer::acme::prove::Tried;
+use crate::issuer::dns::Planted;
+
+/// What is there as long as a challenge is answered.
+enum Guard {
+    /// By a listener of this machine.
+    Here(Presented),
+    /// By a record.
+    InTheDns(Planted),
+}
 
 impl Drive<'_> {
     /// Presents a challenge for each name that is not proven yet, and waits for the CA's checks.
     pub(super) async fn prove(&self, order: &mut Order, tried: &mut Tried) -> Result<(), Trouble> {
         self.read_authorizations(order).await?;
         let mut presented: Vec<Presented> = Vec::new();
+        let mut planted: Vec<Planted> = Vec::new();
+        let mut offers = Vec::new();
         let mut named = Vec::new();
         let mut authorizations = order.authorizations();
-        // Read above: this loop asks the CA nothing but to check.
+        // Read above: this loop asks the CA nothing.
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|error| self.trouble(&error))?;
+            let authorization = authorization.map_err(|error| self.trouble(&error))?;
             let name = from_acme(&authorization.identifier())?;
             named.push(name.clone());
             if authorization.status != AuthorizationStatus::Pending {
                 // Valid already, or the order is invalid, which is seen below.
+                offers.push(None);
                 continue;
             }
             let (offer, guard) = self.present(&name, &authorization, tried).await?;
-            presented.push(guard);
+            offers.push(Some(offer));
+            match guard {
+                Guard::Here(guard) => presented.push(guard),
+                Guard::InTheDns(guard) => planted.push(guard),
+            }
             crash::point("challenge-presented");
+        }
+        // All at once, because each may take its time to spread.
+        if let Some(dns) = &self.options.dns {
+            dns.settle(&planted).await;
+        }
+        let mut authorizations = order.authorizations();
+        for offer in offers {
+            let Some(authorization) = authorizations.next().await else { break };
+            let mut authorization = authorization.map_err(|error| self.trouble(&error))?;
+            let Some(offer) = offer.filter(|offer| !offer.begun) else { continue };
+            let name = from_acme(&authorization.identifier())?;
             let Some(mut challenge) = authorization.challenge(acme_type(offer.challenge)) else {
                 return Err(prove::no_challenge(&name, self.challenges).into());
             };
-            if !offer.begun {
-                insist!(challenge.set_ready().await).map_err(|error| self.trouble(&error))?;
-            }
+            insist!(challenge.set_ready().await).map_err(|error| self.trouble(&error))?;
         }
         named.sort();
         if named != self.job.spec.names() {
@@ -57,7 +83,7 @@ impl Drive<'_> {
         if order.state().status != OrderStatus::Invalid {
             crash::point("challenge-valid");
         }
-        drop(presented);
+        drop((presented, planted));
         Ok(())
     }
 
@@ -67,11 +93,12 @@ impl Drive<'_> {
         name: &Identifier,
         authorization: &AuthorizationHandle<'_>,
         tried: &mut Tried,
-    ) -> Result<(Offer, Presented), Trouble> {
+    ) -> Result<(Offer, Guard), Trouble> {
         let offers: Vec<Offer> = authorization.challenges.iter().filter_map(offer).collect();
-        tried.offered(name, self.challenges, &offers);
+        let able = self.able(name);
+        tried.offered(name, &able, &offers);
         loop {
-            let offer = prove::choose(name, self.challenges, &offers, self.job.attempt, tried)?;
+            let offer = prove::choose(name, &able, &offers, self.job.attempt, tried)?;
             let kind = offer.challenge;
             let of_kind = |challenge: &&Challenge| challenge.r#type == acme_type(kind);
             let Some(challenge) = authorization.challenges.iter().find(of_kind) else {
@@ -79,10 +106,9 @@ impl Drive<'_> {
             };
             // instant-acme's own is that of nobody's key.
             let thumbprint = self.entry.signatory().thumbprint()?;
-            let task = prove::task(kind, name, &challenge.token, &thumbprint)?;
-            let failure = match self.options.solver.present(task).await {
+            let failure = match self.answer(kind, name, &challenge.token, &thumbprint).await {
                 Ok(guard) => return Ok((offer, guard)),
-                Err(error) => prove::not_presented(&error).about(name.clone()).while_trying(kind),
+                Err(error) => error.about(name.clone()).while_trying(kind),
             };
             tried.failed(failure.clone());
             if !tried.has_another_for(name) {
@@ -90,6 +116,43 @@ impl Drive<'_> {
             }
             tracing::warn!(reason = %failure, "trying another challenge");
         }
+    }
+
+    /// The challenges that may be tried for `name`: the one by DNS only where it is asked for, or a
+    /// zone is known for it, or nothing else will do.
+    fn able(&self, name: &Identifier) -> Vec<ChallengeType> {
+        let listed = &self.options.config.challenges;
+        let star = format!("*.{name}");
+        let has_star = self.job.spec.names().iter().any(|other| other.to_string() == star);
+        let by_dns = name.is_wildcard()
+            || has_star
+            || self.job.challenge == Some(ChallengeType::Dns01)
+            || listed.contains(&ChallengeType::Dns01)
+            || self.options.dns.as_ref().is_some_and(|dns| dns.has_zone_of(name));
+        let may = |kind: &ChallengeType| by_dns || *kind != ChallengeType::Dns01;
+        let mut able: Vec<_> = self.challenges.iter().copied().filter(may).collect();
+        // Its wildcard is proven at the very same place, whatever else may be out of reach.
+        if has_star {
+            able.sort_by_key(|kind| *kind != ChallengeType::Dns01);
+        }
+        able
+    }
+
+    /// Has the challenge of one kind answered.
+    async fn answer(
+        &self,
+        kind: ChallengeType,
+        name: &Identifier,
+        token: &str,
+        thumbprint: &str,
+    ) -> Result<Guard, Failure> {
+        let refused = |error: PresentError| prove::not_presented(&error);
+        if let (ChallengeType::Dns01, Some(dns)) = (kind, &self.options.dns) {
+            prove::check_token(token)?;
+            return dns.plant(name, token, thumbprint).await.map(Guard::InTheDns).map_err(refused);
+        }
+        let task = prove::task(kind, name, token, thumbprint)?;
+        self.options.solver.present(task).await.map(Guard::Here).map_err(refused)
     }
 
     /// Reads every authorization that was not read yet.
@@ -150,6 +213,7 @@ const fn acme_type(challenge: ChallengeType) -> instant_acme::ChallengeType {
     match challenge {
         ChallengeType::Http01 => instant_acme::ChallengeType::Http01,
         ChallengeType::TlsAlpn01 => instant_acme::ChallengeType::TlsAlpn01,
+        ChallengeType::Dns01 => instant_acme::ChallengeType::Dns01,
     }
 }
 
@@ -157,6 +221,7 @@ fn offer(challenge: &Challenge) -> Option<Offer> {
     let kind = match challenge.r#type {
         instant_acme::ChallengeType::Http01 => ChallengeType::Http01,
         instant_acme::ChallengeType::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        instant_acme::ChallengeType::Dns01 => ChallengeType::Dns01,
         _ => return None,
     };
     let begun = challenge.status == ChallengeStatus::Processing;

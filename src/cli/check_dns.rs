@@ -1,0 +1,37 @@
+//! Accounts at DNS providers, and what is proven through them, as `keyward check` shows them.
+
+use std::io;
+use std::io::Write;
+
+use crate::cert::challenge::ChallengeType;
+use crate::cert::spec::IssuerName;
+use crate::config::Config;
+use crate::config::Site;
+use crate::config::dns::proof_name;
+
+/// The names of a site that are proven by DNS alone, each with the account for it.
+pub(super) fn write_proofs(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<()> {
+    if !matches!(site.issuer, IssuerName::Acme(_)) {
+        return Ok(());
+    }
+    let all = site.challenge == Some(ChallengeType::Dns01)
+        || config.acme.challenges == [ChallengeType::Dns01];
+    for name in site.names.iter().filter(|name| all || name.is_wildcard()) {
+        let proof = proof_name(&name.to_string());
+        let by = match config.dns_of(&proof) {
+            Some((account, zone)) => format!("{proof} by {}, zone {zone}", account.name),
+            None => format!("{proof}, wherever that leads"),
+        };
+        writeln!(out, "  proof        dns-01 of {name} at {by}")?;
+    }
+    Ok(())
+}
+
+pub(super) fn write(out: &mut impl Write, config: &Config) -> io::Result<()> {
+    for account in &config.dns {
+        writeln!(out, "\n{} (DNS account)", account.name)?;
+        writeln!(out, "  provider     {}", account.provider)?;
+        writeln!(out, "  zones        {}", account.zones.join(", "))?;
+    }
+    Ok(())
+}
