@@ -43,6 +43,8 @@ fn valid() -> String {
         // A provider whose secrets are its own.
         .replace("provider = \"cloudflare\"", "provider = \"exec\"")
         .replace("token_file = \"/etc/keyward/cloudflare.token\"", "program = \"/bin/sh\"")
+        // Without it there is nothing to agree to.
+        .replace("hosted = false", "hosted = true")
         // A route that sends the client elsewhere has no origin.
         .replace("redirect = \"", "[[site.route]]\nredirect = \"");
     let lines = text.lines().filter(|line| !absent.iter().any(|key| line.starts_with(key)));
