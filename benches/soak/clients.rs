@@ -70,9 +70,12 @@ impl Book {
     pub(crate) fn failed(&self, what: &str, why: impl std::fmt::Display, after: Duration) {
         let deeds = self.deeds.lock().unwrap().clone();
         let last = deeds.iter().rfind(|(then, _)| *then <= after);
-        let since = last.map_or("before anything was done".to_owned(), |(then, deed)| {
-            format!("{:.1} s after: {deed}", after.saturating_sub(*then).as_secs_f64())
-        });
+        let since = match last {
+            None => "before anything was done".to_owned(),
+            Some((then, deed)) => {
+                format!("{:.1} s after: {deed}", after.saturating_sub(*then).as_secs_f64())
+            }
+        };
         let failure = format!("{:.1} s, {since}: {what}: {why}", after.as_secs_f64());
         eprintln!("FAILED {failure}");
         self.failures.lock().unwrap().push(failure);

@@ -54,7 +54,7 @@ pub(crate) fn soak(minutes: u64) -> Report {
     let internal = |name: &str| {
         format!("[[site]]\nnames = [\"{name}\"]\norigin = \"http://{}\"\n", chat.address)
     };
-    let sites = format!("{site}\n{}", internal(CHAT));
+    let (sites, visitor) = (format!("{site}\n{}", internal(CHAT)), internal(VISITOR));
     scene.configure(&sites);
     scene.keyward.start();
     scene.keyward.wait_issued(NAME);
@@ -94,27 +94,8 @@ pub(crate) fn soak(minutes: u64) -> Report {
     let (began, mut samples, mut waited) = (book.began, Vec::new(), Vec::new());
     for minute in 0..minutes {
         for tenth in 1..=6 {
-            match tenth {
-                1 => {
-                    book.note("a reload");
-                    let more = if minute % 2 == 0 { internal(VISITOR) } else { String::new() };
-                    scene.configure(&format!("{sites}\n{more}"));
-                    scene.keyward.cli(&["reload"]).ok();
-                }
-                2 => {
-                    book.note("a renewal");
-                    drop(scene.renew());
-                }
-                3 => {
-                    book.note("the vault is killed");
-                    kill_vault(&scene);
-                }
-                4 => {
-                    book.note("an upgrade");
-                    waited.push(scene.keyward.upgrade()["waited"].as_u64().unwrap());
-                }
-                _ => {}
-            }
+            let more = if minute % 2 == 0 { visitor.as_str() } else { "" };
+            waited.extend(act(&book, &mut scene, tenth, &format!("{sites}\n{more}")));
             let until = Duration::from_secs(minute * 60 + tenth * 10);
             std::thread::sleep(until.saturating_sub(began.elapsed()));
             let sample = sample(&scene, began);
@@ -147,6 +128,32 @@ pub(crate) fn soak(minutes: u64) -> Report {
     let (done, failures) =
         (book.done.lock().unwrap().clone(), book.failures.lock().unwrap().clone());
     Report { minutes, done, failures, samples, waited }
+}
+
+/// What is done to the daemon in this part of a minute, with these `sites` if it is a reload; for how
+/// long new connections waited, if it is an upgrade.
+fn act(book: &Book, scene: &mut Scene, tenth: u64, sites: &str) -> Option<u64> {
+    match tenth {
+        1 => {
+            book.note("a reload");
+            scene.configure(sites);
+            scene.keyward.cli(&["reload"]).ok();
+        }
+        2 => {
+            book.note("a renewal");
+            drop(scene.renew());
+        }
+        3 => {
+            book.note("the vault is killed");
+            kill_vault(scene);
+        }
+        4 => {
+            book.note("an upgrade");
+            return scene.keyward.upgrade()["waited"].as_u64();
+        }
+        _ => {}
+    }
+    None
 }
 
 fn kill_vault(scene: &Scene) {
