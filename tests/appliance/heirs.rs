@@ -392,6 +392,9 @@ fn a_former_process_keeps_its_clients_when_http3_is_turned_off_or_its_successor_
             stage.keyward.cli(&["reload"]).ok();
             let told = stage.keyward.cli(&["status"]).ok();
             assert!(!told.contains("http3 on "), "{told}");
+            let visit = Http3::connect(&stage.root, stage.https, SITE);
+            let visit = runtime.block_on(async { timeout(Duration::from_secs(3), visit).await });
+            assert!(!matches!(visit, Ok(Ok(_))), "somebody new is served");
         }
         std::thread::sleep(Duration::from_secs(2));
         let (response, body) = runtime.block_on(async {
