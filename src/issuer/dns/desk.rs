@@ -293,7 +293,8 @@ impl Desk {
             if self.held().contains_key(record) {
                 continue;
             }
-            let (failures, due) = tries.get(record).copied().unwrap_or((0, Instant::now()));
+            let now = Instant::now();
+            let (failures, due) = tries.get(record).copied().unwrap_or((0, now));
             if due > Instant::now() {
                 next = next.min(due);
                 continue;
