@@ -224,7 +224,7 @@ fn an_https_origin_is_checked_unless_somebody_says_otherwise() {
     let (_, tls, warnings) = behind("https://10.0.0.1", "tls_verify = false");
     assert!(!tls.verify && warnings[0].contains("whoever is on the way"), "{warnings:?}");
     let (_, tls, warnings) = behind("https://10.0.0.1", "tls_certificate = \"Proxy.Example\"");
-    assert_eq!(tls.certificate, Some(Identifier::parse("proxy.example").unwrap()));
+    assert_eq!(tls.certificate.as_deref(), Some(&Identifier::parse("proxy.example").unwrap()));
     assert_eq!(warnings, Vec::<String>::new());
     let (_, _, warnings) = behind("http://10.0.0.1", "tls_certificate = \"proxy.example\"");
     assert!(warnings[0].contains("no origin of the site speaks TLS"), "{warnings:?}");

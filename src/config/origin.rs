@@ -90,11 +90,11 @@ pub struct OriginTls {
     /// PEM file with the CAs that are believed, instead of the system's.
     pub ca: Option<PathBuf>,
     /// The name that its certificate must have and that it is asked for, instead of its host.
-    pub name: Option<String>,
+    pub name: Option<Box<str>>,
     /// Whether its certificate is looked at.
     pub verify: bool,
     /// The name of the certificate that it is shown, if it asks for one.
-    pub certificate: Option<Identifier>,
+    pub certificate: Option<Box<Identifier>>,
 }
 
 impl Default for OriginTls {

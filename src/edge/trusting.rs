@@ -33,7 +33,7 @@ pub(super) struct Trusting<'a> {
 }
 
 /// CAs that are believed, whether anybody looks, and the certificate that is shown.
-type Way = (Option<PathBuf>, bool, Option<Identifier>);
+type Way = (Option<PathBuf>, bool, Option<Box<Identifier>>);
 
 /// How one server is asked.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl<'a> Trusting<'a> {
             })
             .ok()
             .map(|config| match badge {
-                Some((name, among)) => showing(&config, Badge { name, among }),
+                Some((name, among)) => showing(&config, Badge { name: *name, among }),
                 None => config,
             })
         });

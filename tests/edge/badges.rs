@@ -72,7 +72,7 @@ fn behind(ca: &Ca, address: SocketAddr, certificate: Option<&str>) -> config::Si
     let mut site = site(&["a.example"], address);
     let https = Address::Https(address.to_string().parse().unwrap());
     let Behind::Servers(mut servers) = Behind::several([https]) else { panic!("no server") };
-    let certificate = certificate.map(|name| Identifier::parse(name).unwrap());
+    let certificate = certificate.map(|name| Box::new(Identifier::parse(name).unwrap()));
     servers.tls = OriginTls { ca: Some(ca.file()), certificate, ..OriginTls::default() };
     site.origin = Behind::Servers(servers);
     site

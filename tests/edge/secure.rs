@@ -132,7 +132,7 @@ async fn an_origin_is_believed_by_its_ca_and_its_name() {
     // Another CA, the system's, and another name.
     let (other, system) = (Ca::new(), OriginTls::default());
     let foreign = OriginTls { ca: Some(other.file()), ..OriginTls::default() };
-    let misnamed = OriginTls { name: Some("other.example".to_owned()), ..own() };
+    let misnamed = OriginTls { name: Some("other.example".into()), ..own() };
     for tls in [foreign, system, misnamed] {
         let house = House::open(vec![behind(&authority, tls.clone())], one_worker());
         let answer = ask(&house).await;
@@ -151,7 +151,7 @@ async fn an_origin_is_asked_for_the_name_that_was_chosen_and_by_address_for_none
     let authority = server.address.to_string();
     let named = OriginTls {
         ca: Some(ca.file()),
-        name: Some("backend.example".to_owned()),
+        name: Some("backend.example".into()),
         ..OriginTls::default()
     };
     let house = House::open(vec![behind(&authority, named)], one_worker());

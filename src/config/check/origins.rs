@@ -260,6 +260,8 @@ fn tls(raw: &RawOrigins, secure: bool, at: &KeyPath, findings: &mut Findings) ->
                     .hint("`keyward list` tells their names");
             })
             .ok()
+            .map(Box::new)
     });
-    OriginTls { ca, name: raw.tls_name.clone(), verify: raw.tls_verify, certificate }
+    let name = raw.tls_name.as_deref().map(Into::into);
+    OriginTls { ca, name, verify: raw.tls_verify, certificate }
 }
