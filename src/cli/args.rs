@@ -17,6 +17,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap_complete::Shell;
 
+use super::adopt::Tool;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
 use crate::vault::age::Recipient;
@@ -185,6 +186,8 @@ pub(super) enum Command {
     },
     /// Take in a certificate from elsewhere, with its private key
     Import(Import),
+    /// Take over what certbot, acme.sh, Caddy, Traefik or lego keep; shows it first, --apply does it
+    Adopt(Adopt),
     /// Delete an imported certificate and its key
     Forget {
         /// A name it is for, its id, or the beginning of the id
@@ -309,6 +312,23 @@ pub(super) struct Import {
     /// Take it in although it ran out or is not valid yet
     #[arg(long)]
     pub(super) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Adopt {
+    /// Stores: a directory such as /etc/letsencrypt, or the file acme.json of Traefik; without any,
+    /// those that lie where they usually do
+    #[arg(value_name = "PATH")]
+    pub(super) places: Vec<PathBuf>,
+    /// Only stores of this tool
+    #[arg(long, value_enum, value_name = "TOOL")]
+    pub(super) tool: Option<Tool>,
+    /// Do it: without this it is only shown
+    #[arg(long)]
+    pub(super) apply: bool,
+    /// Let the keys be handed out again by keyward export
+    #[arg(long)]
+    pub(super) exportable: bool,
 }
 
 #[derive(Debug, clap::Args)]

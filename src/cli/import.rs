@@ -33,6 +33,7 @@ use crate::cert::key::KeyUsage;
 use crate::os::sandbox;
 use crate::vault::import_box;
 use crate::vault::import_box::Label;
+use crate::vault::key_file::KeyFile;
 
 /// `keyward import [NAME] --cert FILE --key FILE`
 pub(super) fn import(client: &Client, what: &Import, out: &mut Out) -> Result<u8, Report> {
@@ -85,23 +86,34 @@ fn prepare(
             return Err(Report::new(FAILED, what));
         }
     }
+    let order = order(client, &brought, key, what.exportable, what.force)?;
+    Ok((order, brought))
+}
+
+/// The order for a certificate, with its key sealed to the vault.
+pub(super) fn order(
+    client: &Client,
+    brought: &Brought,
+    key: &KeyFile,
+    exportable: bool,
+    force: bool,
+) -> Result<ImportOrder, Report> {
     let vault: ImportKey = client.get("/import/key")?.decode()?;
     let strange = || Report::new(FAULT, "the daemon's import key is none");
     let public = STANDARD.decode(&vault.key).ok().and_then(|key| key.try_into().ok());
     let public: [u8; import_box::KEY] = public.ok_or_else(strange)?;
-    let usage = if what.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
+    let usage = if exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
     let label = Label { algorithm: key.algorithm, usage, key: key.id };
     let made = import_box::seal(&public, label, &key.pkcs8).map_err(|_| strange())?;
-    let order = ImportOrder {
+    Ok(ImportOrder {
         chain: brought.chain.to_pem(),
         key: key.id.to_hex(),
         key_algorithm: key.algorithm,
-        exportable: what.exportable,
-        force: what.force,
+        exportable,
+        force,
         encapsulated: STANDARD.encode(made.encapsulated),
         sealed: STANDARD.encode(made.sealed),
-    };
-    Ok((order, brought))
+    })
 }
 
 /// Says so when nobody whom this machine trusts has signed the chain.

@@ -104,7 +104,7 @@ fn refused(path: &Path, error: &impl std::fmt::Display) -> Report {
 }
 
 /// The file, which may hold a key: wiped when it is dropped.
-fn whole(path: &Path) -> Result<Zeroizing<Vec<u8>>, Report> {
+pub(super) fn whole(path: &Path) -> Result<Zeroizing<Vec<u8>>, Report> {
     let refused = |error: std::io::Error| {
         let status = match error.kind() {
             std::io::ErrorKind::PermissionDenied => NOT_ALLOWED,

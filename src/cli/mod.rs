@@ -5,6 +5,7 @@
 //! file for each group of commands.
 
 mod act;
+mod adopt;
 mod args;
 mod backup;
 mod care;
@@ -89,6 +90,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Unhost { name } => care::unhost(&client()?, name, out),
         Command::Why { name } => why::why(&client()?, name, out),
         Command::Import(what) => import::import(&client()?, what, out),
+        Command::Adopt(what) => adopt::adopt(&client, what, out),
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Export(what) => export::export(&client()?, what, out),
         Command::Rotate { what } => rotate::rotate(&client()?, what, out),

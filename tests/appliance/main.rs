@@ -25,6 +25,7 @@ mod scan;
 
 mod access;
 mod account;
+mod adopt;
 mod authority;
 mod backup;
 mod badge;
