@@ -104,6 +104,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         taken: Vec::new(),
         replaces: None,
         attempt: 0,
+        challenge: None,
     };
     let failure = obtain_by(&issuer, &job, &Steps::default()).await.unwrap_err();
     let heads = heads.lock().unwrap().clone();
