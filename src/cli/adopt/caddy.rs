@@ -29,7 +29,7 @@ pub(super) fn read(place: &Path) -> Result<Vec<Kept>, String> {
                 continue;
             }
             let base = file.strip_prefix("wildcard_.");
-            let title = base.map_or(file.to_owned(), |base| format!("*.{base}"));
+            let title = base.map_or_else(|| file.to_owned(), |base| format!("*.{base}"));
             found.push(if name(&issuer) == Some(OWN) {
                 let why = "issued by Caddy's own CA; keyward's does that for such names: issuer = \"internal\"";
                 Kept::left(&title, &chain, why)

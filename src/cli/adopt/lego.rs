@@ -24,7 +24,8 @@ pub(super) fn read(place: &Path) -> Result<Vec<Kept>, String> {
         let Some(title) = stem(&chain, ".crt") else { continue };
         let key = chain.with_file_name(format!("{title}.key"));
         // For a wildcard the file begins with an underscore.
-        let title = title.strip_prefix("_.").map_or(title.to_owned(), |base| format!("*.{base}"));
+        let title =
+            title.strip_prefix("_.").map_or_else(|| title.to_owned(), |base| format!("*.{base}"));
         found.push(Kept::files(&title, &chain, &key));
     }
     Ok(found)
