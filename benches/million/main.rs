@@ -340,7 +340,6 @@ impl World {
                 key: open.id.to_hex(),
                 key_algorithm: KeyAlgorithm::P256,
                 exportable: false,
-                keeping: keyward::config::Keeping::default(),
                 force: false,
                 encapsulated: STANDARD.encode(made.encapsulated),
                 sealed: STANDARD.encode(made.sealed),
