@@ -402,7 +402,22 @@ impl Store {
             let _ignored = answer.send(disk.run(work));
         });
         self.send(Job::Call(call)).await?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        self.hear(answered).await?
+    }
+
+    /// What the store's thread says to a job that was sent.
+    pub(super) async fn hear<T>(
+        &self,
+        mut answered: oneshot::Receiver<T>,
+    ) -> Result<T, StoreError> {
+        let calls = self.shared.calls.as_ref().ok_or(StoreError::Closed)?;
+        tokio::select! {
+            biased;
+            answer = &mut answered => answer.map_err(|_| StoreError::Closed),
+            // A job that came at the moment at which the thread ended lies in the channel, which
+            // this very store keeps: nobody is going to answer.
+            () = calls.closed() => answered.try_recv().map_err(|_| StoreError::Closed),
+        }
     }
 
     pub(super) async fn order(&self, lend: Lend) -> Result<(), StoreError> {
