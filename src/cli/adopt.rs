@@ -21,7 +21,7 @@ use serde::Deserialize;
 use self::plan::Fate;
 use self::plan::Plan;
 pub(super) use self::tool::Tool;
-use super::args::Adopt;
+use super::args_bring::Adopt;
 use super::connect::Client;
 use super::connect::segment;
 use super::import;
@@ -152,8 +152,8 @@ fn here(client: &Client) -> Result<BTreeSet<String>, Report> {
 
 /// Has the daemon take one in.
 fn take(client: &Client, plan: &mut Plan, exportable: bool) {
-    let (Fate::Take, Some((brought, key))) = (&plan.fate, &plan.found) else { return };
-    let taken = import::order(client, brought, key, exportable, false)
+    let (Fate::Take, Some((brought, material))) = (&plan.fate, &plan.found) else { return };
+    let taken = import::order(client, brought, &material.key, exportable, false)
         .and_then(|order| client.post_json("/import", &order)?.decode::<Imported>());
     plan.fate = match taken {
         Ok(imported) => Fate::Taken(imported.certificate.id),

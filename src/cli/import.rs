@@ -12,7 +12,7 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls_pki_types::ServerName;
 use rustls_pki_types::UnixTime;
 
-use super::args::Import;
+use super::args_bring::Import;
 use super::connect::Client;
 use super::material;
 use super::material::Material;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::args::Import;
+use super::args_bring::Import;
 use super::passphrase::PassphraseRefused;
 use super::passphrase::PassphraseSource;
 use super::report::FAILED;
@@ -30,6 +30,18 @@ pub(super) struct Material {
     pub(super) key_at: PathBuf,
 }
 
+impl Material {
+    /// One whose key is in `pem`, under no passphrase.
+    pub(super) fn of(
+        chain: Zeroizing<Vec<u8>>,
+        pem: &[u8],
+        (chain_at, key_at): (&Path, &Path),
+    ) -> Result<Self, Report> {
+        let key = KeyFile::from_pem(pem).map_err(|error| refused(key_at, &error))?;
+        Ok(Self { chain, key, chain_at: chain_at.to_owned(), key_at: key_at.to_owned() })
+    }
+}
+
 /// Reads the files, and asks for the passphrase where one is needed.
 pub(super) fn read(what: &Import) -> Result<Material, Report> {
     let file = what.passphrase_file.as_ref();
@@ -40,11 +52,10 @@ pub(super) fn read(what: &Import) -> Result<Material, Report> {
         (None, Some(cert), Some(key)) => {
             let chain = whole(cert)?;
             let pem = whole(key)?;
-            let opened = if key_locked::is_locked(&pem) {
-                unlock(key, &source, |passphrase| key_locked::open_pem(&pem, passphrase))?
-            } else {
-                KeyFile::from_pem(&pem).map_err(|error| refused(key, &error))?
-            };
+            if !key_locked::is_locked(&pem) {
+                return Material::of(chain, &pem, (cert, key));
+            }
+            let opened = unlock(key, &source, |passphrase| key_locked::open_pem(&pem, passphrase))?;
             Ok(Material { chain, key: opened, chain_at: cert.clone(), key_at: key.clone() })
         }
         // The definition of the command line does not let these through.

@@ -7,6 +7,7 @@
 mod act;
 mod adopt;
 mod args;
+mod args_bring;
 mod backup;
 mod care;
 pub mod check;

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use zeroize::Zeroizing;
-
 use crate::cli::material;
-use crate::vault::key_file::KeyFile;
+use crate::cli::material::Material;
+use crate::cli::report::Report;
 
 /// Entries of one directory that are looked at.
 const ENTRIES: usize = 100_000;
@@ -18,24 +17,15 @@ pub(super) struct Kept {
     /// Where it is.
     pub(super) at: PathBuf,
     /// It, or why it is of no use.
-    pub(super) found: Result<Pair, String>,
-}
-
-/// A certificate and its key.
-pub(super) struct Pair {
-    /// Certificates, PEM.
-    pub(super) chain: Zeroizing<Vec<u8>>,
-    /// The private key.
-    pub(super) key: KeyFile,
+    pub(super) found: Result<Material, String>,
 }
 
 impl Kept {
     /// One whose certificate and key are files.
     pub(super) fn files(title: &str, chain: &Path, key: &Path) -> Self {
         let found = material::whole(chain)
-            .and_then(|chain| Ok((chain, material::whole(key)?)))
-            .map_err(|report| report.what.unwrap_or_default())
-            .and_then(|(chain, pem)| Pair::new(chain, &pem, key));
+            .and_then(|pem| Material::of(pem, &*material::whole(key)?, (chain, key)))
+            .map_err(words);
         Self { title: title.to_owned(), at: chain.to_owned(), found }
     }
 
@@ -45,12 +35,9 @@ impl Kept {
     }
 }
 
-impl Pair {
-    /// With the key in `pem`, which was found `at`.
-    pub(super) fn new(chain: Zeroizing<Vec<u8>>, pem: &[u8], at: &Path) -> Result<Self, String> {
-        let key = KeyFile::from_pem(pem).map_err(|error| format!("{}: {error}", at.display()))?;
-        Ok(Self { chain, key })
-    }
+/// Why it is of no use.
+pub(super) fn words(report: Report) -> String {
+    report.what.unwrap_or_default()
 }
 
 /// What is in a directory, by name; nothing if it is none.

@@ -12,7 +12,7 @@ use crate::base::Timestamp;
 use crate::cert::brought::Brought;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
-use crate::vault::key_file::KeyFile;
+use crate::cli::material::Material;
 
 /// A certificate in a store, and what becomes of it.
 pub(super) struct Plan {
@@ -21,7 +21,7 @@ pub(super) struct Plan {
     title: String,
     at: PathBuf,
     /// It and its key, if they are of use.
-    pub(super) found: Option<(Brought, KeyFile)>,
+    pub(super) found: Option<(Brought, Material)>,
     pub(super) fate: Fate,
 }
 
@@ -86,9 +86,9 @@ impl Plan {
     /// The first look at one that a store of `tool` keeps.
     pub(super) fn of(tool: Tool, kept: Kept, now: Timestamp) -> Self {
         let Kept { title, at, found } = kept;
-        let examined = found.and_then(|pair| {
-            let brought = Brought::examine(&pair.chain, pair.key.id, now, false);
-            Ok((brought.map_err(|error| error.to_string())?, pair.key))
+        let examined = found.and_then(|material| {
+            let brought = Brought::examine(&material.chain, material.key.id, now, false);
+            Ok((brought.map_err(|error| error.to_string())?, material))
         });
         match examined {
             Ok(found) => Self { tool, title, at, found: Some(found), fate: Fate::Take },
@@ -149,9 +149,9 @@ pub(super) fn choose(plans: &mut [Plan]) {
     let mut best: BTreeMap<(Vec<Identifier>, bool), (usize, Timestamp)> = BTreeMap::new();
     let mut worse = Vec::new();
     for (number, plan) in plans.iter().enumerate() {
-        let Some((brought, key)) = &plan.found else { continue };
+        let Some((brought, material)) = &plan.found else { continue };
         let until = brought.leaf.validity.not_after;
-        let sort = (brought.leaf.names.clone(), key.algorithm == KeyAlgorithm::Rsa2048);
+        let sort = (brought.leaf.names.clone(), material.key.algorithm == KeyAlgorithm::Rsa2048);
         match best.get_mut(&sort) {
             None => {
                 best.insert(sort, (number, until));

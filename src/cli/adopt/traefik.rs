@@ -13,7 +13,8 @@ use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use super::kept::Kept;
-use super::kept::Pair;
+use super::kept::words;
+use crate::cli::material::Material;
 
 /// Largest file that is read; ten thousand certificates take about 60 MiB.
 const MOST: u64 = 256 * 1024 * 1024;
@@ -67,7 +68,7 @@ fn kept(stored: &Stored, place: &Path) -> Kept {
     };
     let found = decode("certificate", &stored.certificate).and_then(|chain| {
         let key = decode("key", &stored.key)?;
-        Pair::new(chain, &key, place)
+        Material::of(chain, &key, (place, place)).map_err(words)
     });
     Kept { title: stored.domain.main.clone(), at: place.to_owned(), found }
 }
