@@ -272,11 +272,14 @@ fn an_account_is_not_given_away_and_its_key_signs_nothing_else() {
     };
     let asked = account_request("https://ca.example/order", r#"{"identifiers":[]}"#);
     vault.sign(&account, Purpose::Account, scheme, &asked).unwrap();
-    // Its end, another key for it, and a certificate's end.
+    let ended =
+        account_request("https://ca.example/revoke", r#"{"certificate":"MIIB","reason":1}"#);
+    vault.sign(&account, Purpose::Account, scheme, &ended).unwrap();
+    // Its end, another key for it, and what only looks like a certificate's end.
     for payload in [
         r#"{"status":"deactivated"}"#,
         r#"{"protected":"e30","payload":"e30","signature":"AA"}"#,
-        r#"{"certificate":"MIIB"}"#,
+        r#"{"certificate":"MIIB","status":"deactivated"}"#,
     ] {
         refused(&account, Purpose::Account, &account_request("https://ca.example/x", payload));
     }
