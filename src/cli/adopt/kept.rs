@@ -24,7 +24,7 @@ impl Kept {
     /// One whose certificate and key are files.
     pub(super) fn files(title: &str, chain: &Path, key: &Path) -> Self {
         let found = material::whole(chain)
-            .and_then(|pem| Material::of(pem, &*material::whole(key)?, (chain, key)))
+            .and_then(|pem| Material::of(pem, &material::whole(key)?, (chain, key)))
             .map_err(words);
         Self { title: title.to_owned(), at: chain.to_owned(), found }
     }
