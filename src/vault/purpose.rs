@@ -1,6 +1,7 @@
 //! What a signature is for, and whether a message is that.
 //!
-//! The vault looks at what it signs, so that a stolen socket is an oracle for handshakes, for requests about the very key, and for orders at a CA, and for nothing else.
+//! The vault looks at what it signs, so that a stolen socket is an oracle for handshakes, for
+//! requests about the very key, for orders at a CA and their revocation, and for nothing else.
 
 use x509_parser::certificate::TbsCertificate;
 use x509_parser::certification_request::X509CertificationRequestInfo;
