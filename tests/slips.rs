@@ -26,6 +26,7 @@ fn valid() -> String {
     let absent = [
         "ca_root",
         "[acme.eab]",
+        "[ca.eab]",
         "kid",
         "hmac_key_file",
         "client_",

@@ -41,7 +41,7 @@ pub fn certificate(record: &Certificate, now: Timestamp) -> CertificateView {
     CertificateView {
         id: record.id().to_string(),
         names: record.spec.names().iter().map(ToString::to_string).collect(),
-        issuer: record.spec.issuer.to_string(),
+        issuer: record.issued_by().to_string(),
         role: role(record.spec.role).to_owned(),
         key_algorithm: key_algorithm(record),
         profile: record.spec.profile.clone(),
@@ -418,6 +418,7 @@ mod tests {
             names: vec![Identifier::parse("shop.example").unwrap()],
             origin: crate::config::Origin::http("127.0.0.1:8080".parse().unwrap()),
             issuer: IssuerName::Acme("https://ca.example/dir".to_owned()),
+            further: Vec::new(),
             key: KeyAlgorithm::P256,
             profile: None,
             hsts: None,

@@ -2,10 +2,21 @@
 
 use super::wire::Moment;
 use super::wire::care::CareView;
+use super::wire::care::LeftView;
 use super::wire::care::RevokedView;
 use super::wire::care::RevokingView;
 use crate::cert::care::Hosting;
+use crate::cert::choice::Left;
 use crate::cert::record::Certificate;
+
+fn left(left: &Left) -> LeftView {
+    LeftView {
+        issuer: left.issuer.to_string(),
+        at: left.at.into(),
+        reason: left.detail.clone(),
+        again: left.again.map(Moment),
+    }
+}
 
 /// What is to become of it besides.
 pub(super) fn care(record: &Certificate) -> CareView {
@@ -40,5 +51,8 @@ pub(super) fn care(record: &Certificate) -> CareView {
             at: one.at.into(),
             reason: one.reason.map(|reason| reason.to_string()),
         }),
+        stand_in: care.choice.issued.as_ref().map(ToString::to_string),
+        asked: care.choice.asked.as_ref().map(ToString::to_string),
+        left: care.choice.left.iter().map(left).collect(),
     }
 }

@@ -55,6 +55,7 @@ pub fn explain(
         served: served(record, shown, now),
         doing: doing(record, hindrances, now),
         change: change(record, problem.as_ref(), hindrances),
+        issuers: issuers(record),
         problem,
         checked: checked.collect(),
         next: wake.map(Moment),
@@ -120,6 +121,31 @@ fn doing(record: &Certificate, hindrances: &[String], now: Timestamp) -> String 
             format!("nothing: no site wants it any more, and it is deleted at {until}")
         }
     }
+}
+
+/// Which CAs gave none, and when the preferred one is asked again; nothing where none was left.
+fn issuers(record: &Certificate) -> Vec<String> {
+    let choice = &record.care.choice;
+    let mut told: Vec<String> = choice
+        .left
+        .iter()
+        .map(|left| format!("{} was left at {}: {}", left.issuer, left.at, left.detail))
+        .collect();
+    let first = record.first_issuer();
+    match (&choice.asked, &choice.issued, &record.phase) {
+        (Some(asked), _, _) => {
+            told.push(format!("{asked} is asked now; {first} is asked first at the next renewal"));
+        }
+        (None, Some(issued), Phase::Holding { renew_at, .. }) => told.push(format!(
+            "{issued} issued what is served, in the place of {first}, which is asked first again at \
+             {renew_at}"
+        )),
+        (None, Some(issued), _) => {
+            told.push(format!("{issued} issued what is served, in the place of {first}"));
+        }
+        (None, None, _) => {}
+    }
+    told
 }
 
 fn change(record: &Certificate, problem: Option<&Trouble>, hindrances: &[String]) -> Vec<String> {

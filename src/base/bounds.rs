@@ -9,6 +9,7 @@ pub mod access;
 pub mod backup;
 pub mod brought;
 pub mod catalog;
+pub mod choice;
 pub mod client;
 pub mod dns;
 pub mod gate;

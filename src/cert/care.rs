@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::choice::Choice;
 use super::spec::IssuerName;
 use crate::base::Timestamp;
 
@@ -23,6 +24,9 @@ pub struct Care {
     pub revoking: Option<Revoking>,
     /// What was revoked last.
     pub revoked: Option<Revoked>,
+    /// Which CA of several is asked. The store keeps it behind the rest, where there is any.
+    #[serde(skip)]
+    pub choice: Choice,
 }
 
 /// Whether the owner has a certificate hosted: renewed with the same specification.

@@ -95,6 +95,8 @@ pub enum EntryKind {
     ListFailed,
     /// It can again.
     ListFetched,
+    /// A CA gave no certificate for reasons of its own; another one is asked.
+    IssuerLeft,
 }
 
 /// One entry of the journal.

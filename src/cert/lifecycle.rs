@@ -114,6 +114,18 @@ pub enum Event {
         /// A uniform draw for the ladder.
         draw: u32,
     },
+    /// The attempt failed, and the next one is made at another CA, where the key and the order of this
+    /// one are of no use.
+    Diverted {
+        /// Failures in a row that count there.
+        attempt: u32,
+        /// When it is made.
+        until: Timestamp,
+        /// How this one failed.
+        failure: Failure,
+    },
+    /// What an unfinished attempt left behind is of no use: the next one asks another CA.
+    Abandoned,
     /// The CA answered the question for its renewal window, or failed to.
     WindowChecked {
         /// When the installed certificate is good.
@@ -252,6 +264,20 @@ impl Phase {
                 other => other,
             }),
             Event::Failed { failure, draw } => quiet(self.failed(failure, draw, now)),
+            Event::Diverted { attempt, until, failure } => quiet(match self {
+                Self::Ordering { .. } => {
+                    let until = until.min(now.plus(HORIZON));
+                    Self::Waiting { attempt, until, failure, in_flight: None }
+                }
+                other => other,
+            }),
+            Event::Abandoned => quiet(match self {
+                Self::Due { attempt, .. } => Self::Due { attempt, in_flight: None },
+                Self::Waiting { attempt, until, failure, .. } => {
+                    Self::Waiting { attempt, until, failure, in_flight: None }
+                }
+                other => other,
+            }),
             Event::WindowChecked { validity, window, recheck_at, draw } => {
                 quiet(self.window_checked(validity, window, recheck_at, draw))
             }

@@ -106,6 +106,9 @@ fn event() -> impl Strategy<Value = Event> {
         installed,
         (failure(), any::<u32>()).prop_map(|(failure, draw)| Event::Failed { failure, draw }),
         checked,
+        (any::<u32>(), moment(), failure())
+            .prop_map(|(attempt, until, failure)| { Event::Diverted { attempt, until, failure } }),
+        Just(Event::Abandoned),
         Just(Event::Requested),
         Just(Event::Changed),
         Just(Event::Restarted),

@@ -4,6 +4,7 @@ pub mod brought;
 pub mod care;
 pub mod chain;
 pub mod challenge;
+pub mod choice;
 pub mod failure;
 pub mod identifier;
 pub mod journal;

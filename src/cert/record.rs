@@ -56,23 +56,37 @@ impl Certificate {
         self.spec.id()
     }
 
-    /// Who issues what follows the present one.
+    /// Who is asked for what follows the present one.
     pub fn issuer(&self) -> &IssuerName {
+        self.care.choice.asked.as_ref().unwrap_or_else(|| self.first_issuer())
+    }
+
+    /// Who is asked first for what follows the present one.
+    pub fn first_issuer(&self) -> &IssuerName {
         self.care.source.as_ref().unwrap_or(&self.spec.issuer)
     }
 
+    /// Who issued what is installed, and so knows of it.
+    pub fn issued_by(&self) -> &IssuerName {
+        self.care.choice.issued.as_ref().unwrap_or_else(|| self.first_issuer())
+    }
+
+    /// Who is told of what is to be revoked.
+    pub fn revoked_by(&self) -> &IssuerName {
+        self.care.choice.revoker.as_ref().unwrap_or_else(|| self.first_issuer())
+    }
+
     /// What is asked for when the next one is ordered. One that was brought keeps its identity, and is
-    /// ordered from whoever has taken it over, under that one's `profile`.
+    /// ordered from whoever has taken it over, under that one's `profile`; so does any that is ordered
+    /// from another CA than its first.
     pub fn order(&self, profile: Option<&str>) -> Specification {
-        match (&self.care.source, self.spec.role) {
-            (Some(source), Role::Imported) => {
-                let mut spec = self.spec.clone();
-                spec.issuer = source.clone();
-                spec.profile = profile.map(str::to_owned);
-                spec
-            }
-            _ => self.spec.clone(),
+        let mut spec = self.spec.clone();
+        let taken_over = self.spec.role == Role::Imported && self.care.source.is_some();
+        if taken_over || self.care.choice.asked.is_some() {
+            spec.issuer = self.issuer().clone();
+            spec.profile = profile.map(str::to_owned);
         }
+        spec
     }
 
     /// Whether the house renews it: one that was brought, only where somebody said so.

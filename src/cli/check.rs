@@ -140,21 +140,28 @@ pub(super) fn certificate(config: &Config, site: &Site) -> String {
         IssuerName::Internal => "from the internal CA".to_owned(),
         IssuerName::Imported => "brought from elsewhere".to_owned(),
         IssuerName::Acme(_) => {
-            let challenges: Vec<String> =
-                config.acme.challenges.iter().map(ToString::to_string).collect();
-            format!("from {} by {}", site.issuer, challenges.join(" or "))
+            let further: Vec<String> = site.further.iter().map(ToString::to_string).collect();
+            let further = match further.as_slice() {
+                [] => String::new(),
+                names => format!(", else from {}", names.join(", else from ")),
+            };
+            format!("from {} by {}{further}", site.issuer, challenges(config, site).join(" or "))
         }
     };
     text.push_str(&format!(", key {}", site.key));
     if let Some(second) = site.second_key {
         text.push_str(&format!(", and another for {second}"));
     }
-    if let (IssuerName::Acme(_), Some(profile)) =
-        (&site.issuer, site.profile.as_ref().or(config.acme.profile.as_ref()))
-    {
+    if let Some(profile) = config.profile(site, &site.issuer) {
         text.push_str(&format!(", profile {profile}"));
     }
     text
+}
+
+/// The challenges by which a site is proven to its first CA, where it has one that asks for any.
+fn challenges(config: &Config, site: &Site) -> Vec<String> {
+    let listed = config.authority(&site.issuer).map(|ca| ca.challenges.as_slice());
+    listed.unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
 pub(super) fn joined(names: &[impl ToString]) -> String {
@@ -220,6 +227,8 @@ struct JsonProblem<'a> {
 struct JsonSite {
     names: Vec<String>,
     issuer: String,
+    /// Who is asked in its place.
+    further: Vec<String>,
     challenges: Vec<String>,
     origin: String,
     hsts: Option<JsonHsts>,
@@ -280,10 +289,8 @@ fn json_sites(config: &Config) -> Vec<JsonSite> {
     let sites = config.sites.iter().map(|site| JsonSite {
         names: site.names.iter().map(ToString::to_string).collect(),
         issuer: site.issuer.to_string(),
-        challenges: match site.issuer {
-            IssuerName::Internal | IssuerName::Imported => Vec::new(),
-            IssuerName::Acme(_) => config.acme.challenges.iter().map(ToString::to_string).collect(),
-        },
+        further: site.further.iter().map(ToString::to_string).collect(),
+        challenges: challenges(config, site),
         origin: site.origin.to_string(),
         hsts: site.hsts.map(|hsts| JsonHsts {
             max_age: hsts.max_age,

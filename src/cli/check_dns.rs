@@ -4,18 +4,15 @@ use std::io;
 use std::io::Write;
 
 use crate::cert::challenge::ChallengeType;
-use crate::cert::spec::IssuerName;
 use crate::config::Config;
 use crate::config::Site;
 use crate::config::dns::proof_name;
 
 /// The names of a site that are proven by DNS alone, each with the account for it.
 pub(super) fn write_proofs(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<()> {
-    if !matches!(site.issuer, IssuerName::Acme(_)) {
-        return Ok(());
-    }
-    let all = site.challenge == Some(ChallengeType::Dns01)
-        || config.acme.challenges == [ChallengeType::Dns01];
+    let Some(ca) = config.authority(&site.issuer) else { return Ok(()) };
+    let all =
+        site.challenge == Some(ChallengeType::Dns01) || ca.challenges == [ChallengeType::Dns01];
     for name in site.names.iter().filter(|name| all || name.is_wildcard()) {
         let proof = proof_name(&name.to_string());
         let by = match config.dns_of(&proof) {

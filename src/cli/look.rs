@@ -145,6 +145,16 @@ fn cared_for(care: &CareView, fields: &mut Fields, out: &Out) {
     } else if let Some(difference) = &care.hosting_ended {
         fields.add("hosted", format!("not any more{since}: {difference}"));
     }
+    if let Some(stand_in) = &care.stand_in {
+        fields.add("stand-in", format!("{stand_in} issued it, in the place of the first CA"));
+    }
+    if let Some(asked) = &care.asked {
+        fields.add("asked now", asked);
+    }
+    for (number, left) in care.left.iter().enumerate() {
+        let text = format!("{}, {}: {}", left.issuer, render::both(left.at, out), left.reason);
+        fields.add(if number == 0 { "left" } else { "" }, text);
+    }
     if let Some(one) = &care.revoking {
         let then = match (&one.detail, one.next) {
             (Some(detail), Some(at)) => format!("{detail}; again at {}", render::both(at, out)),

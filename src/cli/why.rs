@@ -31,6 +31,9 @@ pub(super) fn why(client: &Client, name: &str, out: &mut Out) -> Result<u8, Repo
             fields.add("problem", format!("{}{when}{over}", problem.message));
         }
     }
+    for (number, told) in why.issuers.iter().enumerate() {
+        fields.add(if number == 0 { "issuers" } else { "" }, told);
+    }
     for (number, change) in why.change.iter().enumerate() {
         fields.add(if number == 0 { "change" } else { "" }, change);
     }

@@ -58,6 +58,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     sites(&old.sites, &new.sites, &mut changes);
     for (section, changed) in [
         ("acme", old.acme != new.acme),
+        ("ca", old.cas != new.cas),
         ("listen", old.listen != new.listen),
         ("state", old.state != new.state),
         ("admin", old.admin != new.admin),
@@ -201,6 +202,7 @@ mod tests {
             ("[acme]\nprofile = 'x'", "acme", None),
             ("[listen]\nhttp = []", "listen", None),
             ("[log]\nlevel = 'debug'", "log", None),
+            ("[[ca]]\nname = 'zerossl'", "ca", None),
             ("[log]\nformat = 'text'", "log", Some("log.format")),
             ("[access_log]\nto = 'journal'", "access_log", None),
             ("[edge]\nidle_timeout = '1s'", "edge", None),

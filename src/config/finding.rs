@@ -90,4 +90,9 @@ impl Findings {
     pub(super) fn is_spoilt(&self, key: &KeyPath) -> bool {
         self.spoilt.contains(key)
     }
+
+    /// Whether something was found at `key` already.
+    pub(super) fn is_told(&self, key: &KeyPath) -> bool {
+        self.all.iter().any(|finding| finding.key == *key)
+    }
 }

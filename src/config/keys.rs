@@ -3,6 +3,7 @@
 use figment::value::{Dict, Value};
 
 use super::raw::{RawConfig, RawHealth, RawHsts, RawHstsTable, RawOrigins, RawSite, RawTls};
+use super::raw_ca::RawCa;
 use super::raw_dns::RawDns;
 use super::raw_route::RawRoute;
 use super::raw_tcp::RawTcp;
@@ -34,10 +35,11 @@ fn defaults() -> Dict {
     let origins = RawOrigins { health: Some(RawHealth::default()), ..RawOrigins::default() };
     let site = RawSite { origins, route: vec![RawRoute::default()], ..RawSite::default() };
     let (dns, tcp) = (vec![RawDns::default()], vec![RawTcp::default()]);
-    let raw = RawConfig { tls, dns, site: vec![site], tcp, ..RawConfig::default() };
+    let ca = vec![RawCa::default()];
+    let raw = RawConfig { ca, tls, dns, site: vec![site], tcp, ..RawConfig::default() };
     let value = Value::serialize(raw).expect("the defaults are plain data");
     let mut defaults = value.into_dict().expect("the defaults are a struct");
-    for list in ["dns", "site", "tcp"] {
+    for list in ["ca", "dns", "site", "tcp"] {
         if let Some(Value::Array(_, sites)) = defaults.get_mut(list)
             && let Some(Value::Dict(_, site)) = sites.first_mut()
         {

@@ -1,5 +1,6 @@
 //! Text to a configuration that cannot be wrong.
 
+mod ca;
 mod check;
 mod demo;
 mod diff;
@@ -21,6 +22,7 @@ mod policy;
 mod problem;
 mod quantity;
 mod raw;
+mod raw_ca;
 mod raw_dns;
 mod raw_keeping;
 mod raw_policy;
@@ -32,6 +34,7 @@ mod suggest;
 mod tcp;
 mod text;
 
+pub use ca::{Acme, Eab};
 pub use demo::embedded;
 pub use diff::{Changes, Reload, diff, reload_class};
 pub use dns::{DnsAccount, Setting};
@@ -42,9 +45,9 @@ pub use key_path::{KeyPath, Step};
 pub use keys::{Key, keys};
 pub use load::{DnsPart, Loaded, dns_part, load, parse};
 pub use model::{
-    AccessFormat, AccessLog, AccessLogTo, Acme, Admin, Agreement, ClientCertificates, Config, Eab,
-    Edge, Hsts, KernelTls, Listen, Log, LogFormat, MasterKey, Preset, RequestIds, Require, Site,
-    State, TicketMode, Tls, TlsVersion, UnknownNames, Vault,
+    AccessFormat, AccessLog, AccessLogTo, Admin, Agreement, ClientCertificates, Config, Edge, Hsts,
+    KernelTls, Listen, Log, LogFormat, MasterKey, Preset, RequestIds, Require, Site, State,
+    TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
 pub use network::IpNetwork;
 pub use origin::{Address, Asking, Health, Origin, OriginHttp, OriginTls, Server, Servers};

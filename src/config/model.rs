@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ca::Acme;
 use super::dns::DnsAccount;
 use super::keeping::Keeping;
 use super::network::IpNetwork;
@@ -22,8 +23,10 @@ use crate::cert::spec::IssuerName;
 /// Everything an operator decides.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
-    /// The ACME CA.
+    /// The ACME CA that is asked where nothing else is said.
     pub acme: Acme,
+    /// The other ones, in the order of the file; each has a name and a directory of its own.
+    pub cas: Vec<Acme>,
     /// Where to listen when systemd passes no sockets.
     pub listen: Listen,
     /// Where state is kept.
@@ -65,42 +68,6 @@ impl Config {
         all.dedup();
         all
     }
-}
-
-/// `[acme]`
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Acme {
-    /// URL of the directory (RFC 8555, section 7.1.1); always `https`.
-    pub directory: String,
-    /// Contact URLs of the account.
-    pub contact: Vec<String>,
-    /// Whether the CA's terms of service are accepted.
-    pub accept_terms: bool,
-    /// Challenges to try, best first; never empty.
-    pub challenges: Vec<ChallengeType>,
-    /// Who is asked where proofs by DNS belong, instead of those whom the system asks.
-    pub name_servers: Vec<SocketAddr>,
-    /// Roots to trust for the directory instead of the system's.
-    pub ca_root: Option<PathBuf>,
-    /// The profile asked for, if any.
-    pub profile: Option<String>,
-    /// External account binding, if the CA needs one.
-    pub eab: Option<Eab>,
-    /// Whether every order names the certificate that it replaces and follows the CA's renewal
-    /// information (RFC 9773) where the CA offers it.
-    pub renewal_info: bool,
-    /// Percent of its life that a certificate that was brought has left when a free one is ordered in
-    /// its place; 0 for never.
-    pub take_over_left: u8,
-}
-
-/// `[acme.eab]` (RFC 8555, section 7.3.4)
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Eab {
-    /// The key identifier the CA gave.
-    pub kid: String,
-    /// File that holds the base64url HMAC key.
-    pub hmac_key_file: PathBuf,
 }
 
 /// `[listen]`
@@ -365,6 +332,9 @@ pub struct Site {
     pub origin: Origin,
     /// Who issues its certificate.
     pub issuer: IssuerName,
+    /// Who is asked in its place, in this order, when it gives none for reasons of its own; each speaks
+    /// ACME, and so does the first then.
+    pub further: Vec<IssuerName>,
     /// The one challenge by which its names are proven; any where there is none.
     pub challenge: Option<ChallengeType>,
     /// The kind of key.
@@ -378,7 +348,7 @@ pub struct Site {
     pub exportable: bool,
     /// What becomes of its certificates, and of those that were brought for it.
     pub keeping: Keeping,
-    /// Profile asked for, instead of the one in `[acme]`.
+    /// Profile asked for of the first CA, instead of the one that stands with it.
     pub profile: Option<String>,
     /// What is agreed on with clients.
     pub tls: Agreement,

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
+use super::raw_ca::{RawAcme, RawCa, RawIssuers};
 use super::raw_dns::RawDns;
 use super::raw_keeping::RawKeeping;
 use super::raw_policy::{RawFiles, RawPolicy};
@@ -18,6 +19,7 @@ use super::raw_tcp::RawTcp;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub(super) acme: RawAcme,
+    pub(super) ca: Vec<RawCa>,
     pub(super) listen: RawListen,
     pub(super) state: RawState,
     pub(super) admin: RawAdmin,
@@ -29,31 +31,6 @@ pub(super) struct RawConfig {
     pub(super) dns: Vec<RawDns>,
     pub(super) site: Vec<RawSite>,
     pub(super) tcp: Vec<RawTcp>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawAcme {
-    pub(super) directory: String,
-    pub(super) contact: Vec<String>,
-    pub(super) accept_terms: bool,
-    pub(super) challenges: Vec<String>,
-    pub(super) name_servers: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ca_root: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) profile: Option<String>,
-    pub(super) renewal_info: bool,
-    pub(super) take_over_left: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) eab: Option<RawEab>,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawEab {
-    pub(super) kid: Option<String>,
-    pub(super) hmac_key_file: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,7 +124,7 @@ pub(super) struct RawSite {
     #[serde(flatten)]
     pub(super) files: RawFiles,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) issuer: Option<String>,
+    pub(super) issuer: Option<RawIssuers>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) challenge: Option<String>,
     pub(super) key: RawKeys,
@@ -259,23 +236,6 @@ pub(super) struct RawHstsTable {
     pub(super) include_subdomains: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) preload: Option<bool>,
-}
-
-impl Default for RawAcme {
-    fn default() -> Self {
-        Self {
-            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
-            contact: Vec::new(),
-            accept_terms: false,
-            challenges: vec!["tls-alpn-01".to_owned(), "http-01".to_owned()],
-            name_servers: Vec::new(),
-            ca_root: None,
-            profile: None,
-            renewal_info: true,
-            take_over_left: 25,
-            eab: None,
-        }
-    }
 }
 
 impl Default for RawListen {
@@ -439,15 +399,8 @@ impl RawConfig {
     /// A value for every key, the default where there is one.
     pub(super) fn example() -> Self {
         Self {
-            acme: RawAcme {
-                ca_root: Some("/etc/keyward/directory-root.pem".to_owned()),
-                profile: Some("tlsserver".to_owned()),
-                eab: Some(RawEab {
-                    kid: Some("kid-1".to_owned()),
-                    hmac_key_file: Some("/etc/keyward/eab.key".to_owned()),
-                }),
-                ..RawAcme::default()
-            },
+            acme: RawAcme::example(),
+            ca: vec![RawCa::example()],
             admin: RawAdmin { group: Some("keyward".to_owned()), ..RawAdmin::default() },
             tls: RawTls {
                 min_version: Some("1.2".to_owned()),
@@ -459,7 +412,7 @@ impl RawConfig {
                 origin: Some(RawOrigin::One("http://127.0.0.1:8080".to_owned())),
                 files: RawFiles::example(),
                 keeping: RawKeeping::example(),
-                issuer: Some("acme".to_owned()),
+                issuer: Some(RawIssuers::One("acme".to_owned())),
                 challenge: Some("dns-01".to_owned()),
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),

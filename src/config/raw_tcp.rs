@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawKeys, RawOrigin, RawSiteTls};
+use super::raw_ca::RawIssuers;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,7 +21,7 @@ pub(super) struct RawTcp {
     pub(super) max_connections: u64,
     pub(super) access_log: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) issuer: Option<String>,
+    pub(super) issuer: Option<RawIssuers>,
     pub(super) key: RawKeys,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
@@ -58,7 +59,7 @@ impl RawTcp {
             names: vec!["mail.example.org".to_owned()],
             listen: vec!["[::]:993".to_owned()],
             to: Some(RawOrigin::One("127.0.0.1:143".to_owned())),
-            issuer: Some("acme".to_owned()),
+            issuer: Some(RawIssuers::One("acme".to_owned())),
             profile: Some("tlsserver".to_owned()),
             tls: Some(RawSiteTls {
                 preset: Some("modern".to_owned()),

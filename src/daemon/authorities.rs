@@ -48,13 +48,14 @@ impl Doorways {
     }
 }
 
-/// The authorities. The ACME one is made again when its part of the configuration or the doors
+/// The authorities. One that speaks ACME is made again when its part of the configuration or the doors
 /// changed; jobs under way end with the one they began with.
 pub(super) struct Authorities {
     means: Means,
     config: watch::Receiver<Arc<Config>>,
     internal: Arc<InternalCa>,
-    acme: Mutex<Option<(Acme, Doorways, Arc<AcmeIssuer>)>>,
+    /// Those that were asked for, each with what it was made of.
+    acme: Mutex<Vec<(Acme, Doorways, Arc<AcmeIssuer>)>>,
 }
 
 impl Authorities {
@@ -63,7 +64,7 @@ impl Authorities {
         config: watch::Receiver<Arc<Config>>,
         internal: Arc<InternalCa>,
     ) -> Self {
-        Self { means, config, internal, acme: Mutex::new(None) }
+        Self { means, config, internal, acme: Mutex::new(Vec::new()) }
     }
 
     /// Has every authority read what it keeps again before it is used next: the keys in it were
@@ -71,40 +72,35 @@ impl Authorities {
     pub(super) fn reread(&self) {
         self.internal.reread();
         let known = self.acme.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, issuer)) = known.as_ref() {
-            issuer.reread();
-        }
+        known.iter().for_each(|(_, _, issuer)| issuer.reread());
     }
 
     /// The authority called `name`; `None` when the configuration no longer knows it.
     pub(super) fn of(&self, name: &IssuerName) -> Option<Arc<dyn CertificateAuthority>> {
         match name {
             IssuerName::Internal => Some(Arc::<InternalCa>::clone(&self.internal) as _),
-            IssuerName::Acme(directory) => {
-                let issuer = self.acme();
-                (issuer.0 == *directory).then_some(issuer.1 as _)
-            }
+            IssuerName::Acme(_) => self.acme(name).map(|issuer| issuer as _),
             // Who brought the certificate brings its successor.
             IssuerName::Imported => None,
         }
     }
 
-    /// The ACME CA of the configuration, and the URL of its directory.
-    pub(super) fn acme(&self) -> (String, Arc<AcmeIssuer>) {
-        let (config, listen) = {
+    /// The CA that issues under this name, by ACME.
+    pub(super) fn acme(&self, name: &IssuerName) -> Option<Arc<AcmeIssuer>> {
+        let (all, config, listen) = {
             let config = self.config.borrow();
-            (config.acme.clone(), config.listen.clone())
+            let all: Vec<_> = config.authorities().map(|ca| ca.directory.clone()).collect();
+            (all, config.authority(name)?.clone(), config.listen.clone())
         };
         let doorways = self
             .means
             .inherited
             .unwrap_or(Doorways { http: !listen.http.is_empty(), tls: !listen.https.is_empty() });
         let mut known = self.acme.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, doors, issuer)) = known.as_ref()
-            && *of == config
-            && *doors == doorways
+        if let Some((_, _, issuer)) =
+            known.iter().find(|(of, doors, _)| *of == config && *doors == doorways)
         {
-            return (config.directory, Arc::<AcmeIssuer>::clone(issuer));
+            return Some(Arc::<AcmeIssuer>::clone(issuer));
         }
         let means = &self.means;
         let issuer = Arc::new(AcmeIssuer::new(AcmeOptions {
@@ -118,8 +114,9 @@ impl Authorities {
             has_http: doorways.http,
             has_tls: doorways.tls,
         }));
-        let directory = config.directory.clone();
-        *known = Some((config, doorways, Arc::clone(&issuer)));
-        (directory, issuer)
+        // What the configuration has no more, and what this one was before.
+        known.retain(|(of, _, _)| of.directory != config.directory && all.contains(&of.directory));
+        known.push((config, doorways, Arc::clone(&issuer)));
+        Some(issuer)
     }
 }

@@ -299,8 +299,10 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
     let mut paths = WallPaths::system();
     let parent = |path: &Path| path.parent().map(Path::to_path_buf);
     paths.read.extend(config.source.as_deref().and_then(parent));
-    paths.read.extend(config.acme.ca_root.as_deref().and_then(parent));
-    paths.read.extend(config.acme.eab.as_ref().and_then(|eab| parent(&eab.hmac_key_file)));
+    for ca in config.authorities() {
+        paths.read.extend(ca.ca_root.as_deref().and_then(parent));
+        paths.read.extend(ca.eab.as_ref().and_then(|eab| parent(&eab.hmac_key_file)));
+    }
     for clients in config.client_certificates() {
         paths.read.extend(parent(&clients.ca));
         // What is fetched lies where main may write.

@@ -164,7 +164,10 @@ impl Reloader {
 /// Files that the configuration names and the running daemon cannot open, although they are
 /// there: what it may read was settled when it started.
 fn out_of_reach(config: &Config) -> Vec<String> {
-    let eab = config.acme.eab.as_ref().map(|eab| &eab.hmac_key_file);
+    let acme = config.authorities().flat_map(|ca| {
+        let eab = ca.eab.as_ref().map(|eab| &eab.hmac_key_file);
+        [("ca_root", ca.ca_root.as_ref()), ("eab.hmac_key_file", eab)]
+    });
     let clients = config.client_certificates().flat_map(|clients| {
         [("client_ca", Some(&clients.ca)), ("client_crl", clients.crl.as_ref())]
     });
@@ -183,9 +186,7 @@ fn out_of_reach(config: &Config) -> Vec<String> {
              /var/log/keyward, or restart keyward"
         ))
     });
-    [("acme.ca_root", config.acme.ca_root.as_ref()), ("acme.eab.hmac_key_file", eab)]
-        .into_iter()
-        .chain(clients)
+    acme.chain(clients)
         .chain(policies)
         .chain(roots)
         .chain(cas)

@@ -134,6 +134,7 @@ pub(super) fn wanted_revoked(
         next: now,
         detail: None,
     });
+    changed.care.choice.revoker = record.care.choice.issued.clone();
     (changed.phase, _) = record.phase.clone().step(Event::Requested, now);
     let message = format!(
         "{who} wants serial {} revoked ({reason}): another one is ordered, and the CA is told when \
@@ -168,12 +169,14 @@ pub(super) fn revoked(
     changed.care.revoked =
         Some(Revoked { serial: serial.to_owned(), at: now, reason: Some(reason) });
     let message = match outcome {
-        Revocation::Told => format!("{} revoked serial {serial} ({reason})", record.issuer()),
-        Revocation::Already => format!("{} had revoked serial {serial} before", record.issuer()),
+        Revocation::Told => format!("{} revoked serial {serial} ({reason})", record.revoked_by()),
+        Revocation::Already => {
+            format!("{} had revoked serial {serial} before", record.revoked_by())
+        }
         Revocation::Untold => format!(
             "serial {serial} is out of use ({reason}), with its key; the {} CA has no list that would \
              tell others",
-            record.issuer()
+            record.revoked_by()
         ),
     };
     let entries = vec![entry(&record.spec, now, EntryKind::Revoked, Level::Info, message)];
@@ -192,7 +195,7 @@ pub(super) fn seen_revoked(record: &Certificate, serial: &str, now: Timestamp) -
     (changed.phase, _) = record.phase.clone().step(Event::Requested, now);
     let message = format!(
         "{} has revoked serial {serial}, as its list says: another one is ordered",
-        record.issuer()
+        record.issued_by()
     );
     let entries = vec![entry(&record.spec, now, EntryKind::Revoked, Level::Warning, message)];
     Some(Change { record: changed, entries })

@@ -73,7 +73,7 @@ pub(super) async fn run(
 }
 
 fn authority_of(shop: &Workshop, record: &Certificate) -> Option<Arc<dyn CertificateAuthority>> {
-    (shop.authorities)(record.issuer())
+    (shop.authorities)(record.issued_by())
 }
 
 /// Looks whether the CA has revoked what is installed. A list that cannot be had changes nothing.

@@ -19,8 +19,8 @@ use super::handle::Parts;
 use super::handle::SchedulerHandle;
 use super::host::HostedSites;
 use super::job;
-use super::job::Manner;
 use super::job::Workshop;
+use super::manner::Manner;
 use super::plan;
 use super::plan::Step;
 use super::plan::Work;
@@ -328,7 +328,8 @@ impl Driver {
         let id = record.id();
         let Some((shift, token)) = self.crew.enter(id, work, &self.wake) else { return };
         let shop = Arc::clone(&self.shop);
-        let renewal_info = config.acme.renewal_info;
+        let asked = config.authority(record.issued_by());
+        let renewal_info = asked.is_some_and(|ca| ca.renewal_info);
         let manner = Manner::of(config, record);
         let name = match work {
             Work::Check => "renewal-information",
@@ -363,7 +364,8 @@ impl Driver {
     /// Gives certificates whose last attempt failed another chance when what may have failed
     /// them was changed.
     async fn reconfigured(&self, config: &Config, now: Timestamp) {
-        let acme = config.acme != self.applied.acme || config.dns != self.applied.dns;
+        let cas = |config: &Config| config.authorities().cloned().collect::<Vec<_>>();
+        let acme = cas(config) != cas(&self.applied) || config.dns != self.applied.dns;
         let mut touched = std::collections::BTreeSet::new();
         for site in &config.sites {
             let former = self.applied.sites.iter().find(|old| old.name() == site.name());

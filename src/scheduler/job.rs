@@ -12,7 +12,7 @@ use super::budget::Budget;
 use super::budget::Permit;
 use super::check::Looks;
 use super::handle::Authorities;
-use super::plan;
+use super::manner::Manner;
 use super::publish::Publisher;
 use super::records::Records;
 use super::succession;
@@ -23,7 +23,6 @@ use crate::base::bounds;
 use crate::base::crash;
 use crate::base::tasks::SharedClock;
 use crate::cert::challenge::BoxFuture;
-use crate::cert::challenge::ChallengeType;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::key::KeyHandle;
@@ -41,40 +40,7 @@ use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
-use crate::config::Config;
 use crate::store::StoreError;
-
-/// How a certificate is to be obtained, as the configuration says.
-#[derive(Clone, Debug)]
-pub(super) struct Manner {
-    /// The profile to ask for in the place of one that was brought.
-    pub(super) profile: Option<String>,
-    /// Who is asked in that case, if another is configured than when its successor was first planned.
-    pub(super) source: Option<IssuerName>,
-    /// Whether the order may name the certificate it replaces.
-    pub(super) renewal_info: bool,
-    /// Whether a renewal keeps the key.
-    pub(super) reuse_key: bool,
-    /// Whether a new key may be handed out.
-    pub(super) exportable: bool,
-    /// The one challenge to prove by.
-    pub(super) challenge: Option<ChallengeType>,
-}
-
-impl Manner {
-    /// As `config` says for `record`.
-    pub(super) fn of(config: &Config, record: &Certificate) -> Self {
-        let site = plan::site_of(config, &record.spec);
-        Self {
-            profile: config.acme.profile.clone(),
-            source: Some(IssuerName::Acme(config.acme.directory.clone())),
-            renewal_info: config.acme.renewal_info,
-            reuse_key: site.is_some_and(|site| site.reuse_key),
-            exportable: site.is_some_and(|site| site.exportable),
-            challenge: site.and_then(|site| site.challenge),
-        }
-    }
-}
 
 /// What every attempt works with.
 pub(super) struct Workshop {
@@ -121,6 +87,10 @@ pub(super) async fn run(
         {
             record.care.source = Some(source.clone());
         }
+        if record.care.choice.asked.as_ref().is_some_and(|asked| manner.offer(asked).is_none()) {
+            // It is not in the list any more, and neither is what was begun there of use.
+            record = transition::changed(&record, shop.now()).record;
+        }
         let (change, found) = transition::lease(&record, shop.now())?;
         failures = found;
         Some(change)
@@ -132,12 +102,13 @@ pub(super) async fn run(
         Err(Failure::new(FailureKind::Lapsed, "the work did not end in time"))
     });
     let Err(failure) = ended else { return Ok(()) };
-    let asked = record.order(manner.profile.as_deref());
+    let asked = record.order(manner.profile(record.issuer()));
+    let list: Vec<_> = manner.offers.iter().map(|offer| offer.issuer.clone()).collect();
     shop.with_budget(|budget| budget.failed(&asked, &failure, shop.now()));
     let draw = shop.jitter.draw();
-    let stored = shop
-        .records
-        .change(id, None, |record| Some(transition::fail(record, &failure, draw, shop.now())));
+    let stored = shop.records.change(id, None, |record| {
+        Some(transition::fail(record, &failure, &list, draw, shop.now()))
+    });
     let stored = stored.await?;
     if let Some(phase) = stored.map(|record| record.phase.word()) {
         tracing::warn!(cert = %id, phase, reason = %failure, "an attempt failed");
@@ -151,7 +122,8 @@ async fn attempt(
     failures: u32,
     manner: &Manner,
 ) -> Result<(), Failure> {
-    let (id, spec) = (record.id(), &record.order(manner.profile.as_deref()));
+    let (id, spec) = (record.id(), &record.order(manner.profile(record.issuer())));
+    let renewal_info = manner.offer(&spec.issuer).is_some_and(|offer| offer.renewal_info);
     let present = succession::like(shop, record, &spec.issuer)?;
     let authority = (shop.authorities)(&spec.issuer).ok_or_else(|| {
         Failure::new(FailureKind::Account, format!("{} is not configured", spec.issuer))
@@ -166,8 +138,11 @@ async fn attempt(
     let order = record.phase.in_flight().and_then(|in_flight| in_flight.order.clone());
     let replaces = match (&spec.issuer, &record.installed) {
         // The CA knows nothing of what was brought from elsewhere.
+        // And nothing of what another one issued.
         (IssuerName::Acme(_), Some(old))
-            if manner.renewal_info && record.spec.role != Role::Imported =>
+            if renewal_info
+                && record.spec.role != Role::Imported
+                && record.issued_by() == &spec.issuer =>
         {
             old.ari_id.clone()
         }
@@ -206,7 +181,7 @@ async fn attempt(
         let list = installed.chain.revocation_list();
         list.map(|_| RenewalAdvice { window: None, recheck_at })
     };
-    let renewal = renewal.filter(|_| manner.renewal_info).or_else(list);
+    let renewal = renewal.filter(|_| renewal_info).or_else(list);
     install(shop, record, key, installed, renewal).await
 }
 
@@ -364,7 +339,7 @@ async fn install(
     tracing::info!(
         cert = %id,
         site = stored.spec.names().first().map(tracing::field::display),
-        issuer = %stored.issuer(),
+        issuer = %stored.issued_by(),
         serial = installed.serial,
         not_after = %installed.validity.not_after,
         "a certificate is installed"

@@ -70,10 +70,7 @@ pub fn primaries(config: &Config, site: &Site) -> impl Iterator<Item = Specifica
 }
 
 fn primary(config: &Config, site: &Site, key: KeyAlgorithm) -> Specification {
-    let profile = match site.issuer {
-        IssuerName::Acme(_) => site.profile.clone().or_else(|| config.acme.profile.clone()),
-        IssuerName::Internal | IssuerName::Imported => None,
-    };
+    let profile = config.profile(site, &site.issuer);
     let (names, issuer) = (site.names.clone(), site.issuer.clone());
     Specification::new(names, issuer, key, profile, Role::Primary)
 }

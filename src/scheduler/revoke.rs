@@ -87,9 +87,9 @@ pub(super) async fn run(shop: &Workshop, id: CertificateId) -> Result<(), StoreE
     if !matches!(record.phase, Phase::Retiring { .. }) {
         shop.publisher.caught_up().await;
     }
-    let told = match (shop.authorities)(record.issuer()) {
+    let told = match (shop.authorities)(record.revoked_by()) {
         None => {
-            let detail = format!("{} is not configured", record.issuer());
+            let detail = format!("{} is not configured", record.revoked_by());
             Err(Failure::new(FailureKind::Account, detail))
         }
         Some(authority) => {

@@ -47,7 +47,7 @@ pub(super) fn foreseen(
     issuer: &IssuerName,
     accept: Accept,
 ) -> Option<Difference> {
-    let of_it = records.iter().filter(|record| record.spec.issuer == *issuer);
+    let of_it = records.iter().filter(|record| record.issued_by() == issuer);
     let newest = of_it.filter_map(|record| record.installed.as_ref()).max_by_key(|one| one.at);
     let brand = newest.and_then(|one| Likeness::of(&one.chain).ok()).map(|known| known.brand);
     // What is ordered vouches for the names and nothing else (RFC 8555).

@@ -53,6 +53,7 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         names: names.iter().map(|name| Identifier::parse(name).unwrap()).collect(),
         origin: config::Origin::Welcome,
         issuer,
+        further: Vec::new(),
         key: KeyAlgorithm::P256,
         profile: None,
         hsts: None,

@@ -41,6 +41,7 @@ use crate::store::Store;
 mod bring;
 mod clock;
 mod disk;
+mod failover;
 mod faults;
 mod herd;
 mod revoke;
@@ -427,9 +428,7 @@ async fn a_renewal_names_what_it_replaces_once_and_takes_a_fresh_key() {
     let after = house.settled("holding").await.installed.clone().unwrap();
     assert_ne!(before.key, after.key);
     assert!(house.store.key(before.key).await.unwrap().is_none(), "the former key is deleted");
-    let asked = house.ca.asked.lock().unwrap();
-    let primary = asked.iter().filter(|asked| asked.job.spec.role == Role::Primary);
-    let replaces: Vec<_> = primary.map(|asked| asked.job.replaces.clone()).collect();
+    let replaces: Vec<_> = house.askings().into_iter().map(|job| job.replaces).collect();
     assert_eq!(replaces, [None, before.ari_id, None]);
 }
 

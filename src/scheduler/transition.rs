@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use super::caring;
+use super::giving_way;
+use super::giving_way::Verdict;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::care::Care;
 use crate::cert::care::Hosting;
+use crate::cert::choice::Choice;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::failure::Remedy;
@@ -15,6 +18,7 @@ use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
 use crate::cert::key::KeyId;
+use crate::cert::ladder;
 use crate::cert::lifecycle::Event;
 use crate::cert::lifecycle::FIRST;
 use crate::cert::lifecycle::InFlight;
@@ -22,6 +26,7 @@ use crate::cert::lifecycle::Phase;
 use crate::cert::ports::RenewalAdvice;
 use crate::cert::record::Certificate;
 use crate::cert::record::Installed;
+use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
 
@@ -52,8 +57,12 @@ pub fn lease(record: &Certificate, now: Timestamp) -> Option<(Change, u32)> {
         _ => (EntryKind::Ordering, format!("ordering from {}", record.issuer())),
     };
     let entries = vec![entry(&record.spec, now, kind, Level::Info, message)];
-    let record = Certificate { phase, ..record.clone() };
-    Some((Change { record, entries }, attempt))
+    let mut changed = Certificate { phase: phase.clone(), ..record.clone() };
+    if attempt == 0 && in_flight.is_none() && record.care.choice.asked.is_none() {
+        // Whoever gave none at the last renewal may give one at this.
+        changed.care.choice.begin_anew();
+    }
+    Some((Change { record: changed, entries }, attempt))
 }
 
 /// The job's key is stored in this very transaction.
@@ -131,12 +140,20 @@ pub fn install(
         installed.validity.not_after,
     );
     let entries = vec![entry(&record.spec, now, EntryKind::Installed, Level::Info, message)];
-    let record = Certificate { phase, installed: Some(installed), ..record.clone() };
+    let mut record = Certificate { phase, installed: Some(installed), ..record.clone() };
+    let (issuer, first) = (record.issuer().clone(), record.first_issuer().clone());
+    record.care.choice.settle(&issuer, &first);
     Some(Change { record, entries })
 }
 
-/// The attempt failed.
-pub fn fail(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) -> Change {
+/// The attempt failed at one of `list`, the CAs in order of preference.
+pub fn fail(
+    record: &Certificate,
+    failure: &Failure,
+    list: &[IssuerName],
+    draw: u32,
+    now: Timestamp,
+) -> Change {
     if failure.kind == FailureKind::Unlike {
         // What follows is what follows any that was brought: its owner is told, or it is taken over.
         let event = Event::Failed { failure: failure.clone(), draw };
@@ -144,7 +161,54 @@ pub fn fail(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) 
         let (phase, _) = phase.step(Event::Changed, now);
         return caring::ended(&Certificate { phase, ..record.clone() }, &failure.to_string(), now);
     }
-    failed(record, failure, draw, now)
+    let mut change = failed(record, failure, draw, now);
+    let mut choice = record.care.choice.clone();
+    let whose = (record.issuer(), list);
+    let installed = record.installed.as_ref().map(|one| one.validity);
+    let installed = installed.filter(|validity| validity.contains(now));
+    match giving_way::judge(&mut choice, failure, whose, installed, now) {
+        Verdict::Stay => change.record.care.choice = choice,
+        Verdict::GiveUp => {
+            // Whatever one of them said last: no other is left to be waited for.
+            let failure = failure.clone().with_remedy(Remedy::Intervene);
+            change = failed(record, &failure, draw, now);
+            choice.begin_anew();
+            change.record.care.choice = choice;
+        }
+        Verdict::Leave { to, at, forgiven } => {
+            divert(record, &mut change, (to, at, forgiven), (choice, failure, draw), now);
+        }
+    }
+    change
+}
+
+/// The next attempt of a certificate that failed is made at another CA; `change` is what came of the
+/// failure alone.
+fn divert(
+    record: &Certificate,
+    change: &mut Change,
+    (to, at, forgiven): (IssuerName, Option<Timestamp>, u32),
+    (mut choice, failure, draw): (Choice, &Failure, u32),
+    now: Timestamp,
+) {
+    let Phase::Ordering { attempt, .. } = record.phase else { return };
+    let failures = attempt.saturating_add(1);
+    let attempt = failures.saturating_sub(forgiven);
+    let until = at.unwrap_or_else(|| now.plus(ladder::wait(failures, draw)));
+    let event = Event::Diverted { attempt, until, failure: failure.clone() };
+    let (phase, _) = record.phase.clone().step(event, now);
+    change.record.phase = hurry(phase, record.installed.as_ref(), now);
+    let first = record.first_issuer();
+    let told = format!(
+        "{} gives none: {failure}; {to} is asked at {until}, and {first} first again at the next renewal",
+        record.issuer()
+    );
+    choice.asked = (to != *first).then_some(to);
+    change.record.care.choice = choice;
+    change.entries = vec![
+        entry(&record.spec, now, EntryKind::Failed, Level::Warning, failure.to_string()),
+        entry(&record.spec, now, EntryKind::IssuerLeft, Level::Warning, told),
+    ];
 }
 
 fn failed(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) -> Change {
@@ -221,7 +285,7 @@ pub fn window_checked(
     {
         let message = format!(
             "{} wants the renewal between {} and {}; planned for {renew_at}",
-            record.issuer(),
+            record.issued_by(),
             new.start(),
             new.end(),
         );
@@ -300,7 +364,13 @@ pub fn request(record: &Certificate, now: Timestamp) -> Change {
 
 /// The configuration that failed was changed.
 pub fn changed(record: &Certificate, now: Timestamp) -> Change {
-    quiet(record, Event::Changed, now)
+    let mut record = record.clone();
+    if record.care.choice.asked.is_some() && !matches!(record.phase, Phase::Ordering { .. }) {
+        // The list may be another one, and so may be what its first one was left for.
+        record.care.choice.begin_anew();
+        (record.phase, _) = record.phase.step(Event::Abandoned, now);
+    }
+    quiet(&record, Event::Changed, now)
 }
 
 /// The daemon started.

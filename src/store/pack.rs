@@ -9,17 +9,24 @@ use serde::Deserialize;
 use super::codec;
 use super::error::StoreError;
 use crate::cert::care::Care;
+use crate::cert::choice::Choice;
 use crate::cert::record::Certificate;
 
 /// The version of a record that has something behind it.
 const WITH_CARE: u8 = 2;
+
+/// The same with which of several CAs is asked behind that.
+const WITH_CHOICE: u8 = 3;
 
 /// Packs a record.
 pub(super) fn pack(record: &Certificate) -> Vec<u8> {
     if record.care == Care::default() {
         return codec::encode(record);
     }
-    codec::encode_as(WITH_CARE, &(record, &record.care))
+    if record.care.choice == Choice::default() {
+        return codec::encode_as(WITH_CARE, &(record, &record.care));
+    }
+    codec::encode_as(WITH_CHOICE, &(record, &record.care, &record.care.choice))
 }
 
 /// Unpacks the record `key` of `table`.
@@ -31,13 +38,21 @@ pub(super) fn unpack(
     key: impl Fn() -> String,
     bytes: &[u8],
 ) -> Result<Certificate, StoreError> {
-    if bytes.first() != Some(&WITH_CARE) {
-        return codec::decode(table, key, bytes);
-    }
     #[derive(Deserialize)]
     struct Both(Certificate, Care);
-    let Both(record, care) = codec::decode_as(WITH_CARE, table, key, bytes)?;
-    Ok(Certificate { care, ..record })
+    #[derive(Deserialize)]
+    struct All(Certificate, Care, Choice);
+    match bytes.first() {
+        Some(&WITH_CARE) => {
+            let Both(record, care) = codec::decode_as(WITH_CARE, table, key, bytes)?;
+            Ok(Certificate { care, ..record })
+        }
+        Some(&WITH_CHOICE) => {
+            let All(record, care, choice) = codec::decode_as(WITH_CHOICE, table, key, bytes)?;
+            Ok(Certificate { care: Care { choice, ..care }, ..record })
+        }
+        _ => codec::decode(table, key, bytes),
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +65,10 @@ mod tests {
     use crate::cert::care::Revoked;
     use crate::cert::care::Revoking;
     use crate::cert::care::TakeOver;
+    use crate::cert::choice::Left;
+    use crate::cert::choice::Trouble;
+    use crate::cert::failure::Failure;
+    use crate::cert::failure::FailureKind;
     use crate::cert::identifier::Identifier;
     use crate::cert::key::KeyAlgorithm;
     use crate::cert::spec::IssuerName;
@@ -78,8 +97,23 @@ mod tests {
                 detail: None,
             }),
             revoked: Some(Revoked { serial: "09".to_owned(), at, reason: None }),
+            choice: Choice::default(),
         };
         Certificate { care, ..plain() }
+    }
+
+    fn by_another_ca() -> Certificate {
+        let other = IssuerName::Acme("https://other.example/dir".to_owned());
+        let failure = Failure::new(FailureKind::Unreachable, "no route");
+        let at = Timestamp::from_unix(7);
+        let choice = Choice {
+            asked: Some(other.clone()),
+            issued: Some(other.clone()),
+            trouble: Some(Trouble { since: at, failures: 2 }),
+            left: vec![Left::because(other, &failure, at)],
+            revoker: None,
+        };
+        Certificate { care: Care { choice, ..cared_for().care }, ..plain() }
     }
 
     fn read(bytes: &[u8]) -> Result<Certificate, StoreError> {
@@ -88,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_to_become_of_a_certificate_survives_packing() {
-        for record in [plain(), cared_for()] {
+        for record in [plain(), cared_for(), by_another_ca()] {
             assert_eq!(read(&pack(&record)).unwrap(), record);
         }
     }
@@ -97,16 +131,18 @@ mod tests {
     fn a_record_without_any_of_it_is_packed_as_it_always_was() {
         assert_eq!(pack(&plain()), codec::encode(&plain()));
         assert_eq!(pack(&plain()).first(), Some(&codec::VERSION));
+        assert_eq!(pack(&cared_for()).first(), Some(&WITH_CARE));
     }
 
     #[test]
     fn one_flipped_bit_is_noticed_wherever_it_is() {
-        let whole = pack(&cared_for());
-        for at in 0..whole.len() * 8 {
-            let mut bytes = whole.clone();
-            bytes[at / 8] ^= 1 << (at % 8);
-            assert!(read(&bytes).is_err(), "bit {at}");
+        for whole in [pack(&cared_for()), pack(&by_another_ca())] {
+            for at in 0..whole.len() * 8 {
+                let mut bytes = whole.clone();
+                bytes[at / 8] ^= 1 << (at % 8);
+                assert!(read(&bytes).is_err(), "bit {at}");
+            }
+            assert!((0..whole.len()).all(|end| read(&whole[..end]).is_err()));
         }
-        assert!((0..whole.len()).all(|end| read(&whole[..end]).is_err()));
     }
 }

@@ -47,6 +47,7 @@ impl Rig {
         change(&mut settings);
         let pebble = Pebble::start(settings);
         let config = Acme {
+            name: "acme".to_owned(),
             directory: pebble.directory(),
             contact: vec!["mailto:ops@shop.example".to_owned()],
             accept_terms: true,

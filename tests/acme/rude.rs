@@ -70,6 +70,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
     let (port, heads) = serve(dir.path(), answer.into());
     let vault = Arc::new(Vault::default());
     let config = Acme {
+        name: "acme".to_owned(),
         directory: format!("https://127.0.0.1:{port}/dir"),
         contact: Vec::new(),
         accept_terms: true,

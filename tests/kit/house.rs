@@ -41,6 +41,7 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         names: names.iter().map(|n| Identifier::parse(n).unwrap()).collect(),
         origin: config::Origin::http(origin.to_string().parse().unwrap()),
         issuer: IssuerName::Internal,
+        further: Vec::new(),
         key: KeyAlgorithm::P256,
         profile: None,
         hsts: Some(config::Hsts { max_age: 63_072_000, include_subdomains: false, preload: false }),
@@ -101,7 +102,9 @@ pub(crate) fn unlimited() -> config::Edge {
 
 pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::Config {
     config::Config {
+        cas: Vec::new(),
         acme: config::Acme {
+            name: "acme".to_owned(),
             directory: "https://ca.example/dir".to_owned(),
             contact: Vec::new(),
             accept_terms: true,

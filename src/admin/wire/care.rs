@@ -35,6 +35,28 @@ pub struct CareView {
     /// What was revoked last.
     #[serde(default)]
     pub revoked: Option<RevokedView>,
+    /// Who issued what is installed, where that is not the CA that its site prefers.
+    #[serde(default)]
+    pub stand_in: Option<String>,
+    /// Who is asked for the next one, where that is not that CA.
+    #[serde(default)]
+    pub asked: Option<String>,
+    /// CAs that gave none, since the preferred one was asked last.
+    #[serde(default)]
+    pub left: Vec<LeftView>,
+}
+
+/// A CA that gave no certificate, for reasons of its own.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct LeftView {
+    /// Which.
+    pub issuer: String,
+    /// When it was left for another.
+    pub at: Moment,
+    /// Why.
+    pub reason: String,
+    /// When it may be asked again if no other gives one; none if somebody has to act.
+    pub again: Option<Moment>,
 }
 
 /// A revocation that the CA has not taken yet.
@@ -130,6 +152,10 @@ pub struct Why {
     pub problem: Option<Trouble>,
     /// What was looked at, oldest first.
     pub checked: Vec<String>,
+    /// Which CAs gave no certificate and why, and which is asked now or first at the next renewal;
+    /// empty where the preferred one gives them.
+    #[serde(default)]
+    pub issuers: Vec<String>,
     /// What somebody may change, the most likely first.
     pub change: Vec<String>,
     /// When the house tries next; none when it waits for somebody.

@@ -2,10 +2,10 @@
 
 use url::Url;
 
+use super::super::ca::{Acme, Eab};
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
-use super::super::model::{Acme, Eab};
-use super::super::raw::{RawAcme, RawEab};
+use super::super::raw_ca::{RawAcme, RawEab};
 use super::super::suggest;
 use super::{edge, files, keeping, quoted, quoted_url};
 use crate::cert::challenge::ChallengeType;
@@ -16,6 +16,9 @@ pub(super) const CHALLENGES: [(&str, ChallengeType); 3] = [
     ("dns-01", ChallengeType::Dns01),
 ];
 
+/// What sites call the CA of `[acme]`.
+pub(super) const NAME: &str = "acme";
+
 /// `with_dns` says whether there is an account at a DNS provider.
 pub(super) fn check(raw: &RawAcme, with_dns: bool, findings: &mut Findings) -> Acme {
     let at = KeyPath::dotted("acme");
@@ -23,13 +26,7 @@ pub(super) fn check(raw: &RawAcme, with_dns: bool, findings: &mut Findings) -> A
     for (index, contact) in raw.contact.iter().enumerate() {
         self::contact(contact, &at.key("contact").index(index), findings);
     }
-    let challenges = challenges(&raw.challenges, &at.key("challenges"), findings);
-    let by_dns = raw.challenges.iter().position(|text| text == "dns-01");
-    if let Some(number) = by_dns.filter(|_| !with_dns) {
-        findings
-            .error(&at.key("challenges").index(number), "dns-01 needs an account at a DNS provider")
-            .expected("a [[dns]] table with `provider` and `zones`");
-    }
+    let challenges = challenges(&raw.challenges, with_dns, &at.key("challenges"), findings);
     let name_servers =
         edge::addresses_of_servers(&raw.name_servers, &at.key("name_servers"), findings);
     let ca_root =
@@ -39,6 +36,7 @@ pub(super) fn check(raw: &RawAcme, with_dns: bool, findings: &mut Findings) -> A
     }
     let eab = raw.eab.as_ref().and_then(|eab| self::eab(eab, &at.key("eab"), findings));
     Acme {
+        name: NAME.to_owned(),
         directory: raw.directory.clone(),
         contact: raw.contact.clone(),
         accept_terms: raw.accept_terms,
@@ -71,7 +69,7 @@ pub(super) fn profile(name: &str, key: &KeyPath, findings: &mut Findings) {
     }
 }
 
-fn directory(text: &str, key: &KeyPath, findings: &mut Findings) {
+pub(super) fn directory(text: &str, key: &KeyPath, findings: &mut Findings) {
     if findings.is_spoilt(key) {
         return;
     }
@@ -95,7 +93,7 @@ fn directory(text: &str, key: &KeyPath, findings: &mut Findings) {
         .hint(format!("{default:?}"));
 }
 
-fn contact(text: &str, key: &KeyPath, findings: &mut Findings) {
+pub(super) fn contact(text: &str, key: &KeyPath, findings: &mut Findings) {
     if findings.is_spoilt(key) {
         return;
     }
@@ -117,7 +115,13 @@ fn contact(text: &str, key: &KeyPath, findings: &mut Findings) {
     }
 }
 
-fn challenges(raw: &[String], key: &KeyPath, findings: &mut Findings) -> Vec<ChallengeType> {
+/// `with_dns` says whether there is an account at a DNS provider.
+pub(super) fn challenges(
+    raw: &[String],
+    with_dns: bool,
+    key: &KeyPath,
+    findings: &mut Findings,
+) -> Vec<ChallengeType> {
     let known = || CHALLENGES.iter().map(|(name, _)| *name);
     let listed = known().collect::<Vec<_>>().join(", ");
     if raw.is_empty() && !findings.is_spoilt(key) {
@@ -149,10 +153,16 @@ fn challenges(raw: &[String], key: &KeyPath, findings: &mut Findings) -> Vec<Cha
             }
         }
     }
+    let by_dns = raw.iter().position(|text| text == "dns-01");
+    if let Some(number) = by_dns.filter(|_| !with_dns) {
+        findings
+            .error(&key.index(number), "dns-01 needs an account at a DNS provider")
+            .expected("a [[dns]] table with `provider` and `zones`");
+    }
     wanted
 }
 
-fn eab(raw: &RawEab, at: &KeyPath, findings: &mut Findings) -> Option<Eab> {
+pub(super) fn eab(raw: &RawEab, at: &KeyPath, findings: &mut Findings) -> Option<Eab> {
     let kid = raw.kid.as_deref().unwrap_or_default();
     let key = at.key("kid");
     if !findings.is_spoilt(&key) && (kid.is_empty() || kid.chars().any(char::is_control)) {

@@ -5,12 +5,14 @@
 
 mod access_log;
 mod acme;
+mod ca;
 mod clients;
 mod dns;
 mod edge;
 mod files;
 mod health;
 pub(super) mod hsts;
+mod issuers;
 mod keeping;
 mod listen;
 mod names;
@@ -43,6 +45,7 @@ pub(super) fn config(
 ) -> Config {
     let accounts = dns::check_all(&raw.dns, findings);
     let acme = acme::check(&raw.acme, !raw.dns.is_empty(), findings);
+    let cas = ca::check_all(&raw.ca, &acme, !raw.dns.is_empty(), findings);
     let listen = listen::check(&raw.listen, findings);
     let state = service::state(&raw.state, findings);
     let admin = service::admin(&raw.admin, findings);
@@ -53,8 +56,9 @@ pub(super) fn config(
     let access_log = access_log::check(&raw.access_log, &state, findings);
     let hsts = hsts::general(raw.tls.hsts.as_ref(), findings);
     let lists = &state.dir.join("served").join("lists");
+    let known: Vec<_> = std::iter::once(&acme).chain(&cas).cloned().collect();
     let general = site::General {
-        acme: &acme,
+        cas: &known,
         dns: &accounts,
         listen: &listen,
         admin: &admin,
@@ -75,6 +79,7 @@ pub(super) fn config(
     let dns = accounts;
     Config {
         acme,
+        cas,
         listen,
         state,
         admin,

@@ -21,10 +21,9 @@ use super::super::tcp::{ProxyVersion, StartTls, TcpService, TcpTls, TcpWay};
 use super::names::Seen;
 use super::origins::WEIGHT;
 use super::site::General;
-use super::{clients, edge, listen, names, origin, origins, quoted, site, tls, unix};
+use super::{clients, edge, issuers, listen, names, origin, origins, quoted, site, tls, unix};
 use crate::base::bounds::origins::ORIGIN_SERVERS;
 use crate::cert::identifier::Identifier;
-use crate::cert::spec::IssuerName;
 
 const STARTTLS: [(&str, Option<StartTls>); 5] = [
     ("off", None),
@@ -294,7 +293,7 @@ fn holder(
     findings: &mut Findings,
 ) -> Option<Site> {
     let own = site::Wanted {
-        issuer: raw.issuer.as_deref(),
+        issuer: raw.issuer.as_ref(),
         challenge: None,
         profile: raw.profile.as_deref(),
         key: &raw.key,
@@ -302,16 +301,19 @@ fn holder(
     if names.is_empty() {
         return None;
     }
-    let (issuer, (key, second_key)) = site::wanted(own, &names, general, at, findings);
-    if let (IssuerName::Acme(_), Some((first, _))) = (&issuer, names.first()) {
-        site::unaccepted(&issuer, first, at, general.acme, findings);
+    let own = site::wanted(own, &names, general, at, findings);
+    if let Some((first, _)) = names.first() {
+        for issuer in std::iter::once(&own.issuer).chain(&own.further) {
+            issuers::unaccepted(issuer, first, at, general.cas, findings);
+        }
     }
     Some(Site {
         names: names.into_iter().map(|(name, _)| name).collect(),
         origin: Origin::Service,
-        issuer,
-        key,
-        second_key,
+        issuer: own.issuer,
+        further: own.further,
+        key: own.key,
+        second_key: own.second_key,
         reuse_key: false,
         exportable: false,
         keeping: Keeping::default(),

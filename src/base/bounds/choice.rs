@@ -1,0 +1,20 @@
+//! Limits of the patience with a CA, where a site has others.
+
+use std::time::Duration;
+
+/// Failures in a row after which a CA that does not answer, or has faults of its own, gives way; on the
+/// retry ladder they are some six minutes apart.
+pub const PATIENCE_FAILURES: u32 = 3;
+
+/// Failures in a row after which one gives way that a CAA record forbids: the first may be a resolver's.
+pub const PATIENCE_CAA: u32 = 2;
+
+/// What a CA may ask to wait for a rate limit without giving way.
+pub const PATIENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// The longest that a certificate which is still good waits for its CA to recover, however much is left
+/// of it.
+pub const PATIENCE_LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// That wait as a share of what is left of the certificate: one of so many parts.
+pub const PATIENCE_SHARE: u32 = 8;

@@ -1,0 +1,139 @@
+//! When a CA gives way to the next of a site's list, and to which. Pure.
+//!
+//! What fails because of the site itself - its DNS, its reachability, its proofs - would fail anywhere
+//! else, and never crosses over: a name that cannot be proven must not use up the patience of two CAs.
+
+use crate::base::Timestamp;
+use crate::base::bounds::choice::PATIENCE_CAA;
+use crate::base::bounds::choice::PATIENCE_FAILURES;
+use crate::base::bounds::choice::PATIENCE_LIMIT;
+use crate::base::bounds::choice::PATIENCE_LONGEST;
+use crate::base::bounds::choice::PATIENCE_SHARE;
+use crate::cert::choice::Choice;
+use crate::cert::choice::Left;
+use crate::cert::choice::Trouble;
+use crate::cert::failure::Failure;
+use crate::cert::failure::FailureKind;
+use crate::cert::failure::Remedy;
+use crate::cert::spec::IssuerName;
+use crate::cert::validity::Validity;
+
+/// What a failure means for the choice.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// The same CA is asked again, as its failure says.
+    Stay,
+    /// Another one is asked.
+    Leave {
+        /// Which.
+        to: IssuerName,
+        /// When; `None` for as soon as the retry ladder lets it.
+        at: Option<Timestamp>,
+        /// Failures that do not count on its ladder: those of the CA that is left.
+        forgiven: u32,
+    },
+    /// Each of them waits for somebody.
+    GiveUp,
+}
+
+/// Judges a `failure` of the CA `issuer`, one of `list` in order of preference, and notes it in `choice`.
+/// `installed` is when the certificate that is there is good.
+pub(super) fn judge(
+    choice: &mut Choice,
+    failure: &Failure,
+    (issuer, list): (&IssuerName, &[IssuerName]),
+    installed: Option<Validity>,
+    now: Timestamp,
+) -> Verdict {
+    if list.len() < 2 {
+        return Verdict::Stay;
+    }
+    if !crosses(failure) {
+        // It answered, so that what was wrong with it is over.
+        choice.trouble = None;
+        return Verdict::Stay;
+    }
+    let before = choice.trouble.unwrap_or(Trouble { since: now, failures: 0 });
+    let trouble = Trouble { failures: before.failures.saturating_add(1), ..before };
+    choice.trouble = Some(trouble);
+    // Once each of them was left, they take turns.
+    let again = choice.left.iter().any(|left| left.issuer == *issuer);
+    if !again && !is_enough(failure, trouble, installed, now) {
+        return Verdict::Stay;
+    }
+    choice.left.retain(|left| left.issuer != *issuer && list.contains(&left.issuer));
+    choice.left.push(Left::because(issuer.clone(), failure, now));
+    choice.trouble = None;
+    let was_left =
+        |candidate: &&IssuerName| choice.left.iter().any(|left| left.issuer == **candidate);
+    if let Some(next) = list.iter().find(|candidate| !was_left(candidate)) {
+        let forgiven = trouble.failures;
+        return Verdict::Leave { to: next.clone(), at: Some(now), forgiven };
+    }
+    // The one whose moment is the earliest, and of those the one that rests the longest.
+    let waiting = choice.left.iter().filter_map(|left| Some((left.again?.max(now), left)));
+    match waiting.min_by_key(|(again, left)| (*again, left.at)) {
+        Some((again, left)) => Verdict::Leave {
+            to: left.issuer.clone(),
+            at: (again > now).then_some(again),
+            forgiven: 0,
+        },
+        None => Verdict::GiveUp,
+    }
+}
+
+/// Whether another CA may not have what is wrong here.
+pub(super) fn crosses(failure: &Failure) -> bool {
+    match failure.kind {
+        FailureKind::Unreachable
+        | FailureKind::CaFault
+        | FailureKind::Caa
+        | FailureKind::Rejected
+        | FailureKind::Account
+        | FailureKind::Terms
+        | FailureKind::OrderLost
+        | FailureKind::Refused
+        | FailureKind::BadCertificate
+        | FailureKind::Lapsed => true,
+        // A limit of failures for one name is the name's own.
+        FailureKind::RateLimited => {
+            failure.subject.is_none() && !failure.detail.contains("failed authorizations")
+        }
+        FailureKind::ChallengeFailed
+        | FailureKind::Dns
+        | FailureKind::Connection
+        | FailureKind::NoChallenge
+        | FailureKind::AlreadyReplaced
+        | FailureKind::Vault
+        | FailureKind::Store
+        | FailureKind::Imported
+        | FailureKind::Unlike
+        | FailureKind::Zone => false,
+    }
+}
+
+/// Whether the patience with a CA is at its end. One whose certificate is good has time.
+fn is_enough(
+    failure: &Failure,
+    trouble: Trouble,
+    installed: Option<Validity>,
+    now: Timestamp,
+) -> bool {
+    let left = installed.map_or(std::time::Duration::ZERO, |one| one.not_after.since(now));
+    let patience = (left / PATIENCE_SHARE).min(PATIENCE_LONGEST);
+    let waited = trouble.since.plus(patience) <= now;
+    match (failure.remedy, failure.kind) {
+        (Remedy::Intervene, _) => true,
+        (_, FailureKind::Caa) => trouble.failures >= PATIENCE_CAA,
+        (Remedy::RetryAfter(until), FailureKind::RateLimited) => {
+            // Whoever has to wait longer than there is time for need not wait first.
+            until > now.plus(patience.max(PATIENCE_LIMIT))
+                || (waited && trouble.failures >= PATIENCE_FAILURES)
+        }
+        _ => waited && trouble.failures >= PATIENCE_FAILURES,
+    }
+}
+
+#[cfg(test)]
+#[path = "giving_way_tests.rs"]
+mod tests;
