@@ -19,6 +19,7 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
     Site {
         names: vec![Identifier::parse(name).unwrap()],
         origin: config::Origin::Welcome,
+        further: Vec::new(),
         issuer,
         key: KeyAlgorithm::P256,
         profile: profile.map(str::to_owned),

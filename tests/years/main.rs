@@ -259,7 +259,8 @@ impl World {
                 let (now, draw) = (self.now(), self.rng.u32(..));
                 self.budget.failed(&record.spec, &failure, now);
                 let record = Arc::clone(self.records.get(&id).unwrap());
-                self.store(transition::fail(&record, &failure, draw, now));
+                let list = [record.spec.issuer.clone()];
+                self.store(transition::fail(&record, &failure, &list, draw, now));
             }
         }
     }
