@@ -14,6 +14,7 @@
 //! | [`issuer`] | ACME and the internal CA |
 //! | [`scheduler`] | decides what to do next for every certificate |
 //! | [`edge`] | the front door: TLS, HTTP, origins |
+//! | [`onboarding`] | names that are in no site and lead here |
 //! | [`admin`] | the JSON interface on a local socket |
 //! | [`cli`] | the command line |
 //! | [`daemon`] | connects the rooms |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod daemon;
 pub mod edge;
 pub mod issuer;
+pub mod onboarding;
 pub mod os;
 pub mod scheduler;
 pub mod store;

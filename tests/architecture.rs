@@ -22,6 +22,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scheduler", &["base", "os", "cert", "config", "vault", "store", "issuer"]),
     // It keeps serving when store, issuer and scheduler are down.
     ("edge", &["base", "os", "cert", "config", "vault"]),
+    // It hears of clients from the edge, which does not know it.
+    ("onboarding", &["base", "os", "cert", "config", "store", "issuer", "scheduler", "edge"]),
     ("admin", &["base", "os", "cert", "config", "vault", "store", "issuer", "scheduler", "edge"]),
     // A client of the socket: of the daemon it knows what goes over the wire. See `CLI_ONLY`.
     ("cli", &["base", "os", "cert", "config", "vault", "admin"]),
@@ -37,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "issuer",
             "scheduler",
             "edge",
+            "onboarding",
             "admin",
             "cli",
         ],
@@ -53,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "issuer",
             "scheduler",
             "edge",
+            "onboarding",
             "admin",
             "cli",
             "daemon",

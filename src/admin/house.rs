@@ -15,10 +15,13 @@ use super::wire::CertificateView;
 use super::wire::Certificates;
 use super::wire::EntryView;
 use super::wire::Reloaded;
+use super::wire::Renewal;
 use super::wire::SiteView;
 use super::wire::Status;
 use super::wire::care::HostedAll;
 use super::wire::care::Why;
+use super::wire::guests::Guests;
+use super::wire::guests::OnboardOrder;
 use super::wire::rotate::AccountView;
 use super::wire::rotate::MasterView;
 use super::wire::rotate::RotateKeys;
@@ -120,6 +123,27 @@ pub trait House: Send + Sync {
     fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>>;
     /// Gives the account at the CA another key, for `peer`, and waits for the CA.
     fn rotate_account(&self, peer: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>>;
+    /// Onboards a name for `peer`; does not wait for its certificate.
+    fn onboard(&self, _: OnboardOrder, _: Peer) -> BoxFuture<'_, Result<Renewal, HouseError>> {
+        Box::pin(async { Err(nobody_comes()) })
+    }
+    /// Offboards a name for `peer`, and bars it from coming back by itself.
+    fn offboard<'a>(
+        &'a self,
+        _name: &'a str,
+        _bar: bool,
+        _: Peer,
+    ) -> BoxFuture<'a, Result<(), HouseError>> {
+        Box::pin(async { Err(nobody_comes()) })
+    }
+    /// At most `limit` onboarded names behind `after`.
+    fn onboarded(
+        &self,
+        _after: Option<String>,
+        _limit: usize,
+    ) -> BoxFuture<'_, Result<Guests, HouseError>> {
+        Box::pin(async { Err(nobody_comes()) })
+    }
     /// Takes an imported certificate away again.
     fn forget<'a>(
         &'a self,
@@ -137,6 +161,10 @@ pub trait House: Send + Sync {
     ) -> BoxFuture<'a, Result<Exported, HouseError>>;
     /// Copies the database into `target`, which `peer` reads.
     fn backup(&self, target: OwnedFd, peer: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>>;
+}
+
+fn nobody_comes() -> HouseError {
+    HouseError::Refused { reason: "this daemon onboards no names".to_owned() }
 }
 
 /// Why the house did not do as it was asked.

@@ -9,6 +9,7 @@ mod access;
 mod bind;
 mod care;
 mod events;
+mod guests;
 mod handover;
 mod house;
 mod page;

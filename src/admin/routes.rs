@@ -19,6 +19,7 @@ use axum::middleware::Next;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use axum::routing::delete;
 use axum::routing::get;
 use axum::routing::post;
 use http::StatusCode;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::Peer;
 use super::care;
 use super::events;
+use super::guests;
 use super::house::House;
 use super::house::HouseError;
 use super::page::Place;
@@ -80,6 +82,8 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/certificates/{selector}/revoke", post(care::revoke))
         .route("/v1/certificates/{selector}/why", get(care::why))
         .route("/v1/host", post(care::host_all))
+        .route("/v1/onboarded", get(guests::list).post(guests::onboard))
+        .route("/v1/onboarded/{name}", delete(guests::offboard))
         .route("/v1/import/key", get(transfer::key))
         .route("/v1/import", post(transfer::import))
         .route("/v1/rotate/master", post(rotate::master))

@@ -219,7 +219,7 @@ where
 
 fn brought(record: &Certificate, now: Timestamp) -> bool {
     let valid = record.installed.as_ref().is_some_and(|one| one.validity.contains(now));
-    valid && record.spec.role == Role::Imported
+    valid && !record.spec.role.is_driven()
 }
 
 /// The certificates by state: those that the configuration asks for as they are at `now`, and of
@@ -266,6 +266,7 @@ const fn role(role: Role) -> &'static str {
         Role::Primary => "primary",
         Role::Bridge => "bridge",
         Role::Imported => "imported",
+        Role::Onboarded => "onboarded",
     }
 }
 

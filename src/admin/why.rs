@@ -73,6 +73,7 @@ fn served(record: &Certificate, shown: Option<&Certificate>, now: Timestamp) -> 
         let role = match one.spec.role {
             Role::Bridge => "a bridge, which browsers do not trust",
             Role::Imported => "an imported one",
+            Role::Onboarded => "the one of the onboarded name",
             Role::Primary => "another one",
         };
         format!("{role} (id {})", one.id())

@@ -15,6 +15,7 @@ pub mod dns;
 pub mod gate;
 pub mod heap;
 pub mod master;
+pub mod onboarding;
 pub mod origins;
 pub mod policy;
 pub mod proxied;

@@ -66,6 +66,8 @@ pub enum FailureKind {
     Unlike,
     /// A zone could not be changed for a proof by DNS.
     Zone,
+    /// The name does not lead here any more, or the configuration does not let it.
+    Elsewhere,
 }
 
 /// One failure, with what an operator needs to act on it.
@@ -134,7 +136,8 @@ impl FailureKind {
             | Self::Vault
             | Self::Store
             | Self::Lapsed
-            | Self::Zone => Remedy::Retry,
+            | Self::Zone
+            | Self::Elsewhere => Remedy::Retry,
             Self::Rejected
             | Self::NoChallenge
             | Self::Account
@@ -173,6 +176,7 @@ impl FailureKind {
             Self::Zone => {
                 "check the [[dns]] account: its secrets, its zones, what its provider says"
             }
+            Self::Elsewhere => "have the name lead here again, or keyward offboard it",
         }
     }
 }

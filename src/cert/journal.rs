@@ -97,6 +97,10 @@ pub enum EntryKind {
     ListFetched,
     /// A CA gave no certificate for reasons of its own; another one is asked.
     IssuerLeft,
+    /// A name that no site has is served from now on.
+    Onboarded,
+    /// It is not any more.
+    Offboarded,
 }
 
 /// One entry of the journal.

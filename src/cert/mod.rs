@@ -6,6 +6,7 @@ pub mod chain;
 pub mod challenge;
 pub mod choice;
 pub mod failure;
+pub mod guest;
 pub mod identifier;
 pub mod journal;
 pub mod key;

@@ -81,7 +81,7 @@ impl Certificate {
     /// from another CA than its first.
     pub fn order(&self, profile: Option<&str>) -> Specification {
         let mut spec = self.spec.clone();
-        let taken_over = self.spec.role == Role::Imported && self.care.source.is_some();
+        let taken_over = !self.spec.role.is_driven() && self.care.source.is_some();
         if taken_over || self.care.choice.asked.is_some() {
             spec.issuer = self.issuer().clone();
             spec.profile = profile.map(str::to_owned);

@@ -47,6 +47,19 @@ pub enum Role {
     Bridge,
     /// It was brought here; no site of the file asks for it, and none need name it.
     Imported,
+    /// It is for a name that no site of the file has, and whose DNS leads here.
+    Onboarded,
+}
+
+impl Role {
+    /// Whether the configuration asks for it. There may be very many of the others, which nobody
+    /// holds in memory.
+    pub const fn is_driven(self) -> bool {
+        match self {
+            Self::Primary | Self::Bridge => true,
+            Self::Imported | Self::Onboarded => false,
+        }
+    }
 }
 
 /// Names, issuer, key and profile. Names are sorted and without repetition.
@@ -98,8 +111,11 @@ impl Specification {
             Role::Primary => "primary",
             Role::Bridge => "bridge",
             Role::Imported => "imported",
+            Role::Onboarded => "onboarded",
         };
+        // Whoever issues for onboarded names may change: the certificate goes on being the same.
         let issuer = match &self.issuer {
+            _ if self.role == Role::Onboarded => "any",
             IssuerName::Acme(directory) => directory.as_str(),
             IssuerName::Internal => "internal",
             IssuerName::Imported => "imported",
@@ -110,10 +126,11 @@ impl Specification {
             // Up to schema 3 of the store: for any kind.
             (Role::Imported, KeyKind::Ecdsa) => "any".to_owned(),
             (Role::Imported, KeyKind::Rsa) => "rsa".to_owned(),
-            (Role::Primary | Role::Bridge, _) => self.key.to_string(),
+            (Role::Primary | Role::Bridge | Role::Onboarded, _) => self.key.to_string(),
         };
         let mut text = format!("v1\n{role}\n{issuer}\n{key}\n");
-        text.push_str(self.profile.as_deref().unwrap_or("-"));
+        let profile = self.profile.as_deref().filter(|_| self.role != Role::Onboarded);
+        text.push_str(profile.unwrap_or("-"));
         for name in &self.names {
             text.push('\n');
             text.push_str(&name.text());

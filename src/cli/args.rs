@@ -19,6 +19,7 @@ use clap_complete::Shell;
 
 use super::args_bring::Adopt;
 use super::args_bring::Import;
+use super::args_bring::Onboard;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
 use crate::vault::age::Recipient;
@@ -189,6 +190,18 @@ pub(super) enum Command {
     Import(Import),
     /// Take over what certbot, acme.sh, Caddy, Traefik or lego keep; shows it first, --apply does it
     Adopt(Adopt),
+    /// Serve a name that is in no site, where [onboarding] says
+    Onboard(Onboard),
+    /// Serve an onboarded name no more, and delete its certificate
+    Offboard {
+        /// The name
+        name: String,
+        /// It may come back by itself, as any name may that leads here
+        #[arg(long)]
+        may_return: bool,
+    },
+    /// List the onboarded names
+    Onboarded(List),
     /// Delete an imported certificate and its key
     Forget {
         /// A name it is for, its id, or the beginning of the id

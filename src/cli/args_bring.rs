@@ -30,6 +30,18 @@ pub(super) struct Import {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Onboard {
+    /// The name, which has to lead here
+    pub(super) name: String,
+    /// Its own origin, instead of that of [onboarding]
+    #[arg(long, value_name = "URL")]
+    pub(super) origin: Option<String>,
+    /// Wait until its certificate is installed or has failed
+    #[arg(long)]
+    pub(super) wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Adopt {
     /// Stores: a directory such as /etc/letsencrypt, or the file acme.json of Traefik; without any,
     /// those that lie where they usually do

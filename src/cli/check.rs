@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::check_dns;
+use super::check_guests;
 use super::check_tcp;
 use super::ways;
 use crate::cert::spec::IssuerName;
@@ -80,6 +81,7 @@ fn write_text(
     }
     check_tcp::write(out, config)?;
     check_dns::write(out, config)?;
+    check_guests::write(out, config)?;
     out.flush()
 }
 
@@ -91,6 +93,7 @@ fn served(config: &Config) -> impl Iterator<Item = &Site> {
 /// "2 sites, 1 issuer, 1 warning"
 fn summary(config: &Config, warnings: usize) -> String {
     let mut issuers: Vec<&IssuerName> = config.sites.iter().map(|site| &site.issuer).collect();
+    issuers.extend(config.onboarding.iter().map(|plan| &plan.site.issuer));
     issuers.sort();
     issuers.dedup();
     let mut parts = vec![counted(served(config).count(), "site")];

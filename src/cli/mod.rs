@@ -12,11 +12,13 @@ mod backup;
 mod care;
 pub mod check;
 mod check_dns;
+mod check_guests;
 mod check_tcp;
 mod connect;
 mod events;
 mod export;
 mod greet;
+mod guests;
 mod hash;
 mod import;
 mod list;
@@ -92,6 +94,11 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Why { name } => why::why(&client()?, name, out),
         Command::Import(what) => import::import(&client()?, what, out),
         Command::Adopt(what) => adopt::adopt(&client, what, out),
+        Command::Onboard(what) => guests::onboard(&client()?, what, out),
+        Command::Offboard { name, may_return } => {
+            guests::offboard(&client()?, name, *may_return, out)
+        }
+        Command::Onboarded(what) => guests::onboarded(&client()?, what.limit, what.all, out),
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Export(what) => export::export(&client()?, what, out),
         Command::Rotate { what } => rotate::rotate(&client()?, what, out),

@@ -68,6 +68,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("log", old.log != new.log),
         ("access_log", old.access_log != new.access_log),
         ("dns", old.dns != new.dns),
+        ("onboarding", old.onboarding != new.onboarding),
         ("tcp", !same_services(&old.tcp, &new.tcp)),
     ] {
         if changed {

@@ -16,6 +16,7 @@ mod load;
 mod losses;
 mod model;
 mod network;
+mod onboarding;
 mod origin;
 mod pattern;
 mod policy;
@@ -25,6 +26,7 @@ mod raw;
 mod raw_ca;
 mod raw_dns;
 mod raw_keeping;
+mod raw_onboarding;
 mod raw_policy;
 mod raw_route;
 mod raw_tcp;
@@ -50,6 +52,7 @@ pub use model::{
     TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
 pub use network::IpNetwork;
+pub use onboarding::Onboarding;
 pub use origin::{Address, Asking, Health, Origin, OriginHttp, OriginTls, Server, Servers};
 pub use pattern::PathPattern;
 pub use policy::{BasicAuth, Clients, ErrorPages, Maintenance, Policy, Rate, When};

@@ -11,6 +11,7 @@ use super::ca::Acme;
 use super::dns::DnsAccount;
 use super::keeping::Keeping;
 use super::network::IpNetwork;
+use super::onboarding::Onboarding;
 use super::origin::Origin;
 use super::policy::Policy;
 use super::route::{Route, RouteTo};
@@ -45,6 +46,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Accounts at DNS providers, in the order of the file.
     pub dns: Vec<DnsAccount>,
+    /// Names that come of themselves, if any may.
+    pub onboarding: Option<Onboarding>,
     /// The sites, in the order of the file; behind them those that only hold certificates for TCP
     /// services, whose origin is [`Origin::Service`].
     pub sites: Vec<Site>,

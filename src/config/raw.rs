@@ -10,6 +10,7 @@ use super::check::hsts::TWO_YEARS;
 use super::raw_ca::{RawAcme, RawCa, RawIssuers};
 use super::raw_dns::RawDns;
 use super::raw_keeping::RawKeeping;
+use super::raw_onboarding::RawOnboarding;
 use super::raw_policy::{RawFiles, RawPolicy};
 use super::raw_route::RawRoute;
 use super::raw_tcp::RawTcp;
@@ -29,6 +30,7 @@ pub(super) struct RawConfig {
     pub(super) log: RawLog,
     pub(super) access_log: RawAccessLog,
     pub(super) dns: Vec<RawDns>,
+    pub(super) onboarding: RawOnboarding,
     pub(super) site: Vec<RawSite>,
     pub(super) tcp: Vec<RawTcp>,
 }
@@ -440,6 +442,7 @@ impl RawConfig {
                 ..RawSite::default()
             }],
             dns: vec![RawDns::example()],
+            onboarding: RawOnboarding::example(),
             tcp: vec![RawTcp::example()],
             ..Self::default()
         }

@@ -14,6 +14,7 @@ use super::lookout::Lookout;
 use super::notices;
 use super::notices::Grounds;
 use super::open::Memory;
+use super::orders::Orders;
 use super::reseal::ResealHandle;
 use super::servers;
 use super::takeover::elders::Elders;
@@ -21,7 +22,6 @@ use super::takeover::giving::UpgradeRequest;
 use super::terms;
 use super::tickets::Order;
 use super::tickets::TicketDesk;
-use super::wire::Orders;
 use crate::admin::House;
 use crate::admin::HouseError;
 use crate::admin::Peer;
@@ -31,6 +31,8 @@ use crate::admin::view;
 use crate::admin::wire;
 use crate::admin::wire::care::HostedAll;
 use crate::admin::wire::care::Why;
+use crate::admin::wire::guests::Guests;
+use crate::admin::wire::guests::OnboardOrder;
 use crate::admin::wire::rotate::AccountView;
 use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
@@ -347,6 +349,31 @@ impl House for Residence {
         peer: Peer,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
         Box::pin(self.take_away(selector, peer))
+    }
+
+    fn onboard(
+        &self,
+        order: OnboardOrder,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<wire::Renewal, HouseError>> {
+        Box::pin(self.take_guest(order, peer))
+    }
+
+    fn offboard<'a>(
+        &'a self,
+        name: &'a str,
+        bar: bool,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<(), HouseError>> {
+        Box::pin(self.turn_guest_out(name, bar, peer))
+    }
+
+    fn onboarded(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Guests, HouseError>> {
+        Box::pin(self.guests(after, limit))
     }
 
     fn rotate_tickets(&self, peer: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>> {

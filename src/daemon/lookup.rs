@@ -15,7 +15,6 @@ use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
 use crate::cert::record::Certificate;
-use crate::cert::spec::Role;
 
 /// Certificates whose ids begin alike that are looked at: enough to say which ones they are.
 const ALIKE: usize = 16;
@@ -68,14 +67,13 @@ impl Residence {
             let more = store.page(from, wanted).await.map_err(|error| unavailable(&error))?;
             let Some(last) = more.last() else { break };
             from = Some(last.id());
-            let imported = more.into_iter().filter(|one| one.spec.role == Role::Imported);
+            let imported = more.into_iter().filter(|one| !one.spec.role.is_driven());
             page.extend(imported.map(Arc::new));
         }
         let more = page.len() > limit;
         page.truncate(limit);
         let last = page.last().filter(|_| more);
-        let next =
-            last.map(|last| Place { imported: last.spec.role == Role::Imported, id: last.id() });
+        let next = last.map(|last| Place { imported: !last.spec.role.is_driven(), id: last.id() });
         Ok((page, next))
     }
 

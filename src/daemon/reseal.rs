@@ -15,10 +15,10 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::orders::Orders;
 use super::seals;
 use super::tickets;
 use super::tickets::TicketDesk;
-use super::wire::Orders;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::base::crash;

@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::authorities::Authorities;
 use super::authorities::Doorways;
 use super::authorities::Means;
 use super::custody;
 use super::floods::Floods;
+use super::guests;
 use super::house::ReloadRequest;
 use super::house::Residence;
 use super::lists::Lists;
@@ -26,6 +26,8 @@ use super::open::Manner;
 use super::open::Memory;
 use super::open::Opened;
 use super::open::Places;
+use super::orders::Orders;
+use super::orders::begin_orders;
 use super::reload::Reloader;
 use super::reload::http3_views;
 use super::reload::listener_views;
@@ -43,7 +45,6 @@ use super::zones;
 use crate::admin;
 use crate::admin::Left;
 use crate::admin::wire;
-use crate::base::Jitter;
 use crate::base::SystemClock;
 use crate::base::Timestamp;
 use crate::base::bounds;
@@ -52,19 +53,13 @@ use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
 use crate::base::tasks::Watch;
 use crate::cert::challenge::BoxFuture;
-use crate::cert::identifier::Identifier;
 use crate::cli::Failed;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::edge::EdgeOptions;
 use crate::edge::tickets::Tickets;
-use crate::issuer::InternalCa;
-use crate::issuer::InternalOptions;
 use crate::issuer::dns::DnsDesk;
 use crate::os::notify::Notifier;
-use crate::scheduler::Parts;
-use crate::scheduler::Scheduler;
-use crate::scheduler::SchedulerHandle;
 use crate::store::Catalog;
 use crate::store::Store;
 use crate::store::filling;
@@ -137,14 +132,6 @@ impl Wires {
 /// What is left of making the second copy anew.
 type Filling = BoxFuture<'static, ()>;
 
-/// What exists only while the store can be written.
-#[derive(Clone)]
-pub(super) struct Orders {
-    pub(super) internal: Arc<InternalCa>,
-    pub(super) authorities: Arc<Authorities>,
-    pub(super) scheduler: SchedulerHandle,
-}
-
 /// Puts everything to work. The front door serves what the store, or its second copy, holds before
 /// anybody else is asked.
 #[expect(clippy::too_many_lines, reason = "a list of rooms, each of which needs those above it")]
@@ -179,7 +166,13 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
     // Unless it has left what is needed to go on at once.
     let waits = doors.follows && doors.http3_left.is_empty();
     let http3 = waits.then(|| std::mem::take(&mut doors.http3));
+    // Read before anybody may ask for one of them.
+    let names = match &store {
+        Some(store) => guests::all(store).await.map_err(|error| unavailable(&error))?,
+        None => Vec::new(),
+    };
     let edge = open_edge(doors, &config, &clock, &catalog, tickets, &vault)?;
+    guests::welcome(&names, &edge);
     let listeners = [listeners, http3_views(&edge, inherited)].concat();
 
     let stop = CancellationToken::new();
@@ -188,7 +181,10 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
     if let Some(store) = &store {
         let dns = zones::begin_proofs(porter, store, &configs, &clock, &tasks, &stop);
         let means = means(&clock, store, &vault, &edge, (dns, doorways));
-        let begun = begin_orders(store, (&catalog, &edge), &vault, means, &tasks, &configs).await?;
+        let within = (&tasks, &stop);
+        let begun =
+            begin_orders(store, (&catalog, &edge, &names), &vault, means, within, &configs).await;
+        let begun = begun.map_err(|error| unavailable(&error))?;
         let parts = (store, &begun, &ticket_desk);
         resealing = Some(Resealer::begin(&vault, master, parts, &clock, &tasks, &stop));
         orders = Some(begun);
@@ -379,39 +375,6 @@ fn means(
     }
 }
 
-async fn begin_orders(
-    store: &Store,
-    (catalog, edge): (&Arc<Catalog>, &Arc<Edge>),
-    vault: &Vault,
-    means: Means,
-    tasks: &TaskSet,
-    configs: &watch::Receiver<Arc<Config>>,
-) -> Result<Orders, Failed> {
-    let (clock, edge) = (Arc::clone(&means.clock), Arc::clone(edge));
-    let internal = Arc::new(InternalCa::new(InternalOptions {
-        clock: Arc::clone(&clock),
-        book: Arc::new(store.clone()),
-        keys: Arc::new(vault.clone()),
-        signing: Arc::new(vault.clone()),
-        machine: machine_name(),
-    }));
-    let authorities = Arc::new(Authorities::new(means, configs.clone(), Arc::clone(&internal)));
-    let asked = Arc::clone(&authorities);
-    let parts = Parts {
-        store: store.clone(),
-        catalog: Arc::clone(catalog),
-        audience: Arc::new(move |names: &[Identifier]| edge.changed(names)),
-        clock,
-        jitter: Arc::new(Jitter::from_os()),
-        authorities: Arc::new(move |name| asked.of(name)),
-        keys: Arc::new(vault.clone()),
-        tasks: tasks.clone(),
-    };
-    let started = Scheduler::start(parts, configs.clone()).await;
-    let scheduler = started.map_err(|error| unavailable(&error))?;
-    Ok(Orders { internal, authorities, scheduler })
-}
-
 /// Has every record and every entry of the second copy looked at, slowly, as long as the house
 /// stands.
 fn look_through(
@@ -463,11 +426,6 @@ fn open_admin(
 
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failed {
     Failed::unavailable(format!("error: {}", with_causes(error)))
-}
-
-/// The name of this machine, for the name of its CA.
-fn machine_name() -> Option<String> {
-    nix::unistd::gethostname().ok()?.into_string().ok()
 }
 
 /// Where the house listens. Each socket that the service manager holds is there once for every

@@ -2,6 +2,7 @@
 //!
 //! The only file that knows that a handshake blocks its worker while the vault signs.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::net::TcpListener;
@@ -30,6 +31,7 @@ use super::early::Unproven;
 use super::facts::Facts;
 use super::hello;
 use super::hello::Greeted;
+use super::knock;
 use super::listen;
 use super::meter::Measured;
 use super::network::Network;
@@ -264,9 +266,11 @@ async fn https(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, port: u16) {
     let limit = worker.crowd.borrow().patience(limit);
     let counters = &worker.counters;
     // Gone when it is over, so that it takes no memory while the client stays.
-    let shaken = timeout(limit, Box::pin(handshake(worker, (stream, unread), ends))).await;
+    let more = Cell::new(Duration::ZERO);
+    let shaking = Box::pin(handshake(worker, (stream, unread), ends, &more));
+    let shaken = knock::patiently(limit, &more, shaking).await;
     tickets::settle(counters);
-    let Ok(shaken) = shaken else {
+    let Some(shaken) = shaken else {
         counters.timeout.up();
         return;
     };
@@ -355,6 +359,7 @@ async fn handshake(
     worker: &Worker,
     (stream, unread): (TcpStream, Vec<u8>),
     ends: Ends,
+    more: &Cell<Duration>,
 ) -> Result<Shaken, Failed> {
     let network = Network::of(ends.client.ip());
     let Greeted { start, ticket, meter } = Box::pin(hello::read(stream, unread, |ticket| {
@@ -380,10 +385,17 @@ async fn handshake(
             None => start.io.local_addr()?.ip(),
         }),
     };
-    let set = worker.set().clone();
-    let known = identity.known(&set);
-    let Some(site) = known.or_else(|| set.for_unknown(matches!(identity, Identity::Name(_))))
-    else {
+    let mut set = worker.set().clone();
+    let mut known = identity.known(&set);
+    if let Some(name) = knock::wanting(worker, &set, known.as_ref(), &identity)
+        && Box::pin(knock::hold(worker, name, network, more)).await
+    {
+        set = worker.set().clone();
+        known = identity.known(&set);
+    }
+    let unknown = known.is_none();
+    let named = matches!(identity, Identity::Name(_));
+    let Some(site) = known.or_else(|| set.for_unknown(named).map(Arc::clone)) else {
         refuse(start.io, UNRECOGNIZED_NAME).await;
         return Err(Failed::UnknownName);
     };
@@ -396,8 +408,7 @@ async fn handshake(
         close_hard(&start.io);
         return Err(Failed::TurnedAway);
     };
-    let Some(config) = find(worker, &identity, (site, known.is_none()), &start.client_hello())
-    else {
+    let Some(config) = find(worker, &identity, (&site, unknown), &start.client_hello()) else {
         refuse(start.io, INTERNAL_ERROR).await;
         return Err(Failed::NoCertificate);
     };
@@ -461,7 +472,7 @@ mod tests {
     fn the_task_of_a_connection_is_small() {
         let task = size(serve);
         let shaking = size(|worker: Rc<Worker>, stream, ends| async move {
-            drop(handshake(&worker, stream, ends).await);
+            drop(handshake(&worker, stream, ends, &Cell::default()).await);
         });
         println!("a connection's task: {task} octets, while it shakes hands {shaking} more");
         assert!(task <= CONNECTION_TASK, "{task}");

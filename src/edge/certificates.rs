@@ -124,6 +124,17 @@ impl Certificates {
         self.pick(&self.look_up(host, now, kept.as_ref(), counters), terms, hello)
     }
 
+    /// Whether there is a certificate for `host`, a name in normal form.
+    pub(super) fn has(&self, host: &str, counters: &Counters) -> bool {
+        let now = self.clock.now();
+        let kept = self.choices.get(host);
+        if let Some(choice) = kept.filter(|choice| choice.holds(now)) {
+            return choice.ranked.iter().any(Option::is_some);
+        }
+        counters.looked_up.up();
+        !self.look_up(host, now, kept.as_ref(), counters).is_empty()
+    }
+
     /// Forgets what was chosen for these names: the catalog says something else about them now.
     pub(super) fn forget(&self, names: &[Identifier]) {
         // Before the first name is forgotten: whoever asked the catalog earlier sees it.

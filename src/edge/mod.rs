@@ -33,11 +33,13 @@ mod gate;
 mod groups;
 mod grpc;
 mod guard;
+mod guests;
 mod headers;
 mod hello;
 mod hold;
 mod ja4;
 mod kernel;
+mod knock;
 mod ledger;
 mod link;
 pub mod listen;
@@ -88,11 +90,14 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
 
 use self::certificates::Certificates;
 use self::challenge::Challenges;
 use self::challenge::EdgeSolver;
 use self::doors::Held;
+use self::guests::Guests;
+use self::knock::Knocker;
 use self::serving::ServingSet;
 use self::tickets::Tickets;
 use self::watching::Watch;
@@ -113,6 +118,7 @@ use crate::vault::ticket::RawTicketKey;
 pub use self::access::try_open as try_access_log;
 pub use self::doors::Copies;
 pub use self::framing::{Refusal, Scanner, Violation};
+pub use self::knock::Knock;
 pub use self::network::Network;
 pub use self::quic::Http3Left;
 pub use self::servers::{ServerState, ServerView};
@@ -185,7 +191,9 @@ pub enum EdgeError {
 /// The front door while it is open. Dropping it closes every connection.
 #[derive(Debug)]
 pub struct Edge {
-    watch: Watch,
+    watch: Arc<Watch>,
+    guests: Arc<Guests>,
+    knocks: Mutex<Option<mpsc::Receiver<Knock>>>,
     shared: Arc<Shared>,
     workers: Vec<WorkerHandle>,
     /// What is listened on; held over no await.
@@ -213,9 +221,13 @@ impl Edge {
         let certificates = Certificates::new(catalog, signers, clock, mould);
         let count = limits.workers.max(1);
         let watch = Watch::start(limits.name_servers.clone()).map_err(EdgeError::Watch)?;
-        let set = ServingSet::new(&config, limits, &certificates, &watch, 0);
+        let (watch, guests) = (Arc::new(watch), Arc::default());
+        let set = ServingSet::new(&config, limits, &certificates, (&watch, &guests), 0);
+        let (knocker, knocks) = Knocker::new();
         let challenges = Arc::new(Challenges::default());
-        let shared = Arc::new(Shared::new(count, set, certificates, challenges, (access, hands)));
+        let told = (access, hands);
+        let shared = Shared::new(count, set, certificates, challenges, told, knocker);
+        let shared = Arc::new(shared);
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
             let signers = Arc::clone(&bound);
@@ -223,7 +235,9 @@ impl Edge {
         }
         let (listening, held) = (Mutex::default(), Mutex::default());
         let (publishing, quic) = (Mutex::default(), quic::Listening::default());
-        let edge = Self { watch, shared, workers, listening, held, publishing, quic };
+        let knocks = Mutex::new(Some(knocks));
+        let edge =
+            Self { watch, guests, knocks, shared, workers, listening, held, publishing, quic };
         edge.add(Kind::Https, https)?;
         edge.add(Kind::Http, http)?;
         edge.add(Kind::Tcp, tcp)?;
@@ -239,7 +253,7 @@ impl Edge {
             config,
             config.edge.clone(),
             &self.shared.certificates,
-            &self.watch,
+            (&self.watch, &self.guests),
             generation,
         );
         self.shared.access.aim(config.access_log.to.as_ref());

@@ -47,9 +47,9 @@ fn note(client: &Client, exchange: &mut Exchange, parts: &Parts) {
     let set = client.worker.set();
     exchange.entry = client.worker.pen.begin(set.access, parts);
     if let (Some(entry), Ok(asked)) = (&mut exchange.entry, route::host(parts))
-        && let Some(site) = set.by_host(&key(&asked))
+        && let Some(site) = set.lead(&key(&asked))
     {
-        entry.led(site, &asked);
+        entry.led(&site, &asked);
     }
 }
 
@@ -68,7 +68,7 @@ fn challenge(client: &Client, parts: &Parts) -> Option<Response<AnswerBody>> {
 fn redirect(client: &Client, parts: &Parts) -> Result<Response<AnswerBody>, Refused> {
     let asked = route::host(parts)?;
     let set = client.worker.set();
-    let site = set.by_host(&key(&asked)).ok_or(Refused::Unknown)?;
+    let site = set.lead(&key(&asked)).ok_or(Refused::Unknown)?;
     if !site.redirect {
         return Err(Refused::Unknown);
     }

@@ -66,10 +66,10 @@ impl Refused {
 
 impl Identity {
     /// The site in `set` that has it as a name.
-    pub(super) fn known<'a>(&self, set: &'a ServingSet) -> Option<&'a Arc<ServedSite>> {
+    pub(super) fn known(&self, set: &ServingSet) -> Option<Arc<ServedSite>> {
         match self {
-            Self::Name(name) => set.by_host(name),
-            Self::Address(address) => set.by_address(*address),
+            Self::Name(name) => set.lead(name),
+            Self::Address(address) => set.by_address(*address).map(Arc::clone),
         }
     }
 
@@ -83,13 +83,16 @@ impl Identity {
 
     /// The site for a request to `host` on a connection with this identity.
     pub(super) fn site(&self, set: &ServingSet, host: &str) -> Result<Arc<ServedSite>, Refused> {
-        let here = self.known(set).or_else(|| set.fallback()).ok_or(Refused::Misdirected)?;
+        let fallback = || set.fallback().map(Arc::clone);
+        let here = self.known(set).or_else(fallback).ok_or(Refused::Misdirected)?;
         if matches!(self, Self::Name(name) if &**name == host) {
-            return Ok(Arc::clone(here));
+            return Ok(here);
         }
-        // An unknown host is for the default site, and so only on a connection to it.
-        let wanted = set.by_host(host).or_else(|| set.fallback()).ok_or(Refused::Misdirected)?;
-        if Arc::ptr_eq(wanted, here) { Ok(Arc::clone(here)) } else { Err(Refused::Misdirected) }
+        // An unknown host is for the default site, and so only on a connection to it. Onboarded names
+        // share a site and belong to different people.
+        let wanted = set.lead(host).or_else(fallback).ok_or(Refused::Misdirected)?;
+        let same = Arc::ptr_eq(&wanted, &here) && !here.guest;
+        if same { Ok(here) } else { Err(Refused::Misdirected) }
     }
 }
 

@@ -16,6 +16,8 @@ use http::HeaderValue;
 use super::access;
 use super::certificates::Certificates;
 use super::files::Files;
+use super::guests::GuestSites;
+use super::guests::Guests;
 use super::policy::Policy;
 use super::policy::page_names;
 use super::routes::Routes;
@@ -41,6 +43,8 @@ pub(super) struct ServingSet {
     wildcards: HashMap<Box<str>, Arc<ServedSite>>,
     addresses: HashMap<IpAddr, Arc<ServedSite>>,
     fallback: Option<Arc<ServedSite>>,
+    /// Names that are in no site, where some may be onboarded.
+    pub(super) guests: Option<GuestSites>,
     /// What is no HTTP.
     pub(super) tcp: TcpSet,
     unknown_names: config::UnknownNames,
@@ -82,6 +86,8 @@ pub(super) struct ServedSite {
     /// What is asked of its requests, if anything is.
     pub(super) policy: Option<Arc<Policy>>,
     pub(super) routes: Routes,
+    /// Whether it is one of onboarded names, which belong to different people.
+    pub(super) guest: bool,
 }
 
 /// What answers requests: servers or files; without either it is the welcome page.
@@ -99,7 +105,7 @@ impl ServingSet {
         config: &config::Config,
         limits: config::Edge,
         certificates: &Certificates,
-        watch: &Watch,
+        (watch, guests): (&Arc<Watch>, &Arc<Guests>),
         generation: u64,
     ) -> Self {
         let mould = &certificates.mould;
@@ -108,6 +114,7 @@ impl ServingSet {
             wildcards: HashMap::new(),
             addresses: HashMap::new(),
             fallback: None,
+            guests: GuestSites::new(config, mould, (watch, guests), certificates.badges()),
             tcp: TcpSet::new(config, mould, watch),
             unknown_names: config.tls.unknown_names,
             balancers: config.listen.proxy_from.clone(),
@@ -170,6 +177,12 @@ impl ServingSet {
         }
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         bare.parse::<IpAddr>().ok().and_then(|address| self.by_address(address))
+    }
+
+    /// The same, or the site that serves `host` as an onboarded name.
+    pub(super) fn lead(&self, host: &str) -> Option<Arc<ServedSite>> {
+        let guest = || self.guests.as_ref().and_then(|guests| guests.find(host));
+        self.by_host(host).map(Arc::clone).or_else(guest)
     }
 
     /// Whether a site has `host` itself among its names.
@@ -242,7 +255,7 @@ impl ServedSite {
         Behind { upstream: self.upstream.as_ref(), files: self.files.as_ref(), shown: None }
     }
 
-    fn new(
+    pub(super) fn new(
         site: &config::Site,
         mould: &Mould,
         request_ids: config::RequestIds,
@@ -275,6 +288,28 @@ impl ServedSite {
             tls_headers: site.tls_headers,
             routes: Routes::new(site, policy.as_ref(), trusting),
             policy,
+            guest: false,
+        }
+    }
+
+    /// The same with another server behind it, for one that has nothing of its own but that.
+    pub(super) fn with(&self, upstream: Upstream) -> Self {
+        Self {
+            name: self.name.clone(),
+            upstream: Some(upstream),
+            files: None,
+            preserve_host: self.preserve_host,
+            hsts: self.hsts.clone(),
+            redirect: self.redirect,
+            terms: Arc::clone(&self.terms),
+            visitors: Visitors::Anyone,
+            early_data: self.early_data,
+            request_ids: self.request_ids,
+            access_log: self.access_log,
+            tls_headers: self.tls_headers,
+            policy: None,
+            routes: Routes::default(),
+            guest: self.guest,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::config::OriginTls;
 /// What the sites of one serving set share.
 #[derive(Debug)]
 pub(super) struct Trusting<'a> {
-    made: HashMap<Way, Option<Arc<ClientConfig>>>,
+    made: Known,
     /// The certificates that servers may ask for.
     badges: Option<Badges>,
     /// Who looks after their servers.
@@ -32,8 +32,11 @@ pub(super) struct Trusting<'a> {
     pub(super) site: String,
 }
 
+/// How origins are asked, by each way that sites have of it.
+pub(super) type Known = HashMap<Way, Option<Arc<ClientConfig>>>;
+
 /// CAs that are believed, whether anybody looks, and the certificate that is shown.
-type Way = (Option<PathBuf>, bool, Option<Box<Identifier>>);
+pub(super) type Way = (Option<PathBuf>, bool, Option<Box<Identifier>>);
 
 /// How one server is asked.
 #[derive(Clone, Debug)]
@@ -47,6 +50,16 @@ pub(super) struct Secure {
 impl<'a> Trusting<'a> {
     pub(super) fn new(watch: &'a Watch, badges: Option<Badges>) -> Self {
         Self { made: HashMap::new(), badges, watch, site: String::new() }
+    }
+
+    /// Makes nothing again of what was made before.
+    pub(super) fn remember(&mut self, known: Known) {
+        self.made = known;
+    }
+
+    /// What was made, to be remembered.
+    pub(super) fn known(self) -> Known {
+        self.made
     }
 
     /// How the server at `authority` is asked, and what tells that way from others.

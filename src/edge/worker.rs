@@ -26,6 +26,7 @@ use super::certificates::Certificates;
 use super::challenge::Challenges;
 use super::crowd::Away;
 use super::crowd::Crowd;
+use super::knock::Knocker;
 use super::network::Network;
 use super::origin::Pools;
 use super::policy::Guards;
@@ -55,6 +56,8 @@ pub(super) struct Shared {
     https_port: AtomicU16,
     /// Where HTTP/3 is spoken.
     pub(super) quic: quic::Offer,
+    /// Where clients are told of that ask for a name which nobody has.
+    pub(super) knocker: Knocker,
 }
 
 /// What a listener speaks.
@@ -114,6 +117,7 @@ impl Shared {
         certificates: Certificates,
         challenges: Arc<Challenges>,
         (access, clock): (Arc<access::Log>, Arc<dyn Clock>),
+        knocker: Knocker,
     ) -> Self {
         Self {
             set: CurrentSet::from_pointee(set),
@@ -126,6 +130,7 @@ impl Shared {
             clock,
             https_port: AtomicU16::new(443),
             quic: quic::Offer::default(),
+            knocker,
         }
     }
 

@@ -108,7 +108,8 @@ pub(super) fn crosses(failure: &Failure) -> bool {
         | FailureKind::Store
         | FailureKind::Imported
         | FailureKind::Unlike
-        | FailureKind::Zone => false,
+        | FailureKind::Zone
+        | FailureKind::Elsewhere => false,
     }
 }
 

@@ -82,8 +82,9 @@ pub(super) async fn run(
     let mut failures = 0;
     let leased = shop.records.change(id, None, |record| {
         let mut record = record.clone();
-        if let (Some(source), true) = (&manner.source, record.care.is_succeeded_here())
-            && record.spec.role == Role::Imported
+        let brought = record.spec.role == Role::Imported && record.care.is_succeeded_here();
+        if let Some(source) = &manner.source
+            && (brought || record.spec.role == Role::Onboarded)
         {
             record.care.source = Some(source.clone());
         }
@@ -355,7 +356,7 @@ async fn install(
 /// A moment at which a test may kill the process.
 fn step(role: Role, name: &'static str) {
     match role {
-        Role::Primary | Role::Imported => crash::point(name),
+        Role::Primary | Role::Imported | Role::Onboarded => crash::point(name),
         Role::Bridge => crash::point_of("bridge", name),
     }
 }

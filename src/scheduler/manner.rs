@@ -51,12 +51,15 @@ impl Manner {
         };
         let offers = match site {
             Some(site) => site.issuers().map(offer).collect(),
-            None if record.spec.role == Role::Imported => vec![offer(&source)],
+            None if !record.spec.role.is_driven() => vec![offer(&source)],
             None => vec![offer(&record.spec.issuer)],
         };
         Self {
             offers,
-            source: Some(source),
+            source: Some(match site {
+                Some(site) if record.spec.role == Role::Onboarded => site.issuer.clone(),
+                _ => source,
+            }),
             reuse_key: site.is_some_and(|site| site.reuse_key),
             exportable: site.is_some_and(|site| site.exportable),
             challenge: site.and_then(|site| site.challenge),

@@ -10,6 +10,7 @@ mod check;
 mod crew;
 mod driver;
 mod giving_way;
+mod guests;
 mod handle;
 mod host;
 mod job;
@@ -29,6 +30,7 @@ pub mod transition;
 mod woken;
 
 pub use bring::ForgetError;
+pub use guests::OffboardError;
 pub use handle::Authorities;
 pub use handle::Parts;
 pub use handle::RenewError;

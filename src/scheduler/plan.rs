@@ -75,8 +75,17 @@ fn primary(config: &Config, site: &Site, key: KeyAlgorithm) -> Specification {
     Specification::new(names, issuer, key, profile, Role::Primary)
 }
 
+/// The specification of the certificate of an onboarded name, under a site as they all are.
+pub fn onboarded(config: &Config, site: &Site, name: Identifier) -> Specification {
+    let spec = primary(config, site, site.key);
+    Specification::new(vec![name], spec.issuer, spec.key, spec.profile, Role::Onboarded)
+}
+
 /// The site of whose own certificates one has this specification.
 pub fn site_of<'a>(config: &'a Config, spec: &Specification) -> Option<&'a Site> {
+    if spec.role == Role::Onboarded {
+        return config.onboarding.as_ref().map(|onboarding| &onboarding.site);
+    }
     // The names first: a digest for each of ten thousand sites takes its time.
     let mut named = config.sites.iter().filter(|site| spec.names().contains(site.name()));
     named.find(|site| primaries(config, site).any(|own| own.id() == spec.id()))
@@ -231,7 +240,7 @@ pub fn work_of(record: &Certificate) -> Work {
 
 const fn keep(record: &Certificate) -> std::time::Duration {
     match record.spec.role {
-        Role::Primary | Role::Imported => bounds::RETIREMENT,
+        Role::Primary | Role::Imported | Role::Onboarded => bounds::RETIREMENT,
         Role::Bridge => bounds::BRIDGE_RETIREMENT,
     }
 }

@@ -21,7 +21,6 @@ use crate::cert::ports::Catalog as _;
 use crate::cert::ports::Seals;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
-use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
 use crate::store::Catalog;
 use crate::store::Store;
@@ -127,13 +126,13 @@ impl Publisher {
         })
     }
 
-    /// What is published of imported certificates that cover `name`.
+    /// What is published of imported and onboarded certificates that cover `name`.
     pub(super) fn brought(&self, name: &Identifier) -> Vec<Arc<Served>> {
         let found = self.catalog.candidates(name).unwrap_or_else(|error| {
             tracing::error!(%name, error, "the second copy cannot be read");
             Vec::new()
         });
-        found.into_iter().filter(|served| served.spec.role == Role::Imported).collect()
+        found.into_iter().filter(|served| !served.spec.role.is_driven()).collect()
     }
 
     /// Deletes the copy before the present one.

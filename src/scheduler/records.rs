@@ -17,7 +17,6 @@ use crate::cert::journal::Entry;
 use crate::cert::key::KeyHandle;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
-use crate::cert::spec::Role;
 use crate::store::Store;
 use crate::store::StoreError;
 
@@ -175,7 +174,7 @@ impl Records {
     /// Two answers of the store may arrive in either order: the higher revision stays.
     fn put(&self, record: Certificate) -> Arc<Certificate> {
         let record = Arc::new(record);
-        if record.spec.role == Role::Imported {
+        if !record.spec.role.is_driven() {
             return record;
         }
         let mut board = self.board();

@@ -99,7 +99,7 @@ impl House {
             store: store.clone(),
             clock: Arc::clone(&clock) as _,
             behaviour: Mutex::new(Arc::new(move |job| match job.spec.role {
-                Role::Primary => act.clone(),
+                Role::Primary | Role::Onboarded => act.clone(),
                 Role::Bridge | Role::Imported => Act::Issue,
             })),
             asked: Mutex::default(),
@@ -157,7 +157,7 @@ impl House {
     /// The CA acts like this on the site's own certificate; the bridge is always made.
     fn behave_primary(&self, act: Act) {
         *self.ca.behaviour.lock().unwrap() = Arc::new(move |job| match job.spec.role {
-            Role::Primary => act.clone(),
+            Role::Primary | Role::Onboarded => act.clone(),
             Role::Bridge | Role::Imported => Act::Issue,
         });
     }

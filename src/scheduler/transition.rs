@@ -397,6 +397,7 @@ pub fn added(spec: Specification, now: Timestamp) -> Change {
         Role::Primary => format!("wanted, from {}", spec.issuer),
         Role::Bridge => "wanted, to answer until the site has a certificate".to_owned(),
         Role::Imported => "brought from elsewhere".to_owned(),
+        Role::Onboarded => format!("its name leads here; wanted, from {}", spec.issuer),
     };
     let entries = vec![entry(&spec, now, EntryKind::Added, Level::Info, message)];
     Change { record: Certificate::wanted(spec), entries }

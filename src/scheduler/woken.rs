@@ -1,4 +1,4 @@
-//! Imported certificates whose moment has come: found by the store, some at a time, and told to
+//! Imported and onboarded certificates whose moment has come: found by the store, some at a time, and told to
 //! their owners, or succeeded where the house sees to them.
 //!
 //! Nobody holds them in memory, so that a million of them cost the scheduler nothing until then.
@@ -21,6 +21,7 @@ use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
+use crate::cert::spec::Role;
 use crate::config::Config;
 use crate::store::StoreError;
 
@@ -39,9 +40,12 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// What is to be begun; it is asked for again until it has begun.
+    /// What is to be begun, orders before questions; it is asked for again until it has begun.
     pub(super) fn due(&self) -> impl Iterator<Item = &(Arc<Certificate>, Work)> {
-        self.due.values()
+        let all = |question| {
+            self.due.values().filter(move |(_, work)| (*work == Work::Check) == question)
+        };
+        all(false).chain(all(true))
     }
 
     /// Wakes some of those whose moment has come at `now`. Whether there may be more at once.
@@ -83,7 +87,10 @@ impl Alarm {
                 (Some(Step::Remind(_) | Step::Order(_)), Some(record)) => {
                     match succeeded(&record, config, now) {
                         Some(change) => changes.push(change),
-                        None => drop(self.due.insert(id, (record, Work::Order))),
+                        None => {
+                            let work = plan::work_of(&record);
+                            self.due.insert(id, (record, work));
+                        }
                     }
                 }
                 (Some(Step::Check(_)), Some(record)) => {
@@ -116,7 +123,7 @@ impl Alarm {
 
 /// What is noted about one whose moment of renewal has come; `None` when its successor is to be ordered.
 fn succeeded(record: &Certificate, config: &Config, now: Timestamp) -> Option<Change> {
-    if record.care.hosting.accept().is_some() {
+    if record.care.hosting.accept().is_some() || record.spec.role == Role::Onboarded {
         return None;
     }
     let source = IssuerName::Acme(config.acme.directory.clone());

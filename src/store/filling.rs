@@ -13,7 +13,6 @@ use crate::base::bounds;
 use crate::base::crash;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
-use crate::cert::spec::Role;
 
 /// Where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +116,7 @@ impl Disk {
         for id in ids {
             match self.served(id) {
                 Ok(Some(served)) => {
-                    let there =
-                        matches!(stand, Stand::All(_)) && served.spec.role != Role::Imported;
+                    let there = matches!(stand, Stand::All(_)) && served.spec.role.is_driven();
                     portion.extend((!there).then_some(served));
                 }
                 Ok(None) => {}
@@ -135,6 +133,7 @@ mod tests {
     use super::*;
     use crate::cert::lifecycle::Phase;
     use crate::cert::record::Certificate;
+    use crate::cert::spec::Role;
     use crate::cert::spec::Specification;
     use crate::store::properties::served;
 

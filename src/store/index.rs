@@ -25,7 +25,6 @@ use crate::base::Timestamp;
 use crate::cert::key::KeyId;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
-use crate::cert::spec::Role;
 
 /// Makes the tables.
 pub(super) fn make_tables(txn: &WriteTransaction) -> Result<(), StoreError> {
@@ -63,7 +62,7 @@ pub(super) fn follow(
             }
         }
     }
-    let driven = |record: &Certificate| record.spec.role != Role::Imported;
+    let driven = |record: &Certificate| record.spec.role.is_driven();
     let (was, is) = (old.filter(|one| driven(one)), new.filter(|one| driven(one)));
     if was.is_some() != is.is_some() {
         let mut table = txn.open_table(DRIVEN)?;
@@ -110,10 +109,10 @@ pub(super) fn agrees(txn: &ReadTransaction, record: &Certificate) -> Result<(), 
     }
     let driven = txn.open_table(DRIVEN).map_err(|_| "the list of driven records is missing")?;
     let listed = driven.get(&id.0).map_err(unreadable)?.is_some();
-    if listed == (record.spec.role == Role::Imported) {
+    if listed != record.spec.role.is_driven() {
         return Err("it is entered as driven and is not, or the other way round");
     }
-    if record.spec.role == Role::Imported
+    if !record.spec.role.is_driven()
         && let Some(at) = wake(record)
     {
         let wakes = txn.open_table(WAKES).map_err(|_| "the list of wake times is missing")?;

@@ -99,6 +99,7 @@ mod tests {
     use crate::store::properties::served;
     use crate::store::tables::META;
     use crate::store::tables::META_SCHEMA;
+    use crate::store::tables::SCHEMA;
 
     /// As an earlier version stored it: under the name that one with an ECDSA key has.
     fn put_back(path: &std::path::Path, now: CertificateId, then: CertificateId) {
@@ -170,6 +171,6 @@ mod tests {
         drop((store, catalog));
         let db = Database::open(place.join("keyward.redb")).unwrap();
         let schema = db.begin_read().unwrap().open_table(META).unwrap();
-        assert_eq!(schema.get(META_SCHEMA).unwrap().unwrap().value(), 4);
+        assert_eq!(schema.get(META_SCHEMA).unwrap().unwrap().value(), u64::from(SCHEMA));
     }
 }

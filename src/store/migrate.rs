@@ -3,6 +3,7 @@
 use redb::WriteTransaction;
 
 use super::error::StoreError;
+use super::guests;
 use super::index;
 use super::kinds;
 use super::tables::META;
@@ -25,6 +26,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     // Schema 4 calls imported certificates by the kind of their key as well. Whoever reads a record
     // under its name, as the steps before do, needs the name of today.
     Migration { from: 3, run: kinds::rename },
+    // Schema 5 knows onboarded names, whose certificates an earlier version could not read.
+    Migration { from: 4, run: guests::make_table },
 ];
 
 /// Runs the steps of `migrations` that lead from schema `found` to schema `target`, and records

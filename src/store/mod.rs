@@ -10,6 +10,7 @@ mod custody;
 mod disk;
 mod error;
 pub mod filling;
+mod guests;
 mod handle;
 mod incoming;
 mod index;

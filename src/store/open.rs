@@ -222,6 +222,7 @@ fn make_tables(txn: &redb::WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(tables::ACCOUNTS)?;
     txn.open_table(tables::INTERNAL_CA)?;
     txn.open_table(tables::JOURNAL)?;
+    txn.open_table(tables::GUESTS)?;
     index::make_tables(txn)
 }
 

@@ -7,7 +7,7 @@
 use redb::TableDefinition;
 
 /// The version of this page. Recorded in the file; a file of a newer version is refused.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// Numbers about the file itself, by the names below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -44,6 +44,9 @@ pub(super) const INTERNAL_CA: TableDefinition<'_, &str, &[u8]> =
 
 /// Records that prove names in the DNS and are to be removed.
 pub(super) const PROOFS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("proofs");
+
+/// Onboarded names, in normal form, to `Guest`. The certificate of each is a record like others.
+pub(super) const GUESTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("guests");
 
 /// Sequence number to `Entry`, the newest ones only.
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");

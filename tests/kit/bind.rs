@@ -43,7 +43,7 @@ impl Bind {
         let place = dir.path().display();
         let mut text = format!(
             "options {{ directory \"{place}\"; listen-on port {port} {{ 127.0.0.1; }}; \
-             listen-on-v6 {{ none; }}; pid-file none; session-keyfile none; recursion yes; \
+             listen-on-v6 {{ none; }}; pid-file none; session-keyfile none; recursion yes; querylog yes; \
              allow-recursion {{ 127.0.0.1; }}; \
              dnssec-validation no; notify no; allow-transfer {{ none; }}; }};\ncontrols {{ }};\n"
         );
@@ -110,6 +110,12 @@ impl Bind {
     pub(crate) fn log(&self) -> String {
         let read = |name| std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
         read("log") + &read("named.log")
+    }
+
+    /// How often it was asked for anything at, or below, `name`.
+    pub(crate) fn asked(&self, name: &str) -> usize {
+        let at = |line: &&str| line.contains(" query: ") && line.contains(&format!("{name} IN"));
+        self.log().lines().filter(at).count()
     }
 
     /// A file with the secret of every zone, as keyward reads it.

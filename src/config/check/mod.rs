@@ -17,6 +17,7 @@ mod keeping;
 mod listen;
 mod names;
 mod networks;
+pub(super) mod onboarding;
 mod origin;
 mod origins;
 mod policy;
@@ -69,11 +70,16 @@ pub(super) fn config(
     let mut sites = site::check_all(&raw.site, &general, line, findings);
     let (tcp, holders) = tcp::check_all(&raw.tcp, &sites, &general, line, findings);
     statics::apart(&sites, &state, source, &KeyPath::dotted("site"), findings);
-    if sites.is_empty() && tcp.is_empty() && !findings.is_spoilt(&KeyPath::dotted("site")) {
+    if sites.is_empty()
+        && tcp.is_empty()
+        && raw.onboarding.target.is_none()
+        && !findings.is_spoilt(&KeyPath::dotted("site"))
+    {
         findings
             .warning(&KeyPath::root(), "there are no sites, so nothing will be served")
             .hint("add a [[site]] with `names` and `origin`");
     }
+    let onboarding = onboarding::check(&raw.onboarding, &general, findings);
     sites.extend(holders);
     let source = source.map(Path::to_owned);
     let dns = accounts;
@@ -89,6 +95,7 @@ pub(super) fn config(
         log,
         access_log,
         dns,
+        onboarding,
         sites,
         tcp,
         source,

@@ -44,6 +44,7 @@ use crate::edge::facts::Facts;
 use crate::edge::hello;
 use crate::edge::ja4;
 use crate::edge::ja4::Carrier;
+use crate::edge::knock;
 use crate::edge::network::Network;
 use crate::edge::route::Identity;
 use crate::edge::serving::normal;
@@ -188,8 +189,13 @@ impl Session {
         };
         let set = worker.set().clone();
         let known = identity.known(&set);
-        let Some(site) = known.or_else(|| set.for_unknown(matches!(identity, Identity::Name(_))))
-        else {
+        // Nobody can wait within the library's call: a client that comes again finds it there.
+        if let Some(name) = knock::wanting(worker, &set, known.as_ref(), &identity) {
+            worker.shared.knocker.tell(name, self.greeting.network);
+        }
+        let unknown = known.is_none();
+        let named = matches!(identity, Identity::Name(_));
+        let Some(site) = known.or_else(|| set.for_unknown(named).map(Arc::clone)) else {
             counters.unknown_name.up();
             return Err(alert(UNRECOGNIZED_NAME, "no such site"));
         };
@@ -202,14 +208,13 @@ impl Session {
         let Some(weight) = Weight::ask(worker, self.greeting.network, good) else {
             return Err(TransportErrorCode::CONNECTION_REFUSED.into());
         };
-        let begun =
-            accept::find(worker, &identity, (site, known.is_none()), hello).and_then(|found| {
-                let mut config = (*found).clone();
-                config.alpn_protocols = vec![H3.to_vec()];
-                ServerConnection::new(Arc::new(config), Version::V1, self.params.clone())
-                    .inspect_err(|error| tracing::warn!(%error, "TLS for QUIC cannot be set up"))
-                    .ok()
-            });
+        let begun = accept::find(worker, &identity, (&site, unknown), hello).and_then(|found| {
+            let mut config = (*found).clone();
+            config.alpn_protocols = vec![H3.to_vec()];
+            ServerConnection::new(Arc::new(config), Version::V1, self.params.clone())
+                .inspect_err(|error| tracing::warn!(%error, "TLS for QUIC cannot be set up"))
+                .ok()
+        });
         let Some(tls) = begun else {
             weight.end(worker);
             counters.no_certificate.up();

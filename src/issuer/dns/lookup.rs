@@ -61,7 +61,11 @@ fn asking(servers: &[SocketAddr], recursive: bool) -> Result<TokioResolver, Stri
 }
 
 /// The answers of one type at `name`; none where there are none, an error where nobody knows.
-async fn ask(resolver: &TokioResolver, name: &str, kind: RecordType) -> Result<Vec<RData>, String> {
+pub(super) async fn ask(
+    resolver: &TokioResolver,
+    name: &str,
+    kind: RecordType,
+) -> Result<Vec<RData>, String> {
     let full = Name::from_ascii(format!("{name}.")).map_err(|error| error.to_string())?;
     match timeout(ANSWER, resolver.lookup(full, kind)).await {
         Err(_elapsed) => Err("no name server answers".to_owned()),
@@ -93,7 +97,7 @@ pub(super) async fn target(resolver: &TokioResolver, name: &str) -> Result<Strin
 }
 
 /// As names are compared: lower case, without the last dot.
-fn plain(name: &Name) -> String {
+pub(super) fn plain(name: &Name) -> String {
     let text = name.to_ascii().to_ascii_lowercase();
     text.strip_suffix('.').unwrap_or(&text).to_owned()
 }

@@ -154,3 +154,47 @@ async fn the_scheduler_sleeps_until_the_next_moment_of_what_was_brought_and_no_l
     }
     panic!("it sleeps past the moment");
 }
+
+#[tokio::test]
+async fn an_onboarded_name_is_ordered_and_renewed_and_held_by_nobody() {
+    let text = "[acme]\naccept_terms = true\n[onboarding]\ntarget = 'edge.example.net'\n\
+                origin = 'http://127.0.0.1:8080'\n";
+    let parsed = crate::config::parse(text, Path::new("keyward.toml"), [("", ""); 0]).unwrap();
+    let plan = parsed.config.onboarding.clone().unwrap();
+    let house = House::new(parsed.config.clone(), Act::Issue).await;
+    let name = Identifier::parse("www.shop.example").unwrap();
+    let Identifier::Dns(dns) = &name else { panic!("{name}") };
+    let onboard = || house.handle.onboard(&parsed.config, &plan, dns, None, ("user 0", true));
+    let (id, fresh) = onboard().await.unwrap();
+    assert!(fresh);
+    assert_eq!(onboard().await.unwrap(), (id, false), "once is enough");
+    let house = &house;
+    let serial = async || {
+        let record = house.handle.certificate(id).await.unwrap();
+        Some(record?.installed.as_ref()?.serial.clone())
+    };
+    let until = async |former: Option<String>| {
+        for _ in 0..2000 {
+            let present = serial().await;
+            if present.is_some() && present != former && house.best(&name) == present {
+                return present;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it is not issued");
+    };
+    let first = until(None).await;
+    assert_eq!(house.best(&name), first);
+    // Its record is on no board that the plan walks through, before and after.
+    assert!(house.handle.driven().is_empty());
+    house.pass(DAY * 80).await;
+    let second = until(first).await;
+    assert_eq!(house.best(&name), second, "it is renewed when its moment comes");
+    assert!(house.handle.driven().is_empty());
+    let asked = house.ca.asked.lock().unwrap().len();
+    assert_eq!(asked, 2);
+    house.handle.offboard(dns, false, "user 0").await.unwrap();
+    assert_eq!((house.best(&name), house.store.count_guests().await.unwrap()), (None, 0));
+    assert!(house.store.certificates().await.unwrap().is_empty());
+    assert!(house.handle.offboard(dns, false, "user 0").await.is_err());
+}
