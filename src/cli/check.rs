@@ -210,6 +210,7 @@ struct Report<'a> {
     problems: Vec<JsonProblem<'a>>,
     warnings: Vec<JsonProblem<'a>>,
     sites: Vec<JsonSite>,
+    dns: Vec<check_dns::JsonAccount>,
 }
 
 #[derive(Serialize)]
@@ -260,6 +261,7 @@ fn write_json(
         problems: errors.iter().map(json_problem).collect(),
         warnings: warnings.iter().map(json_problem).collect(),
         sites: config.map(json_sites).unwrap_or_default(),
+        dns: config.map(check_dns::json).unwrap_or_default(),
     };
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)?;

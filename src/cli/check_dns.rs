@@ -3,8 +3,11 @@
 use std::io;
 use std::io::Write;
 
+use serde::Serialize;
+
 use crate::cert::challenge::ChallengeType;
 use crate::config::Config;
+use crate::config::DnsAccount;
 use crate::config::Site;
 use crate::config::dns::proof_name;
 
@@ -22,6 +25,29 @@ pub(super) fn write_proofs(out: &mut impl Write, config: &Config, site: &Site) -
         writeln!(out, "  proof        dns-01 of {name} at {by}")?;
     }
     Ok(())
+}
+
+/// An account in what `--json` prints; its secrets are not even named.
+#[derive(Serialize)]
+pub(super) struct JsonAccount {
+    name: String,
+    provider: &'static str,
+    zones: Vec<String>,
+    servers: Vec<String>,
+    propagation_seconds: u64,
+    ttl: u32,
+}
+
+pub(super) fn json(config: &Config) -> Vec<JsonAccount> {
+    let one = |account: &DnsAccount| JsonAccount {
+        name: account.name.clone(),
+        provider: account.provider,
+        zones: account.zones.clone(),
+        servers: account.servers.iter().map(ToString::to_string).collect(),
+        propagation_seconds: account.propagation.as_secs(),
+        ttl: account.ttl,
+    };
+    config.dns.iter().map(one).collect()
 }
 
 pub(super) fn write(out: &mut impl Write, config: &Config) -> io::Result<()> {

@@ -63,7 +63,7 @@ pub(super) struct Opened {
     pub(super) torn: Vec<Torn>,
     /// Where the vault reads the master key.
     pub(super) master: MasterKeySource,
-    /// Who changes DNS zones, if there is an account for any.
+    /// Who changes DNS zones; nobody where there is no file to read accounts from.
     pub(super) zones: Option<Porter>,
 }
 
@@ -179,7 +179,9 @@ pub(super) fn open(
         Err(error @ VaultError::MasterKey(_)) => return Err(no_master_key(&error, &places)),
         Err(error) => return Err(no_vault(error)),
     };
-    let porter = config.source.as_ref().filter(|_| !config.dns.is_empty());
+    // Also where there is no account yet: one that a reload brings finds it, and behind the wall
+    // nobody could start it any more.
+    let porter = config.source.as_ref();
     let zones =
         porter.map(|source| Porter::start(source)).transpose().map_err(Failed::unavailable)?;
     let wall = raise_wall(&config, &places)?;

@@ -37,8 +37,6 @@ pub(super) struct Reloader {
     pub(super) elders: Elders,
     pub(super) listeners: watch::Sender<Vec<wire::ListenerView>>,
     pub(super) store: Option<Store>,
-    /// Whether there is a process that changes DNS zones.
-    pub(super) has_porter: bool,
 }
 
 impl Reloader {
@@ -106,9 +104,6 @@ impl Reloader {
         let changes = config::diff(&old, &new);
         let mut notes: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         notes.extend(hidden);
-        if old.dns.is_empty() && !new.dns.is_empty() && !self.has_porter {
-            notes.push("[[dns]]: the process that changes zones begins with a restart".to_owned());
-        }
         notes.extend(changes.restart.iter().map(|key| format!("{key} needs a restart to be seen")));
         let addresses = new.tcp_addresses();
         let moved = old.tcp_addresses() != addresses;

@@ -149,7 +149,6 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         zones: porter,
     } = opened;
     let clock: SharedClock = Arc::new(SystemClock);
-    let has_porter = porter.is_some();
     let (tasks, ended) = TaskSet::new();
     let vault_events = events(&vault)?;
     let (store, catalog, filling) = remembered(&memory, &config, &vault, &master).await?;
@@ -234,7 +233,6 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         elders: elders.clone(),
         listeners: wires.listeners.0,
         store: store.clone(),
-        has_porter,
     };
     Ok(Running {
         manner,
