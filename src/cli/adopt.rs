@@ -59,13 +59,13 @@ pub(super) fn adopt(
     let client = match daemon {
         Ok((serials, client)) => {
             plans.iter_mut().for_each(|plan| plan.compare(&serials));
-            Some(client)
+            Ok(client)
         }
         Err(report) if what.apply => return Err(report),
-        Err(_) => None,
+        refused => refused.map(|(_, client)| client),
     };
     if what.apply
-        && let Some(client) = &client
+        && let Ok(client) = &client
     {
         for plan in &mut plans {
             take(client, plan, what.exportable);
@@ -192,7 +192,7 @@ fn table(plans: &[Plan], out: &mut Out) -> Result<(), Report> {
 fn conclude(
     stores: &[(Tool, PathBuf)],
     plans: &[Plan],
-    client: Option<&Client>,
+    client: Result<&Client, &Report>,
     what: &Adopt,
     out: &mut Out,
 ) -> Result<(), Report> {
@@ -201,10 +201,14 @@ fn conclude(
         let count = render::count(open as u64, "certificate");
         out.line(format_args!("\n{count} to take over: run it again with --apply"))?;
     }
-    if client.is_none() {
-        out.line("no daemon answers, so it is not known what is here already")?;
+    if let Err(report) = client {
+        let why = report.what.as_deref().unwrap_or("the daemon cannot be asked");
+        out.line(format_args!("it is not known what is here already: {}", plain(why)))?;
+        if let Some(hint) = &report.hint {
+            out.line(format_args!("  try: {}", plain(hint)))?;
+        }
     }
-    let sites = client.and_then(|client| client.get("/sites").ok()?.decode::<Sites>().ok());
+    let sites = client.ok().and_then(|client| client.get("/sites").ok()?.decode::<Sites>().ok());
     let known: BTreeSet<_> =
         sites.into_iter().flat_map(|sites| sites.sites).flat_map(|site| site.names).collect();
     let mut homeless = Vec::new();

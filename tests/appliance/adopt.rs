@@ -190,7 +190,8 @@ fn what_five_other_tools_keep_is_shown_then_served_and_left_as_it_was() {
     let said = keyward.cli(&with(&[]));
     let text = said.ok();
     println!("{text}");
-    assert!(text.contains("no daemon answers"), "{text}");
+    assert!(text.contains("what is here already: keyward is not running"), "{text}");
+    assert!(text.contains("try: systemctl status keyward"), "{text}");
     assert!(keyward.cli(&with(&["--apply"])).status.code() == Some(69));
     keyward.start();
     keyward.wait_issued("lego.example");
