@@ -20,6 +20,7 @@ use super::wire::SiteView;
 use super::wire::Status;
 use super::wire::care::HostedAll;
 use super::wire::care::Why;
+use super::wire::doctor::Doctor;
 use super::wire::guests::Guests;
 use super::wire::guests::OnboardOrder;
 use super::wire::rotate::AccountView;
@@ -88,6 +89,17 @@ pub trait House: Send + Sync {
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
     /// Why one certificate is as it is.
     fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>>;
+    /// Looks at everything that an order for what `selector` means depends on; with `staging` by an
+    /// order at a directory that is for trying.
+    fn doctor<'a>(
+        &'a self,
+        _selector: &'a Selector,
+        _staging: bool,
+    ) -> BoxFuture<'a, Result<Doctor, HouseError>> {
+        Box::pin(async {
+            Err(HouseError::Refused { reason: "nothing is examined here".to_owned() })
+        })
+    }
     /// Reads the configuration again. A broken one changes nothing and is
     /// [`HouseError::Configuration`].
     fn reload(&self) -> BoxFuture<'_, Result<Reloaded, HouseError>>;

@@ -15,6 +15,7 @@ use super::wire::WindowView;
 use crate::base::Timestamp;
 use crate::cert::chain::Chain;
 use crate::cert::failure::Failure;
+use crate::cert::failure::FailureKind;
 use crate::cert::failure::Remedy;
 use crate::cert::journal::Entry;
 use crate::cert::lifecycle::Phase;
@@ -90,8 +91,10 @@ pub fn condition(record: &Certificate, now: Timestamp) -> &'static str {
     if serial.is_some_and(|serial| record.care.is_revoked(serial)) {
         return "revoked";
     }
+    let astray = record.phase.failure().is_some_and(|f| f.kind == FailureKind::Astray);
     let Some(validity) = record.installed.as_ref().map(|one| one.validity) else {
         return match record.phase {
+            Phase::Waiting { .. } if astray => "astray",
             Phase::Waiting { .. } | Phase::Halted { .. } => "failed",
             Phase::Ordering { .. } => "ordered",
             Phase::Due { .. } | Phase::Holding { .. } | Phase::Retiring { .. } => "wanted",
@@ -103,6 +106,7 @@ pub fn condition(record: &Certificate, now: Timestamp) -> &'static str {
     match record.phase {
         Phase::Halted { .. } => "failed",
         _ if now >= validity.last_call() => "expiring",
+        Phase::Waiting { .. } if astray => "astray",
         Phase::Due { .. } | Phase::Ordering { .. } | Phase::Waiting { .. } => "renewing",
         // An announcement stands before the last call: it is told where everybody looks.
         _ if record.care.take_over.is_some_and(|one| one.announced >= one_life(record)) => {
@@ -293,7 +297,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cert::failure::FailureKind;
     use crate::cert::identifier::Identifier;
     use crate::cert::key::KeyAlgorithm;
     use crate::cert::key::KeyId;

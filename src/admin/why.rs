@@ -13,7 +13,7 @@ use crate::cert::record::Certificate;
 use crate::cert::spec::Role;
 
 /// Kinds of entries that tell of trouble.
-const TROUBLE: [&str; 4] = ["failed", "halted", "hosting-ended", "revocation-failed"];
+const TROUBLE: [&str; 5] = ["failed", "astray", "halted", "hosting-ended", "revocation-failed"];
 
 /// Steps that are told, at most, the newest ones.
 const STEPS: usize = 12;

@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod choice;
 pub mod client;
 pub mod dns;
+pub mod doctor;
 pub mod gate;
 pub mod heap;
 pub mod master;

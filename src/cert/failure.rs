@@ -68,6 +68,10 @@ pub enum FailureKind {
     Zone,
     /// The name does not lead here any more, or the configuration does not let it.
     Elsewhere,
+    /// The name does not lead to this machine, or is not there at all.
+    Astray,
+    /// A CAA record forbids this CA, as was seen before it was asked.
+    CaaForbids,
 }
 
 /// One failure, with what an operator needs to act on it.
@@ -120,6 +124,11 @@ impl Failure {
 }
 
 impl FailureKind {
+    /// Whether it is looked at again and again without a word while nothing changes.
+    pub const fn is_watched(self) -> bool {
+        matches!(self, Self::Astray | Self::CaaForbids)
+    }
+
     /// What helps against this kind unless something more precise is known.
     pub const fn usual_remedy(self) -> Remedy {
         match self {
@@ -137,7 +146,9 @@ impl FailureKind {
             | Self::Store
             | Self::Lapsed
             | Self::Zone
-            | Self::Elsewhere => Remedy::Retry,
+            | Self::Elsewhere
+            | Self::Astray
+            | Self::CaaForbids => Remedy::Retry,
             Self::Rejected
             | Self::NoChallenge
             | Self::Account
@@ -157,7 +168,9 @@ impl FailureKind {
             Self::ChallengeFailed => "check that the name leads to this machine, ports 80 and 443",
             Self::Dns => "check the A, AAAA and CNAME records of the name, and its DNSSEC",
             Self::Connection => "check that ports 80 and 443 of this machine are open to the world",
-            Self::Caa => "add the CA to the name's CAA record, or remove the record",
+            Self::Caa | Self::CaaForbids => {
+                "add the CA to the name's CAA record, or remove the record"
+            }
             Self::Rejected => "the CA does not sign this name; set issuer = \"internal\" for it",
             Self::NoChallenge => {
                 "add a challenge that can prove the name to [acme] challenges, or a [[dns]] account"
@@ -173,6 +186,10 @@ impl FailureKind {
             Self::Lapsed => "nothing: the stored order is asked again",
             Self::Imported => "keyward import its successor, or keyward host or forget it",
             Self::Unlike => "keyward host it with --accept, or keyward import its successor",
+            Self::Astray => {
+                "point the name at this machine again, or take it out of the configuration; when it \
+                 does, keyward notices"
+            }
             Self::Zone => {
                 "check the [[dns]] account: its secrets, its zones, what its provider says"
             }

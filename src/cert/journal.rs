@@ -101,6 +101,8 @@ pub enum EntryKind {
     Onboarded,
     /// It is not any more.
     Offboarded,
+    /// A name does not lead to this machine: its CA is not asked as long as that is so.
+    Astray,
 }
 
 /// One entry of the journal.

@@ -40,6 +40,9 @@ pub struct Job {
     pub replaces: Option<String>,
     /// Failures in a row before this attempt; varies the choice of challenge.
     pub attempt: u32,
+    /// Why the attempt before was in vain, where nobody asked for this one: a name that led elsewhere
+    /// is looked up again before the CA is asked.
+    pub before: Option<Failure>,
     /// The one challenge to prove by; any where there is none.
     pub challenge: Option<ChallengeType>,
 }

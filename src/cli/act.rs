@@ -64,9 +64,8 @@ impl Waiting<'_> {
                 events::print(entry, data, out)?;
                 Ok(match entry.kind.as_str() {
                     kind if self.done.contains(&kind) => ControlFlow::Break(DONE),
-                    "failed" | "halted" | "retired" | "deleted" | "revocation-failed" => {
-                        ControlFlow::Break(FAILED)
-                    }
+                    "failed" | "astray" | "halted" | "retired" | "deleted"
+                    | "revocation-failed" => ControlFlow::Break(FAILED),
                     _ => ControlFlow::Continue(()),
                 })
             };

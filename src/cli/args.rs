@@ -186,6 +186,14 @@ pub(super) enum Command {
         /// A name it is for, its id, or the beginning of the id
         name: String,
     },
+    /// Examine a name: its DNS, CAA, ports 80 and 443, the CA, the clock; says what to change
+    Doctor {
+        /// A name it is for, its id, or the beginning of the id; any name that is to be served
+        name: String,
+        /// Also order from a directory of the CA that is for trying; what is issued is thrown away
+        #[arg(long)]
+        staging: bool,
+    },
     /// Take in a certificate from elsewhere, with its private key
     Import(Import),
     /// Take over what certbot, acme.sh, Caddy, Traefik or lego keep; shows it first, --apply does it

@@ -15,6 +15,7 @@ mod check_dns;
 mod check_guests;
 mod check_tcp;
 mod connect;
+mod doctor;
 mod events;
 mod export;
 mod greet;
@@ -91,6 +92,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         }
         Command::Host(what) => care::host(&client()?, what, out),
         Command::Unhost { name } => care::unhost(&client()?, name, out),
+        Command::Doctor { name, staging } => doctor::doctor(&client()?, name, *staging, out),
         Command::Why { name } => why::why(&client()?, name, out),
         Command::Import(what) => import::import(&client()?, what, out),
         Command::Adopt(what) => adopt::adopt(&client, what, out),

@@ -75,6 +75,16 @@ impl Authorities {
         known.iter().for_each(|(_, _, issuer)| issuer.reread());
     }
 
+    /// Who proves by DNS, and knows whom to ask there.
+    pub(super) const fn dns(&self) -> &DnsDesk {
+        &self.means.dns
+    }
+
+    /// Who answers challenges.
+    pub(super) fn solver(&self) -> &dyn Solver {
+        self.means.solver.as_ref()
+    }
+
     /// The authority called `name`; `None` when the configuration no longer knows it.
     pub(super) fn of(&self, name: &IssuerName) -> Option<Arc<dyn CertificateAuthority>> {
         match name {

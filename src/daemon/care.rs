@@ -161,7 +161,7 @@ impl Residence {
 
     /// The certificate that a name means to its owner: what is served for it, and by an id the one that
     /// has it.
-    async fn meant(&self, selector: &Selector) -> Result<Certificate, HouseError> {
+    pub(super) async fn meant(&self, selector: &Selector) -> Result<Certificate, HouseError> {
         let candidates = self.candidates(selector).await?;
         let Selector::Name(name, _) = selector else {
             return find(candidates.iter().map(Arc::as_ref), selector).cloned();

@@ -31,6 +31,7 @@ use crate::admin::view;
 use crate::admin::wire;
 use crate::admin::wire::care::HostedAll;
 use crate::admin::wire::care::Why;
+use crate::admin::wire::doctor::Doctor;
 use crate::admin::wire::guests::Guests;
 use crate::admin::wire::guests::OnboardOrder;
 use crate::admin::wire::rotate::AccountView;
@@ -273,6 +274,14 @@ impl House for Residence {
 
     fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>> {
         Box::pin(self.explain(selector))
+    }
+
+    fn doctor<'a>(
+        &'a self,
+        selector: &'a Selector,
+        staging: bool,
+    ) -> BoxFuture<'a, Result<Doctor, HouseError>> {
+        Box::pin(self.examine(selector, staging))
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<wire::Reloaded, HouseError>> {

@@ -8,6 +8,7 @@ mod authorities;
 mod care;
 mod custody;
 mod demo;
+mod doctor;
 mod epochs;
 mod floods;
 mod guests;

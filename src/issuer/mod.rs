@@ -13,6 +13,8 @@ pub mod trust;
 
 pub use acme::AcmeIssuer;
 pub use acme::AcmeOptions;
+pub use acme::CaaView;
 pub use acme::Changed;
+pub use acme::Examined;
 pub use internal::InternalCa;
 pub use internal::InternalOptions;

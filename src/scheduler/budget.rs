@@ -156,7 +156,7 @@ impl Budget {
             let Some(spec) = spec else { continue };
             match entry.kind {
                 EntryKind::OrderOpened => budget.spend_order(spec, entry.at),
-                EntryKind::Failed | EntryKind::Halted => {
+                EntryKind::Failed | EntryKind::Halted | EntryKind::Astray => {
                     // Which names failed is not in the journal; all of them is the safe reading.
                     for name in spec.names() {
                         budget.spend_failure(&spec.issuer, name, entry.at);

@@ -88,6 +88,7 @@ pub(super) fn crosses(failure: &Failure) -> bool {
         FailureKind::Unreachable
         | FailureKind::CaFault
         | FailureKind::Caa
+        | FailureKind::CaaForbids
         | FailureKind::Rejected
         | FailureKind::Account
         | FailureKind::Terms
@@ -109,7 +110,8 @@ pub(super) fn crosses(failure: &Failure) -> bool {
         | FailureKind::Imported
         | FailureKind::Unlike
         | FailureKind::Zone
-        | FailureKind::Elsewhere => false,
+        | FailureKind::Elsewhere
+        | FailureKind::Astray => false,
     }
 }
 
@@ -125,6 +127,8 @@ fn is_enough(
     let waited = trouble.since.plus(patience) <= now;
     match (failure.remedy, failure.kind) {
         (Remedy::Intervene, _) => true,
+        // It is certain, and the next one may be the one that the records name.
+        (_, FailureKind::CaaForbids) => true,
         (_, FailureKind::Caa) => trouble.failures >= PATIENCE_CAA,
         (Remedy::RetryAfter(until), FailureKind::RateLimited) => {
             // Whoever has to wait longer than there is time for need not wait first.

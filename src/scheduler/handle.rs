@@ -17,6 +17,7 @@ use crate::base::Jitter;
 use crate::base::Timestamp;
 use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
+use crate::cert::failure::Failure;
 use crate::cert::identifier::Identifier;
 use crate::cert::lifecycle::Phase;
 use crate::cert::ports::CertificateAuthority;
@@ -24,6 +25,7 @@ use crate::cert::ports::KeySource;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
+use crate::cert::spec::Specification;
 use crate::config::Config;
 use crate::store::Catalog;
 use crate::store::Store;
@@ -172,6 +174,14 @@ impl SchedulerHandle {
             Err(StoreError::NotFound { id }) => Err(RenewError::NotFound(id)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the CA would admit an order for `spec` now, by the limits it is known to have.
+    ///
+    /// # Errors
+    /// A failure with the moment at which it would.
+    pub fn admits(&self, spec: &Specification) -> Result<(), Failure> {
+        self.shop.admits(spec)
     }
 
     /// The newest moment in the store, while the clock is so far behind it that nothing is

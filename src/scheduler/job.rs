@@ -64,6 +64,15 @@ impl Workshop {
         self.clock.now()
     }
 
+    /// Whether there is a permit for an order of `spec`.
+    pub(super) fn admits(&self, spec: &Specification) -> Result<(), Failure> {
+        self.with_budget(|budget| {
+            let permit = budget.permit(spec, false, self.now())?;
+            budget.give_back(permit);
+            Ok(())
+        })
+    }
+
     fn with_budget<T>(&self, use_it: impl FnOnce(&mut Budget) -> T) -> T {
         // Buckets are replaced whole: a panic in between leaves none half changed.
         use_it(&mut self.budget.lock().unwrap_or_else(PoisonError::into_inner))
@@ -79,7 +88,7 @@ pub(super) async fn run(
     id: CertificateId,
     manner: Manner,
 ) -> Result<(), StoreError> {
-    let mut failures = 0;
+    let (mut failures, mut before) = (0, None);
     let leased = shop.records.change(id, None, |record| {
         let mut record = record.clone();
         let brought = record.spec.role == Role::Imported && record.care.is_succeeded_here();
@@ -94,11 +103,12 @@ pub(super) async fn run(
         }
         let (change, found) = transition::lease(&record, shop.now())?;
         failures = found;
+        before = record.phase.failure().filter(|failure| failure.kind.is_watched()).cloned();
         Some(change)
     });
     let Some(record) = leased.await? else { return Ok(()) };
     step(record.spec.role, "leased");
-    let work = attempt(shop, &record, failures, &manner);
+    let work = attempt(shop, &record, (failures, before.clone()), &manner);
     let ended = tokio::time::timeout(bounds::ORDER_LEASE, work).await.unwrap_or_else(|_elapsed| {
         Err(Failure::new(FailureKind::Lapsed, "the work did not end in time"))
     });
@@ -107,9 +117,11 @@ pub(super) async fn run(
     let list: Vec<_> = manner.offers.iter().map(|offer| offer.issuer.clone()).collect();
     shop.with_budget(|budget| budget.failed(&asked, &failure, shop.now()));
     let draw = shop.jitter.draw();
-    let stored = shop.records.change(id, None, |record| {
-        Some(transition::fail(record, &failure, &list, draw, shop.now()))
-    });
+    let again = before.is_some_and(|b| b.kind == failure.kind && b.detail == failure.detail);
+    let fail = if again { transition::fail_again } else { transition::fail };
+    let stored = shop
+        .records
+        .change(id, None, |record| Some(fail(record, &failure, &list, draw, shop.now())));
     let stored = stored.await?;
     if let Some(phase) = stored.map(|record| record.phase.word()) {
         tracing::warn!(cert = %id, phase, reason = %failure, "an attempt failed");
@@ -120,7 +132,7 @@ pub(super) async fn run(
 async fn attempt(
     shop: &Workshop,
     record: &Certificate,
-    failures: u32,
+    (failures, before): (u32, Option<Failure>),
     manner: &Manner,
 ) -> Result<(), Failure> {
     let (id, spec) = (record.id(), &record.order(manner.profile(record.issuer())));
@@ -165,6 +177,7 @@ async fn attempt(
         taken,
         replaces,
         attempt: failures,
+        before,
         challenge: manner.challenge,
     };
     let obtained = obtain(authority.as_ref(), job, &steps).await;

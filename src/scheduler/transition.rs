@@ -56,13 +56,15 @@ pub fn lease(record: &Certificate, now: Timestamp) -> Option<(Change, u32)> {
         }
         _ => (EntryKind::Ordering, format!("ordering from {}", record.issuer())),
     };
-    let entries = vec![entry(&record.spec, now, kind, Level::Info, message)];
+    // A look at what is known to be in vain is nothing to tell.
+    let watched = record.phase.failure().is_some_and(|failure| failure.kind.is_watched());
+    let told = (!watched).then(|| entry(&record.spec, now, kind, Level::Info, message));
     let mut changed = Certificate { phase: phase.clone(), ..record.clone() };
     if attempt == 0 && in_flight.is_none() && record.care.choice.asked.is_none() {
         // Whoever gave none at the last renewal may give one at this.
         changed.care.choice.begin_anew();
     }
-    Some((Change { record: changed, entries }, attempt))
+    Some((Change { record: changed, entries: told.into_iter().collect() }, attempt))
 }
 
 /// The job's key is stored in this very transaction.
@@ -146,6 +148,19 @@ pub fn install(
     Some(Change { record, entries })
 }
 
+/// The attempt failed as the one before did, and nobody had asked for another.
+pub fn fail_again(
+    record: &Certificate,
+    failure: &Failure,
+    list: &[IssuerName],
+    draw: u32,
+    now: Timestamp,
+) -> Change {
+    let mut change = fail(record, failure, list, draw, now);
+    change.entries.retain(|one| !matches!(one.kind, EntryKind::Failed | EntryKind::Astray));
+    change
+}
+
 /// The attempt failed at one of `list`, the CAs in order of preference.
 pub fn fail(
     record: &Certificate,
@@ -223,7 +238,9 @@ fn failed(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) ->
     let told = match &phase {
         Phase::Waiting { until, attempt, .. } => {
             let message = format!("attempt {attempt} failed: {failure}; next at {until}");
-            Some((EntryKind::Failed, Level::Warning, message))
+            let astray = failure.kind == FailureKind::Astray;
+            let kind = if astray { EntryKind::Astray } else { EntryKind::Failed };
+            Some((kind, Level::Warning, message))
         }
         Phase::Halted { .. } => {
             let message = format!("halted: {failure}; {}", failure.kind.hint());
@@ -450,3 +467,7 @@ pub(super) fn entry(
         message,
     }
 }
+
+#[cfg(test)]
+#[path = "transition_tests.rs"]
+mod tests;

@@ -63,6 +63,7 @@ impl House {
             taken: Vec::new(),
             replaces: None,
             attempt: 0,
+            before: None,
             challenge: None,
         }
     }

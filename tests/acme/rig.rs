@@ -95,6 +95,7 @@ impl Rig {
             taken: Vec::new(),
             replaces: None,
             attempt: 0,
+            before: None,
             challenge: None,
         }
     }

@@ -105,6 +105,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         taken: Vec::new(),
         replaces: None,
         attempt: 0,
+        before: None,
         challenge: None,
     };
     let failure = obtain_by(&issuer, &job, &Steps::default()).await.unwrap_err();

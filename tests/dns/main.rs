@@ -17,7 +17,9 @@ mod daemon;
 mod pebble;
 
 mod alias;
+mod astray;
 mod crash;
+mod doctor;
 mod hooks;
 mod scene;
 mod secrets;

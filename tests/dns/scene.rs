@@ -27,7 +27,20 @@ impl Scene {
         let bind = Bind::start(free_port(), &zones);
         let keyward = Keyward::new("", "");
         // Nothing that is proven by these ports can be proven.
-        let mut settings = Settings::new(free_port(), free_port());
+        Self::with(bind, keyward, Settings::new(free_port(), free_port()))
+    }
+
+    /// In a network of its own: everybody at the ports where others look for them.
+    pub(crate) fn in_the_open(zones: &[(&'static str, &str)]) -> Self {
+        let zones: Vec<Zone> = zones
+            .iter()
+            .map(|(name, records)| Zone { name, records: (*records).to_owned() })
+            .collect();
+        let bind = Bind::start(53, &zones);
+        Self::with(bind, Keyward::on_ports(443, 80, "", ""), Settings::new(80, 443))
+    }
+
+    fn with(bind: Bind, keyward: Keyward, mut settings: Settings) -> Self {
         settings.dns_port = Some(bind.port);
         Self { keyward, pebble: Pebble::start(settings), bind }
     }

@@ -106,6 +106,21 @@ impl Bind {
         text.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
     }
 
+    /// Changes `zone` as `nsupdate` says.
+    pub(crate) fn update(&self, zone: &str, script: &str) {
+        use std::io::Write as _;
+        let mut child = Command::new("nsupdate")
+            .arg("-k")
+            .arg(self.key_file(zone))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nsupdate is installed (Debian's bind9-dnsutils)");
+        let text = format!("server 127.0.0.1 {}\nzone {zone}\n{script}\nsend\n", self.port);
+        child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+        let ended = child.wait().expect("a child");
+        assert!(ended.success(), "{script}: {ended}\n{}", self.log());
+    }
+
     /// Its log: each update stands there.
     pub(crate) fn log(&self) -> String {
         let read = |name| std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();

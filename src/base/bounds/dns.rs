@@ -47,3 +47,35 @@ pub const OUTSTANDING: usize = 2000;
 
 /// The algorithms of TSIG that are used (RFC 8945, section 6); those of MD5 and SHA-1 are not.
 pub const TSIG_ALGORITHMS: [&str; 3] = ["hmac-sha256", "hmac-sha384", "hmac-sha512"];
+
+/// Octets of an answer that comes in one datagram; a longer one comes over TCP.
+pub const DATAGRAM: usize = 1232;
+
+/// How long one try of one question to one server may take, where it is asked directly.
+pub const ONE_ANSWER: Duration = Duration::from_millis(1500);
+
+/// Tries of such a question.
+pub const ONE_TRIES: u32 = 2;
+
+/// Servers of a zone that are asked directly, one after the other, before nobody knows.
+pub const ONE_SERVERS: usize = 4;
+
+/// How long the look before an order may take. On doubt the order goes on.
+pub const PREFLIGHT: Duration = Duration::from_secs(4);
+
+/// How long nobody is asked before an order after such a look has taken too long: the resolver of
+/// this machine is not to hold up ten thousand renewals.
+pub const PREFLIGHT_REST: Duration = Duration::from_secs(60);
+
+/// Names of one order that are looked at before it, at most.
+pub const PREFLIGHT_NAMES: usize = 25;
+
+/// Between two looks whether a name that cannot be proven leads here again.
+pub const ASTRAY_LOOK: Duration = Duration::from_secs(3600);
+
+/// Every so many looks the CA is asked all the same, where it may see more than is seen from here:
+/// with [`ASTRAY_LOOK`] once a day.
+pub const ASTRAY_ORDER: u32 = 24;
+
+/// Failures in a row before a name is looked for elsewhere: those of a new site are often over soon.
+pub const ASTRAY_AFTER: u32 = 3;

@@ -249,6 +249,11 @@ impl AccountDesk {
         stored.map(|bytes| Stored::from_bytes(&bytes)).transpose()
     }
 
+    /// The URL of the account that the book has; nothing is opened.
+    pub(super) async fn known(&self) -> Result<Option<String>, Failure> {
+        Ok(self.stored().await?.map(|stored| stored.url().to_owned()))
+    }
+
     /// A record as it is today: a key that main could have opened is the vault's from now on, and
     /// of two keys the one that the CA knows is the account's.
     pub(super) async fn present(

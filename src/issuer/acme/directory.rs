@@ -1,9 +1,10 @@
 //! What the CA offers (RFC 8555, section 7.1.1), as far as instant-acme does not say.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::DATE;
 use serde::Deserialize;
 
 use super::classify;
@@ -28,7 +29,11 @@ pub(super) struct Directory {
     pub(super) binding_required: bool,
     /// Names of the profiles.
     pub(super) profiles: Vec<String>,
-    fetched: Timestamp,
+    /// How the CA is called in CAA records (RFC 8555, section 7.1.1).
+    pub(super) caa_identities: Vec<String>,
+    /// What time it was there when it came (RFC 9110, section 6.6.1).
+    pub(super) date: Option<Timestamp>,
+    pub(super) fetched: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +50,7 @@ struct Meta {
     terms_of_service: Option<String>,
     external_account_required: bool,
     profiles: BTreeMap<String, serde_json::Value>,
+    caa_identities: Vec<String>,
 }
 
 impl Directory {
@@ -53,9 +59,12 @@ impl Directory {
         client: &CaClient,
         url: &str,
         now: Timestamp,
-    ) -> Result<Arc<Self>, Failure> {
-        let (_, body) = client.get(url).await.map_err(|error| classify::answer(&error, now))?;
-        Self::parse(url, body, now).map(Arc::new)
+    ) -> Result<Self, Failure> {
+        let got = client.get(url).await.map_err(|error| classify::answer(&error, now))?;
+        let (head, body) = got;
+        let mut directory = Self::parse(url, body, now)?;
+        directory.date = date(&head.headers);
+        Ok(directory)
     }
 
     fn parse(url: &str, body: Bytes, now: Timestamp) -> Result<Self, Failure> {
@@ -70,6 +79,8 @@ impl Directory {
             terms: wire.meta.terms_of_service,
             binding_required: wire.meta.external_account_required,
             profiles: wire.meta.profiles.into_keys().collect(),
+            caa_identities: wire.meta.caa_identities,
+            date: None,
             fetched: now,
         })
     }
@@ -78,6 +89,12 @@ impl Directory {
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
         self.fetched <= now && now.since(self.fetched) < bounds::DIRECTORY_LIFE
     }
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Timestamp::from_unix_signed(date.as_second()))
 }
 
 #[cfg(test)]
@@ -89,11 +106,13 @@ mod tests {
         let now = Timestamp::from_unix(10_000);
         let full = r#"{"newOrder": "https://ca.example/o", "renewalInfo": "https://ca.example/r",
             "meta": {"termsOfService": "https://ca.example/t", "externalAccountRequired": true,
+                     "caaIdentities": ["ca.example"],
                      "profiles": {"short": "six days", "classic": "ninety"}}}"#;
         let directory = Directory::parse("https://ca.example/d", full.into(), now).unwrap();
         assert_eq!(directory.renewal_info.as_deref(), Some("https://ca.example/r"));
         assert_eq!(directory.terms.as_deref(), Some("https://ca.example/t"));
         assert!(directory.binding_required);
+        assert_eq!(directory.caa_identities, ["ca.example"]);
         assert_eq!(directory.profiles, ["classic", "short"]);
         let bare = Directory::parse("u", "{}".into(), now).unwrap();
         assert!(bare.renewal_info.is_none() && bare.terms.is_none() && !bare.binding_required);

@@ -6,8 +6,10 @@
 //! | `directory` | what the CA offers |
 //! | `account` | who we are at the CA, kept over restarts |
 //! | `change` | another key for the account |
+//! | `examine` | what a CA says, for somebody who asks |
 //! | `jws` | what the account asks, signed by the vault |
 //! | `order` | one order from opening to certificate |
+//! | `preflight` | the look at the DNS before an order |
 //! | `prove` | the challenges of an order |
 //! | `search` | the order whose URL was lost |
 //! | `crl` | whether the CA has revoked something |
@@ -69,14 +71,18 @@ mod classify;
 mod client;
 mod crl;
 mod directory;
+mod examine;
 mod jws;
 mod order;
+mod preflight;
 mod prove;
 mod retry_after;
 mod revoke;
 mod search;
 
 pub use change::Changed;
+pub use examine::Examined;
+pub use preflight::CaaView;
 
 use account::AccountDesk;
 use account::Entry;
@@ -117,6 +123,8 @@ pub struct AcmeIssuer {
     accounts: AccountDesk,
     /// Unix time of the first failure of renewal information in a row; 0 while it works.
     silent_since: AtomicU64,
+    /// Unix time until which the DNS is not looked at before an order.
+    blind_until: AtomicU64,
 }
 
 impl fmt::Debug for AcmeIssuer {
@@ -137,6 +145,7 @@ impl AcmeIssuer {
             directory: ArcSwapOption::empty(),
             accounts,
             silent_since: AtomicU64::new(0),
+            blind_until: AtomicU64::new(0),
         }
     }
 
@@ -185,7 +194,7 @@ impl AcmeIssuer {
             return Ok(directory);
         }
         let url = &self.options.config.directory;
-        let directory = Directory::fetch(self.client().await?, url, now).await?;
+        let directory = Arc::new(Directory::fetch(self.client().await?, url, now).await?);
         self.directory.store(Some(Arc::clone(&directory)));
         Ok(directory)
     }
@@ -198,6 +207,9 @@ impl AcmeIssuer {
         let mut job = job;
         let mut replaced = false;
         let mut entry = self.accounts.entry(client, &directory).await?;
+        if job.order.is_none() {
+            self.preflight(&job, &directory, entry.url()).await?;
+        }
         let chain = loop {
             let drive = self.drive(&entry, client, &directory, &job, &challenges, progress).await?;
             match drive.run().await {
@@ -213,7 +225,7 @@ impl AcmeIssuer {
                 }
                 Err(trouble) => {
                     self.directory.store(None);
-                    return Err(trouble.into_failure());
+                    return Err(self.astray(&job, trouble.into_failure()).await);
                 }
             }
         };

@@ -305,6 +305,7 @@ mod tests {
             taken: Vec::new(),
             replaces,
             attempt: 0,
+            before: None,
             challenge: None,
         }
     }

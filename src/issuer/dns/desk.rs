@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::ledger::Ledger;
 use super::lookup;
 use super::lookup::Shown;
+use super::world::World;
 use crate::base::bounds;
 use crate::base::crash;
 use crate::base::tasks::SharedClock;
@@ -98,6 +99,20 @@ impl DnsDesk {
     pub(in crate::issuer) fn has_zone_of(&self, name: &Identifier) -> bool {
         let config = self.0.options.config.borrow();
         config.dns_of(&proof_name(&name.to_string())).is_some()
+    }
+
+    /// The DNS as it is now.
+    ///
+    /// # Errors
+    /// When nobody can be asked.
+    pub fn world(&self) -> Result<World, String> {
+        let config = Arc::clone(&self.0.options.config.borrow());
+        World::new(&config.acme.name_servers, &config.dns)
+    }
+
+    /// Whether names lead to balancers, whose addresses are not this machine's.
+    pub(in crate::issuer) fn is_behind_others(&self) -> bool {
+        !self.0.options.config.borrow().listen.proxy_from.is_empty()
     }
 
     /// Sets the record for `name`.

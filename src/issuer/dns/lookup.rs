@@ -20,7 +20,7 @@ use crate::base::bounds::dns::ANSWER;
 use crate::base::bounds::dns::SERVERS;
 
 /// Where servers listen.
-const PORT: u16 = 53;
+pub(super) const PORT: u16 = 53;
 
 /// What one server says about a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +72,10 @@ pub(super) async fn ask(
         Ok(Err(error)) if error.is_no_records_found() => Ok(Vec::new()),
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(found)) => {
-            let of_kind = found.answers().iter().filter(|record| record.record_type() == kind);
+            // The servers of what it is an alias of are not those of the name.
+            let is_asked = |of: &Name| kind != RecordType::NS || plain(of) == *name;
+            let of_kind = found.answers().iter();
+            let of_kind = of_kind.filter(|r| r.record_type() == kind && is_asked(&r.name));
             Ok(of_kind.map(|record| record.data.clone()).collect())
         }
     }

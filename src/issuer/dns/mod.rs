@@ -4,6 +4,10 @@
 //! |---|---|
 //! | `desk` | sets records for an order, waits for them, and has them removed |
 //! | `ledger` | which records are there, durable before they are |
+//! | `here` | whether an address is this machine's |
+//! | `question` | one question to one server, and its whole answer |
+//! | `world` | what the servers of a zone say of a name |
+//! | `caa` | whether CAA records let a CA sign |
 //! | `lookup` | what the DNS says: aliases, servers of a zone, records |
 //! | `guide` | whether a name leads to this machine |
 //! | `porter` | a process beside main that starts a clerk for each change |
@@ -13,15 +17,19 @@
 //! | `exec` | a program of the operator's |
 
 mod acme_dns;
+pub(super) mod caa;
 mod clerk;
 mod desk;
 mod exec;
 mod guide;
+mod here;
 mod ledger;
 mod lookup;
 mod porter;
+mod question;
 mod secret;
 mod updater;
+pub(super) mod world;
 
 pub use clerk::Answer;
 pub use clerk::Asked;
@@ -31,4 +39,9 @@ pub use desk::DnsOptions;
 pub(super) use desk::Planted;
 pub use guide::Astray;
 pub use guide::Guide;
+pub use here::is_here;
 pub use porter::serve_porter;
+pub use world::Absent;
+pub use world::Resolved;
+pub use world::Whereabouts;
+pub use world::World;

@@ -1,0 +1,64 @@
+//! What a CA says of itself, of our account, and of names, for somebody who asks: nothing is ordered and
+//! no account is opened.
+
+use std::time::Duration;
+
+use super::AcmeIssuer;
+use super::directory::Directory;
+use super::preflight::CaaView;
+use super::preflight::skew;
+use crate::base::Timestamp;
+use crate::cert::challenge::ChallengeType;
+use crate::cert::failure::Failure;
+use crate::cert::identifier::Identifier;
+use crate::issuer::dns::World;
+
+/// A CA, as it is now.
+#[derive(Debug)]
+pub struct Examined {
+    /// How far its clock is from ours, and whether ours is behind; none where it does not say.
+    pub skew: Option<(Duration, bool)>,
+    /// The names by which it goes in CAA records.
+    pub identities: Vec<String>,
+    /// The URL of our account, if there is one.
+    pub account: Option<String>,
+    /// Why an account cannot be opened, where there is none.
+    pub terms: Option<String>,
+    directory: Directory,
+}
+
+impl AcmeIssuer {
+    /// Asks the CA.
+    ///
+    /// # Errors
+    /// When it does not answer, or the account cannot be read.
+    pub async fn examine(&self) -> Result<Examined, Failure> {
+        let url = &self.options.config.directory;
+        let asked: Timestamp = self.options.clock.now();
+        let directory = Directory::fetch(self.client().await?, url, asked).await?;
+        let took = self.options.clock.now().since(asked);
+        // Its second is somewhere between the question and the answer.
+        let skew = skew(directory.date, asked.plus(took / 2));
+        let account = self.accounts.known().await?;
+        let terms = directory.terms.clone().filter(|_| !self.options.config.accept_terms);
+        let identities = directory.caa_identities.clone();
+        Ok(Examined { skew, identities, account, terms, directory })
+    }
+
+    /// What the CAA records that count for `name` say of this CA; `only` is the one challenge that is
+    /// tried.
+    pub async fn examine_caa(
+        &self,
+        examined: &Examined,
+        world: &World,
+        name: &Identifier,
+        only: Option<ChallengeType>,
+    ) -> CaaView {
+        self.caa(world, name, &examined.directory, examined.account.as_deref(), only).await
+    }
+
+    /// The challenges by which `name` may be proven, best first.
+    pub fn ways(&self, name: &Identifier, only: Option<ChallengeType>) -> Vec<ChallengeType> {
+        self.challenges(only).into_iter().filter(|challenge| challenge.can_prove(name)).collect()
+    }
+}
