@@ -26,6 +26,7 @@ use super::wire::care::HostedAll;
 use super::wire::care::RevokeOrder;
 use super::wire::care::Why;
 use super::wire::doctor::Doctor;
+use super::wire::persist::Persist;
 use crate::cert::care::Accept;
 
 /// `POST /v1/certificates/{selector}/host`
@@ -103,6 +104,15 @@ pub(super) async fn doctor(
     let selector = select(selector)?;
     let Query(how) = how.map_err(|rejection| bad_question(&rejection.body_text()))?;
     Ok(Json(desk.house.doctor(&selector, how.staging).await?))
+}
+
+/// `GET /v1/dns-persist/{selector}`
+pub(super) async fn persist(
+    State(desk): State<Desk>,
+    selector: Result<Path<String>, PathRejection>,
+) -> Result<Json<Persist>, Problem> {
+    let selector = select(selector)?;
+    Ok(Json(desk.house.dns_persist(&selector).await?))
 }
 
 fn agreed(words: &[String]) -> Result<Accept, Problem> {

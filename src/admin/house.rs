@@ -23,6 +23,7 @@ use super::wire::care::Why;
 use super::wire::doctor::Doctor;
 use super::wire::guests::Guests;
 use super::wire::guests::OnboardOrder;
+use super::wire::persist::Persist;
 use super::wire::rotate::AccountView;
 use super::wire::rotate::MasterView;
 use super::wire::rotate::RotateKeys;
@@ -99,6 +100,13 @@ pub trait House: Send + Sync {
         Box::pin(async {
             Err(HouseError::Refused { reason: "nothing is examined here".to_owned() })
         })
+    }
+    /// The records that prove the names of what `selector` means for good.
+    fn dns_persist<'a>(
+        &'a self,
+        _selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<Persist, HouseError>> {
+        Box::pin(async { Ok(Persist::default()) })
     }
     /// Reads the configuration again. A broken one changes nothing and is
     /// [`HouseError::Configuration`].

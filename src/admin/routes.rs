@@ -82,6 +82,7 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/certificates/{selector}/revoke", post(care::revoke))
         .route("/v1/certificates/{selector}/why", get(care::why))
         .route("/v1/doctor/{selector}", get(care::doctor))
+        .route("/v1/dns-persist/{selector}", get(care::persist))
         .route("/v1/host", post(care::host_all))
         .route("/v1/onboarded", get(guests::list).post(guests::onboard))
         .route("/v1/onboarded/{name}", delete(guests::offboard))

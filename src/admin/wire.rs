@@ -14,6 +14,7 @@ use crate::base::Timestamp;
 pub mod care;
 pub mod doctor;
 pub mod guests;
+pub mod persist;
 pub mod rotate;
 pub mod signing;
 pub mod terms;

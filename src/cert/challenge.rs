@@ -21,6 +21,9 @@ pub enum ChallengeType {
     /// A TXT record at `_acme-challenge` below the name (RFC 8555, section 8.4).
     #[serde(rename = "dns-01")]
     Dns01,
+    /// A TXT record at `_validation-persist` that stays (draft-ietf-acme-dns-persist-00).
+    #[serde(rename = "dns-persist-01")]
+    DnsPersist01,
 }
 
 impl ChallengeType {
@@ -29,7 +32,7 @@ impl ChallengeType {
         match self {
             Self::Http01 | Self::TlsAlpn01 => !name.is_wildcard(),
             // RFC 8738, section 7.
-            Self::Dns01 => !matches!(name, Identifier::Ip(_)),
+            Self::Dns01 | Self::DnsPersist01 => !matches!(name, Identifier::Ip(_)),
         }
     }
 }
@@ -40,6 +43,7 @@ impl fmt::Display for ChallengeType {
             Self::Http01 => "http-01",
             Self::TlsAlpn01 => "tls-alpn-01",
             Self::Dns01 => "dns-01",
+            Self::DnsPersist01 => "dns-persist-01",
         })
     }
 }

@@ -72,6 +72,8 @@ pub enum FailureKind {
     Astray,
     /// A CAA record forbids this CA, as was seen before it was asked.
     CaaForbids,
+    /// The record that proves the name for good is not there, or not as it has to be.
+    ProofLacks,
 }
 
 /// One failure, with what an operator needs to act on it.
@@ -126,7 +128,7 @@ impl Failure {
 impl FailureKind {
     /// Whether it is looked at again and again without a word while nothing changes.
     pub const fn is_watched(self) -> bool {
-        matches!(self, Self::Astray | Self::CaaForbids)
+        matches!(self, Self::Astray | Self::CaaForbids | Self::ProofLacks)
     }
 
     /// What helps against this kind unless something more precise is known.
@@ -148,7 +150,8 @@ impl FailureKind {
             | Self::Zone
             | Self::Elsewhere
             | Self::Astray
-            | Self::CaaForbids => Remedy::Retry,
+            | Self::CaaForbids
+            | Self::ProofLacks => Remedy::Retry,
             Self::Rejected
             | Self::NoChallenge
             | Self::Account
@@ -190,6 +193,7 @@ impl FailureKind {
                 "point the name at this machine again, or take it out of the configuration; when it \
                  does, keyward notices"
             }
+            Self::ProofLacks => "set the record that keyward dns-persist prints for the name",
             Self::Zone => {
                 "check the [[dns]] account: its secrets, its zones, what its provider says"
             }

@@ -103,6 +103,12 @@ pub enum EntryKind {
     Offboarded,
     /// A name does not lead to this machine: its CA is not asked as long as that is so.
     Astray,
+    /// The record that proves a name for good is not there, or not as it has to be.
+    ProofLacks,
+    /// It will end soon.
+    ProofEnding,
+    /// It is as it has to be again.
+    ProofThere,
 }
 
 /// One entry of the journal.

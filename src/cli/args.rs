@@ -194,6 +194,11 @@ pub(super) enum Command {
         #[arg(long)]
         staging: bool,
     },
+    /// Print the DNS record that proves a name for good (dns-persist-01), and whether it is there
+    DnsPersist {
+        /// A name it is for, its id, or the beginning of the id; any name that is to be served
+        name: String,
+    },
     /// Take in a certificate from elsewhere, with its private key
     Import(Import),
     /// Take over what certbot, acme.sh, Caddy, Traefik or lego keep; shows it first, --apply does it

@@ -27,6 +27,7 @@ mod look;
 mod material;
 mod out;
 mod passphrase;
+mod persist;
 mod render;
 mod report;
 mod restore;
@@ -93,6 +94,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Host(what) => care::host(&client()?, what, out),
         Command::Unhost { name } => care::unhost(&client()?, name, out),
         Command::Doctor { name, staging } => doctor::doctor(&client()?, name, *staging, out),
+        Command::DnsPersist { name } => persist::persist(&client()?, name, out),
         Command::Why { name } => why::why(&client()?, name, out),
         Command::Import(what) => import::import(&client()?, what, out),
         Command::Adopt(what) => adopt::adopt(&client, what, out),

@@ -34,6 +34,7 @@ use crate::admin::wire::care::Why;
 use crate::admin::wire::doctor::Doctor;
 use crate::admin::wire::guests::Guests;
 use crate::admin::wire::guests::OnboardOrder;
+use crate::admin::wire::persist::Persist;
 use crate::admin::wire::rotate::AccountView;
 use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
@@ -282,6 +283,13 @@ impl House for Residence {
         staging: bool,
     ) -> BoxFuture<'a, Result<Doctor, HouseError>> {
         Box::pin(self.examine(selector, staging))
+    }
+
+    fn dns_persist<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> BoxFuture<'a, Result<Persist, HouseError>> {
+        Box::pin(self.persistence(selector))
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<wire::Reloaded, HouseError>> {

@@ -19,6 +19,7 @@ mod lookup;
 mod notices;
 mod open;
 mod orders;
+mod persist;
 mod reload;
 mod reseal;
 mod restore;

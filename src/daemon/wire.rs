@@ -28,6 +28,7 @@ use super::open::Opened;
 use super::open::Places;
 use super::orders::Orders;
 use super::orders::begin_orders;
+use super::persist;
 use super::reload::Reloader;
 use super::reload::http3_views;
 use super::reload::listener_views;
@@ -185,6 +186,13 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
             begin_orders(store, (&catalog, &edge, &names), &vault, means, within, &configs).await;
         let begun = begun.map_err(|error| unavailable(&error))?;
         let parts = (store, &begun, &ticket_desk);
+        let persist = persist::Watch {
+            authorities: Arc::clone(&begun.authorities),
+            configs: configs.clone(),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+        };
+        tasks.service("proofs-that-stay", persist.keep(stop.clone()));
         resealing = Some(Resealer::begin(&vault, master, parts, &clock, &tasks, &stop));
         orders = Some(begun);
     }

@@ -16,5 +16,6 @@ pub use acme::AcmeOptions;
 pub use acme::CaaView;
 pub use acme::Changed;
 pub use acme::Examined;
+pub use acme::PersistRecord;
 pub use internal::InternalCa;
 pub use internal::InternalOptions;

@@ -111,7 +111,8 @@ pub(super) fn crosses(failure: &Failure) -> bool {
         | FailureKind::Unlike
         | FailureKind::Zone
         | FailureKind::Elsewhere
-        | FailureKind::Astray => false,
+        | FailureKind::Astray
+        | FailureKind::ProofLacks => false,
     }
 }
 

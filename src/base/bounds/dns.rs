@@ -79,3 +79,16 @@ pub const ASTRAY_ORDER: u32 = 24;
 
 /// Failures in a row before a name is looked for elsewhere: those of a new site are often over soon.
 pub const ASTRAY_AFTER: u32 = 3;
+
+/// After the start, and after a look that could not be made, until records that prove names for good are
+/// looked at.
+pub const PERSIST_FIRST: Duration = Duration::from_secs(20);
+
+/// Between two such looks.
+pub const PERSIST_LOOK: Duration = Duration::from_secs(24 * 3600);
+
+/// How long before the end of such a record it is told.
+pub const PERSIST_ENDS: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Names that are looked at each time.
+pub const PERSIST_NAMES: usize = 1000;

@@ -10,10 +10,11 @@ use super::super::suggest;
 use super::{edge, files, keeping, quoted, quoted_url};
 use crate::cert::challenge::ChallengeType;
 
-pub(super) const CHALLENGES: [(&str, ChallengeType); 3] = [
+pub(super) const CHALLENGES: [(&str, ChallengeType); 4] = [
     ("tls-alpn-01", ChallengeType::TlsAlpn01),
     ("http-01", ChallengeType::Http01),
     ("dns-01", ChallengeType::Dns01),
+    ("dns-persist-01", ChallengeType::DnsPersist01),
 ];
 
 /// What sites call the CA of `[acme]`.

@@ -234,13 +234,14 @@ impl HttpClient for JobClient {
             return Box::pin(async { Ok(BytesResponse::from(Response::new(Full::new(body)))) });
         }
         let (ca, hint) = (self.ca.clone(), Arc::clone(&self.hint));
-        let signatory = Arc::clone(&self.signatory);
+        let (signatory, directory) = (Arc::clone(&self.signatory), Arc::clone(&self.directory));
         Box::pin(async move {
             let request = signed(signatory, request).await.map_err(wrap)?;
             let (parts, body) = ca.exchange(request).await.map_err(wrap)?;
             set_hint(&hint, retry_after(&parts.headers));
             if !is_bad_nonce(parts.status, &body) {
                 let (parts, body) = refuse(parts, body).map_err(wrap)?;
+                directory.learn(&body);
                 return Ok(BytesResponse::from(Response::from_parts(parts, Full::new(body))));
             }
             // instant-acme takes the fresh nonce from this answer and tries again by itself.

@@ -1,6 +1,8 @@
 //! What the CA offers (RFC 8555, section 7.1.1), as far as instant-acme does not say.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -13,6 +15,7 @@ use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
+use crate::issuer::dns::persist::ISSUERS;
 
 /// A CA's directory.
 #[derive(Debug)]
@@ -33,7 +36,9 @@ pub(super) struct Directory {
     pub(super) caa_identities: Vec<String>,
     /// What time it was there when it came (RFC 9110, section 6.6.1).
     pub(super) date: Option<Timestamp>,
-    pub(super) fetched: Timestamp,
+    fetched: Timestamp,
+    /// What challenges said of how the CA goes in records that stay.
+    learnt: Mutex<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +56,19 @@ struct Meta {
     external_account_required: bool,
     profiles: BTreeMap<String, serde_json::Value>,
     caa_identities: Vec<String>,
+}
+
+/// What is read of an authorization besides.
+#[derive(Deserialize)]
+struct Authorization {
+    challenges: Vec<Offered>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Offered {
+    #[serde(default)]
+    issuer_domain_names: Vec<String>,
 }
 
 impl Directory {
@@ -82,7 +100,25 @@ impl Directory {
             caa_identities: wire.meta.caa_identities,
             date: None,
             fetched: now,
+            learnt: Mutex::default(),
         })
+    }
+
+    /// How the CA goes in records that prove a name for good: as its challenges say, or before there was
+    /// one, as in CAA records.
+    pub(super) fn persist_issuers(&self) -> Vec<String> {
+        let learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if learnt.is_empty() { self.caa_identities.clone() } else { learnt }
+    }
+
+    /// Learns that from an authorization, which instant-acme reads without it.
+    pub(super) fn learn(&self, body: &[u8]) {
+        let Ok(authorization) = serde_json::from_slice::<Authorization>(body) else { return };
+        let names = authorization.challenges.into_iter().flat_map(|one| one.issuer_domain_names);
+        let names: Vec<String> = names.take(ISSUERS).collect();
+        if !names.is_empty() {
+            *self.learnt.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        }
     }
 
     /// Whether it is still believed at `now`; a clock that went back ends it too.
@@ -118,6 +154,19 @@ mod tests {
         assert!(bare.renewal_info.is_none() && bare.terms.is_none() && !bare.binding_required);
         let bad = Directory::parse("u", "<html>".into(), now).unwrap_err();
         assert_eq!(bad.kind, FailureKind::CaFault);
+    }
+
+    #[test]
+    fn how_the_ca_goes_is_learnt_from_its_challenges() {
+        let full = r#"{"meta": {"caaIdentities": ["ca.example"]}}"#;
+        let directory = Directory::parse("u", full.into(), Timestamp::from_unix(1)).unwrap();
+        directory.learn(b"no authorization");
+        directory.learn(br#"{"challenges": [{"type": "http-01", "token": "t"}]}"#);
+        assert_eq!(directory.persist_issuers(), ["ca.example"]);
+        directory.learn(
+            br#"{"challenges": [{"type": "dns-persist-01", "issuer-domain-names": ["a.test"]}]}"#,
+        );
+        assert_eq!(directory.persist_issuers(), ["a.test"]);
     }
 
     #[test]

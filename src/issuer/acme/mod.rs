@@ -9,6 +9,7 @@
 //! | `examine` | what a CA says, for somebody who asks |
 //! | `jws` | what the account asks, signed by the vault |
 //! | `order` | one order from opening to certificate |
+//! | `persist` | proofs that stay |
 //! | `preflight` | the look at the DNS before an order |
 //! | `prove` | the challenges of an order |
 //! | `search` | the order whose URL was lost |
@@ -74,6 +75,7 @@ mod directory;
 mod examine;
 mod jws;
 mod order;
+mod persist;
 mod preflight;
 mod prove;
 mod retry_after;
@@ -82,6 +84,7 @@ mod search;
 
 pub use change::Changed;
 pub use examine::Examined;
+pub use persist::PersistRecord;
 pub use preflight::CaaView;
 
 use account::AccountDesk;
@@ -169,6 +172,7 @@ impl AcmeIssuer {
         let can = |challenge: &ChallengeType| match challenge {
             ChallengeType::Http01 => self.options.has_http,
             ChallengeType::TlsAlpn01 => self.options.has_tls,
+            ChallengeType::DnsPersist01 => self.options.dns.is_some(),
             ChallengeType::Dns01 => self.options.dns.as_ref().is_some_and(DnsDesk::has_accounts),
         };
         let mut listed = only.map_or_else(|| self.options.config.challenges.clone(), |c| vec![c]);
@@ -246,6 +250,7 @@ impl AcmeIssuer {
         let hint = client::Hint::default();
         let account = entry.open(client, directory, &hint).await?;
         Ok(Drive {
+            issuer: self,
             options: &self.options,
             entry,
             account,

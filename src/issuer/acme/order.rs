@@ -13,6 +13,7 @@ use instant_acme::Order;
 use instant_acme::OrderStatus;
 use tokio::time::Instant;
 
+use super::AcmeIssuer;
 use super::AcmeOptions;
 use super::account::Entry;
 use super::classify;
@@ -50,6 +51,7 @@ const STEPS: u32 = 8;
 
 /// One attempt at one job.
 pub(super) struct Drive<'a> {
+    pub(super) issuer: &'a AcmeIssuer,
     pub(super) options: &'a AcmeOptions,
     pub(super) entry: &'a Entry,
     /// `entry` as instant-acme wants it.

@@ -98,6 +98,10 @@ impl AcmeIssuer {
             let detail = format!("the CAA records at {at} forbid {}: {why}", job.spec.issuer);
             return refuse(FailureKind::CaaForbids, &detail);
         }
+        if self.challenges(job.challenge) == [ChallengeType::DnsPersist01] {
+            let checked = self.check_standing(name, directory, account).await;
+            return checked.or_else(|failure| refuse(failure.kind, &failure.detail));
+        }
         // What is proven by a record of its own needs no address.
         if self.by_dns(name, job.challenge) {
             return Ok(());
@@ -167,8 +171,9 @@ impl AcmeIssuer {
     fn by_dns(&self, name: &Identifier, only: Option<ChallengeType>) -> bool {
         let listed = &self.options.config.challenges;
         name.is_wildcard()
-            || only == Some(ChallengeType::Dns01)
+            || matches!(only, Some(ChallengeType::Dns01 | ChallengeType::DnsPersist01))
             || (only.is_none() && listed.contains(&ChallengeType::Dns01))
+            || (only.is_none() && listed.contains(&ChallengeType::DnsPersist01))
             || self.options.dns.as_ref().is_some_and(|dns| dns.has_zone_of(name))
     }
 

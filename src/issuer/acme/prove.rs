@@ -187,7 +187,7 @@ pub(super) fn task(
             digest.iter_mut().zip(sha256.as_ref()).for_each(|(to, from)| *to = *from);
             Challenge::TlsAlpn01 { name, digest }
         }
-        ChallengeType::Dns01 => {
+        ChallengeType::Dns01 | ChallengeType::DnsPersist01 => {
             let failure = not_presented(&PresentError::NoListener(kind));
             return Err(failure.about(name).while_trying(kind));
         }

@@ -8,6 +8,7 @@
 //! | `question` | one question to one server, and its whole answer |
 //! | `world` | what the servers of a zone say of a name |
 //! | `caa` | whether CAA records let a CA sign |
+//! | `persist` | the record that proves a name for good |
 //! | `lookup` | what the DNS says: aliases, servers of a zone, records |
 //! | `guide` | whether a name leads to this machine |
 //! | `porter` | a process beside main that starts a clerk for each change |
@@ -25,6 +26,7 @@ mod guide;
 mod here;
 mod ledger;
 mod lookup;
+pub(super) mod persist;
 mod porter;
 mod question;
 mod secret;
@@ -40,6 +42,7 @@ pub(super) use desk::Planted;
 pub use guide::Astray;
 pub use guide::Guide;
 pub use here::is_here;
+pub use persist::Standing;
 pub use porter::serve_porter;
 pub use world::Absent;
 pub use world::Resolved;

@@ -197,6 +197,27 @@ impl World {
         Err(format!("{name} is an alias of an alias, more than {ALIASES} times"))
     }
 
+    /// The text records at `name`, where its aliases lead.
+    ///
+    /// # Errors
+    /// When nobody knows.
+    pub(in crate::issuer) async fn texts(&self, name: &str) -> Result<Vec<String>, String> {
+        let mut at = name.to_owned();
+        for _ in 0..=ALIASES {
+            let (_, reply) = self.authority(&at, RecordType::TXT).await?;
+            if let Some(next) = reply.alias(&at) {
+                at = next;
+                continue;
+            }
+            let texts = reply.at(&at).filter_map(|data| match data {
+                RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into()),
+                _ => None,
+            });
+            return Ok(texts.collect());
+        }
+        Err(format!("{name} is an alias of an alias, more than {ALIASES} times"))
+    }
+
     /// The answer of a server that has the zone of `name`. That a name is not there is an answer only if
     /// each server says so that says anything.
     async fn authority(&self, name: &str, kind: RecordType) -> Result<(SocketAddr, Reply), String> {

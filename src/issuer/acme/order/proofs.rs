@@ -24,12 +24,17 @@ use crate::issuer::acme::prove::Offer;
 use crate::issuer::acme::prove::Tried;
 use crate::issuer::dns::Planted;
 
+/// The challenge that instant-acme does not know.
+const PERSIST: &str = "dns-persist-01";
+
 /// What is there as long as a challenge is answered.
 enum Guard {
     /// By a listener of this machine.
     Here(Presented),
     /// By a record.
     InTheDns(Planted),
+    /// By a record that stays.
+    ForGood,
 }
 
 impl Drive<'_> {
@@ -56,6 +61,7 @@ impl Drive<'_> {
             match guard {
                 Guard::Here(guard) => presented.push(guard),
                 Guard::InTheDns(guard) => planted.push(guard),
+                Guard::ForGood => {}
             }
             crash::point("challenge-presented");
         }
@@ -151,6 +157,11 @@ impl Drive<'_> {
             prove::check_token(token)?;
             return dns.plant(name, token, thumbprint).await.map(Guard::InTheDns).map_err(refused);
         }
+        if kind == ChallengeType::DnsPersist01 {
+            // Without a token: the account is what is proven.
+            let checked = self.issuer.check_standing(name, self.directory, self.entry.url()).await;
+            return checked.map(|()| Guard::ForGood);
+        }
         let task = prove::task(kind, name, token, thumbprint)?;
         self.options.solver.present(task).await.map(Guard::Here).map_err(refused)
     }
@@ -209,19 +220,23 @@ fn from_acme(name: &instant_acme::AuthorizedIdentifier<'_>) -> Result<Identifier
     })
 }
 
-const fn acme_type(challenge: ChallengeType) -> instant_acme::ChallengeType {
+fn acme_type(challenge: ChallengeType) -> instant_acme::ChallengeType {
     match challenge {
         ChallengeType::Http01 => instant_acme::ChallengeType::Http01,
         ChallengeType::TlsAlpn01 => instant_acme::ChallengeType::TlsAlpn01,
         ChallengeType::Dns01 => instant_acme::ChallengeType::Dns01,
+        ChallengeType::DnsPersist01 => instant_acme::ChallengeType::Unknown(PERSIST.to_owned()),
     }
 }
 
 fn offer(challenge: &Challenge) -> Option<Offer> {
-    let kind = match challenge.r#type {
+    let kind = match &challenge.r#type {
         instant_acme::ChallengeType::Http01 => ChallengeType::Http01,
         instant_acme::ChallengeType::TlsAlpn01 => ChallengeType::TlsAlpn01,
         instant_acme::ChallengeType::Dns01 => ChallengeType::Dns01,
+        instant_acme::ChallengeType::Unknown(text) if text == PERSIST => {
+            ChallengeType::DnsPersist01
+        }
         _ => return None,
     };
     let begun = challenge.status == ChallengeStatus::Processing;
