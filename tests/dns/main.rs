@@ -23,5 +23,6 @@ mod doctor;
 mod hooks;
 mod persist;
 mod scene;
+mod second;
 mod secrets;
 mod wildcard;
