@@ -20,7 +20,8 @@ use crate::spec;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 /// One for each schema there was, oldest first; the last is the one that can be remade.
-const FILES: [&str; 4] = ["store-v1.redb", "store-v2.redb", "store-v3.redb", "store-v4.redb"];
+const FILES: [&str; 5] =
+    ["store-v1.redb", "store-v2.redb", "store-v3.redb", "store-v4.redb", "store-v5.redb"];
 const REMAKE: &str = "KEYWARD_REMAKE_FIXTURES";
 
 /// A directory with a closed store of several records, and the file's bytes.
@@ -80,8 +81,8 @@ async fn a_file_of_a_newer_version_is_refused_with_both_versions() {
     txn.commit().unwrap();
     drop(db);
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 77, known: 4, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has schema 77, and this version knows up to 4"));
+    assert!(matches!(error, OpenError::Newer { found: 77, known: 5, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("has schema 77, and this version knows up to 5"));
     let db = redb::Database::open(&path).unwrap();
     let table = db.begin_read().unwrap().open_table(META).unwrap();
     assert_eq!(table.get("schema").unwrap().unwrap().value(), 77);
@@ -106,7 +107,7 @@ async fn a_file_of_every_schema_opens_with_everything_in_it() {
         let mut db = redb::Database::open(dir.path().join("keyward.redb")).unwrap();
         db.compact().unwrap();
         drop(db);
-        std::fs::copy(dir.path().join("keyward.redb"), Path::new(FIXTURES).join(FILES[3])).unwrap();
+        std::fs::copy(dir.path().join("keyward.redb"), Path::new(FIXTURES).join(FILES[4])).unwrap();
     }
     for file in FILES {
         opens(file, &installed, &in_flight).await;
@@ -137,7 +138,8 @@ async fn opens(file: &str, installed: &KeyHandle, in_flight: &KeyHandle) {
     let root = store.get(Shelf::InternalCa, "root").await.unwrap();
     assert_eq!(root.as_deref(), Some(&b"root"[..]));
     store.check_writable().await.unwrap();
-    // What is kept beside the records is there as well.
+    // What is kept beside the records is there as well, and there is room for onboarded names.
+    assert_eq!(store.count_guests().await.unwrap(), 0, "{file}");
     assert_eq!(store.driven().await.unwrap().len(), 2, "{file}");
     store.remove(one.id, vec![]).await.unwrap();
     assert_eq!(store.key(installed.id).await.unwrap(), None, "{file}");
