@@ -16,10 +16,8 @@ use crate::admin::wire::Renewal;
 use crate::admin::wire::guests::GuestView;
 use crate::admin::wire::guests::Guests;
 use crate::admin::wire::guests::OnboardOrder;
-use crate::base::bounds::onboarding::READ_AT_ONCE;
 use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
-use crate::cert::guest::Guest;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::onboarding::Desk;
@@ -31,23 +29,8 @@ use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// Every onboarded name of the store.
-pub(super) async fn all(store: &Store) -> Result<Vec<(String, Guest)>, StoreError> {
-    let mut all: Vec<(String, Guest)> = Vec::new();
-    loop {
-        let after = all.last().map(|(name, _)| name.clone());
-        let more = store.guests(after, READ_AT_ONCE).await?;
-        let last = more.len() < READ_AT_ONCE;
-        all.extend(more);
-        if last {
-            return Ok(all);
-        }
-    }
-}
-
 /// Serves those that were onboarded before, and begins to hear of others.
 pub(super) fn begin(
-    guests: &[(String, Guest)],
     (store, scheduler, edge): (&Store, &SchedulerHandle, &Arc<Edge>),
     survey: &Arc<Survey>,
     (clock, tasks): (&SharedClock, &TaskSet),
@@ -61,13 +44,7 @@ pub(super) fn begin(
         survey: Arc::clone(survey),
         tasks: tasks.clone(),
     };
-    Desk::begin(means, guests, stop)
-}
-
-/// Has the edge serve those that were onboarded before.
-pub(super) fn welcome(guests: &[(String, Guest)], edge: &Edge) {
-    let welcome = guests.iter().filter(|(_, guest)| !guest.barred);
-    edge.welcome(welcome.map(|(name, guest)| (name.as_str(), guest.origin.as_deref())));
+    Desk::begin(means, stop)
 }
 
 /// What names are held to under the configuration in force.

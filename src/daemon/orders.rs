@@ -11,7 +11,6 @@ use super::authorities::Means;
 use super::guests;
 use crate::base::Jitter;
 use crate::base::tasks::TaskSet;
-use crate::cert::guest::Guest;
 use crate::cert::identifier::Identifier;
 use crate::config::Config;
 use crate::edge::Edge;
@@ -42,7 +41,7 @@ pub(super) struct Orders {
 /// When the store cannot be read.
 pub(super) async fn begin_orders(
     store: &Store,
-    (catalog, edge, names): (&Arc<Catalog>, &Arc<Edge>, &[(String, Guest)]),
+    (catalog, edge): (&Arc<Catalog>, &Arc<Edge>),
     vault: &Vault,
     means: Means,
     (tasks, stop): (&TaskSet, &CancellationToken),
@@ -74,7 +73,7 @@ pub(super) async fn begin_orders(
     };
     let scheduler = Scheduler::start(parts, configs.clone()).await?;
     let parts = (store, &scheduler, edge);
-    let guests = guests::begin(names, parts, &survey, (&clock, tasks), stop);
+    let guests = guests::begin(parts, &survey, (&clock, tasks), stop);
     Ok(Orders { internal, authorities, scheduler, guests })
 }
 

@@ -16,7 +16,6 @@ use super::authorities::Doorways;
 use super::authorities::Means;
 use super::custody;
 use super::floods::Floods;
-use super::guests;
 use super::house::ReloadRequest;
 use super::house::Residence;
 use super::lists::Lists;
@@ -166,13 +165,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
     // Unless it has left what is needed to go on at once.
     let waits = doors.follows && doors.http3_left.is_empty();
     let http3 = waits.then(|| std::mem::take(&mut doors.http3));
-    // Read before anybody may ask for one of them.
-    let names = match &store {
-        Some(store) => guests::all(store).await.map_err(|error| unavailable(&error))?,
-        None => Vec::new(),
-    };
     let edge = open_edge(doors, &config, &clock, &catalog, tickets, &vault)?;
-    guests::welcome(&names, &edge);
     let listeners = [listeners, http3_views(&edge, inherited)].concat();
 
     let stop = CancellationToken::new();
@@ -182,8 +175,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         let dns = zones::begin_proofs(porter, store, &configs, &clock, &tasks, &stop);
         let means = means(&clock, store, &vault, &edge, (dns, doorways));
         let within = (&tasks, &stop);
-        let begun =
-            begin_orders(store, (&catalog, &edge, &names), &vault, means, within, &configs).await;
+        let begun = begin_orders(store, (&catalog, &edge), &vault, means, within, &configs).await;
         let begun = begun.map_err(|error| unavailable(&error))?;
         let parts = (store, &begun, &ticket_desk);
         let persist = persist::Watch {

@@ -13,6 +13,7 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 
 use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 use super::Edge;
 use super::badge::Badges;
@@ -32,6 +33,8 @@ pub(super) struct Guests {
     key: RandomState,
     names: RwLock<HashMap<u64, u32>>,
     origins: RwLock<Origins>,
+    /// Whether more of those are coming that are onboarded already.
+    coming: watch::Sender<bool>,
 }
 
 /// Origins of their own, each once; names have the number of theirs, and 0 is none.
@@ -55,6 +58,18 @@ impl Guests {
     pub(super) fn dismiss(&self, name: &str) {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         names.remove(&self.key.hash_one(name));
+    }
+
+    /// Waits until all are there.
+    pub(super) async fn arrived(&self) {
+        let mut coming = self.coming.subscribe();
+        // An error is not possible: the sender is here.
+        let _whole = coming.wait_for(|coming| !*coming).await;
+    }
+
+    /// Whether more are coming.
+    pub(super) fn are_coming(&self) -> bool {
+        *self.coming.borrow()
     }
 
     /// Whether `name` is there, with its own origin.
@@ -90,6 +105,12 @@ impl Edge {
     /// for it, and as long as the configuration knows of onboarding.
     pub fn welcome<'a>(&self, names: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) {
         self.guests.welcome(names);
+    }
+
+    /// Whether more of those names are coming that were onboarded before: clients who ask for one that
+    /// is not there yet wait for it.
+    pub fn expect_guests(&self, coming: bool) {
+        self.guests.coming.send_replace(coming);
     }
 
     /// Serves this name no more.
@@ -137,6 +158,11 @@ impl GuestSites {
             badges,
             plan,
         })
+    }
+
+    /// All names that there are.
+    pub(super) fn guests(&self) -> &Guests {
+        &self.guests
     }
 
     /// The site that serves `host`, if that is an onboarded name.

@@ -25,6 +25,7 @@ use super::route::Identity;
 use super::serving::ServedSite;
 use super::serving::ServingSet;
 use super::worker::Worker;
+use crate::base::bounds::onboarding::GUESTS_COME;
 use crate::base::bounds::onboarding::HELD;
 use crate::base::bounds::onboarding::HELD_PER_NETWORK;
 use crate::base::bounds::onboarding::KNOCKS;
@@ -142,7 +143,17 @@ pub(super) async fn hold(
     network: Network,
     more: &Cell<Duration>,
 ) -> bool {
-    let limit = worker.set().guests.as_ref().map_or(Duration::ZERO, |sites| sites.plan.hold);
+    let set = worker.set().clone();
+    let Some(sites) = &set.guests else { return false };
+    if sites.guests().are_coming() {
+        more.set(more.get() + GUESTS_COME);
+        // Late or not, it is looked at again.
+        drop(timeout(GUESTS_COME, sites.guests().arrived()).await);
+        if set.lead(name).is_some() && worker.shared.certificates.has(name, &worker.counters) {
+            return true;
+        }
+    }
+    let limit = sites.plan.hold;
     more.set(more.get() + limit);
     let begun = Instant::now();
     let there = worker.shared.knocker.wait(name, network, limit).await;

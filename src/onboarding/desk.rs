@@ -32,6 +32,7 @@ use crate::base::bounds::onboarding::LOOKUPS_PER_NETWORK;
 use crate::base::bounds::onboarding::LOOKUPS_PER_SECOND;
 use crate::base::bounds::onboarding::LOOKUPS_WINDOW;
 use crate::base::bounds::onboarding::NETWORK_WINDOW;
+use crate::base::bounds::onboarding::READ_AT_ONCE;
 use crate::base::bounds::onboarding::REFUSED_KEPT;
 use crate::base::bounds::onboarding::UNWANTED_KEPT;
 use crate::base::tasks::SharedClock;
@@ -48,6 +49,7 @@ use crate::edge::Network;
 use crate::scheduler::OffboardError;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
+use crate::store::StoreError;
 
 /// What the desk works with.
 #[derive(Clone)]
@@ -95,19 +97,8 @@ struct Flight {
 }
 
 impl Desk {
-    /// Begins to hear clients. `guests` are those that are served already.
-    pub fn begin(means: Means, guests: &[(String, Guest)], stop: &CancellationToken) -> Arc<Self> {
-        let mut new_domains = Tally::new(DOMAIN_WINDOW);
-        let now = means.clock.now();
-        // What was counted before a restart is counted after it, from the first of them on.
-        let of_late = |guest: &Guest| !guest.by_hand && now.since(guest.since) < DOMAIN_WINDOW;
-        let mut of_late: Vec<_> = guests.iter().filter(|(_, guest)| of_late(guest)).collect();
-        of_late.sort_by_key(|(_, guest)| guest.since);
-        for (name, guest) in of_late {
-            if let Some(domain) = psl::domain_str(name) {
-                new_domains.note(domain.into(), guest.since);
-            }
-        }
+    /// Has those served that were onboarded before, and begins to hear clients.
+    pub fn begin(means: Means, stop: &CancellationToken) -> Arc<Self> {
         let (tasks, stop) = (means.tasks.clone(), stop.clone());
         let knocks = means.edge.knocks();
         let state = State {
@@ -116,7 +107,7 @@ impl Desk {
             networks: Tally::new(LOOKUPS_WINDOW),
             domains: Tally::new(LOOKUPS_WINDOW),
             new_networks: Tally::new(NETWORK_WINDOW),
-            new_domains,
+            new_domains: Tally::new(DOMAIN_WINDOW),
         };
         let desk = Arc::new(Self {
             means,
@@ -126,9 +117,17 @@ impl Desk {
         });
         if let Some(knocks) = knocks {
             let desk = Arc::clone(&desk);
+            desk.means.edge.expect_guests(true);
             tasks.service("onboarding", async move {
+                let work = async {
+                    if let Err(error) = desk.load().await {
+                        tracing::error!(%error, "onboarded names cannot be read, going on without");
+                    }
+                    desk.means.edge.expect_guests(false);
+                    desk.hear(knocks).await;
+                };
                 tokio::select! {
-                    () = desk.hear(knocks) => {}
+                    () = work => {}
                     () = stop.cancelled() => {}
                 }
             });
@@ -136,7 +135,35 @@ impl Desk {
         desk
     }
 
-    async fn hear(self: Arc<Self>, mut knocks: mpsc::Receiver<Knock>) {
+    /// Has the edge serve those that were onboarded before.
+    async fn load(&self) -> Result<(), StoreError> {
+        let now = self.means.clock.now();
+        let mut of_late: Vec<(Timestamp, Box<str>)> = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.means.store.guests(after.take(), READ_AT_ONCE).await?;
+            let served = page.iter().filter(|(_, guest)| !guest.barred);
+            let served = served.map(|(name, guest)| (name.as_str(), guest.origin.as_deref()));
+            self.means.edge.welcome(served);
+            // What was counted before a restart is counted after it, from the first of them on.
+            let counted = |guest: &Guest| !guest.by_hand && now.since(guest.since) < DOMAIN_WINDOW;
+            for (name, guest) in page.iter().filter(|(_, guest)| counted(guest)) {
+                of_late.extend(psl::domain_str(name).map(|domain| (guest.since, domain.into())));
+            }
+            match page.into_iter().last() {
+                Some((last, _)) => after = Some(last),
+                None => break,
+            }
+        }
+        of_late.sort();
+        let mut state = self.state();
+        for (since, domain) in of_late {
+            state.new_domains.note(domain, since);
+        }
+        Ok(())
+    }
+
+    async fn hear(self: &Arc<Self>, mut knocks: mpsc::Receiver<Knock>) {
         let mut journal = self.means.store.journal_head();
         let mut published = self.means.scheduler.published();
         loop {
@@ -224,7 +251,7 @@ impl Desk {
     ) -> Result<Option<CertificateId>, Refusal> {
         let (config, _) = self.means.survey.present();
         let plan = config.onboarding.as_ref().ok_or(Refusal::Off)?;
-        let stored = |error: crate::store::StoreError| Refusal::Store(error.to_string());
+        let stored = |error: StoreError| Refusal::Store(error.to_string());
         if let Some(guest) = self.means.store.guest(name).await.map_err(stored)? {
             if guest.barred {
                 return Err(Refusal::Barred);
@@ -322,7 +349,7 @@ impl Desk {
         policy::admits(&config, plan, &taken, &name, true)?;
         let own = plan.origin_of(name.as_str(), origin.as_deref());
         plan.site_with(&own).map_err(Refusal::Origin)?;
-        let stored = |error: crate::store::StoreError| Refusal::Store(error.to_string());
+        let stored = |error: StoreError| Refusal::Store(error.to_string());
         let known = self.means.store.guest(&name).await.map_err(stored)?;
         if let Some(known) = known.filter(|known| !known.barred) {
             if origin.is_some() && origin != known.origin {

@@ -8,9 +8,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::policy::Refusal;
 use super::policy::Taken;
+use crate::base::bounds::onboarding::LOOKUP;
 use crate::cert::identifier::DnsName;
 use crate::config::Config;
 use crate::config::Onboarding;
@@ -53,7 +55,10 @@ impl Survey {
     /// Whether `name` leads here.
     pub(super) async fn leads(&self, plan: &Onboarding, name: &DnsName) -> Result<(), Refusal> {
         let guide = self.guide(&plan.name_servers).map_err(Astray::Unknown)?;
-        Ok(guide.leads(name.as_str(), plan.target.as_str(), &plan.addresses).await?)
+        let leads = guide.leads(name.as_str(), plan.target.as_str(), &plan.addresses);
+        // Servers that are slow by intent hold a place no longer.
+        let late = |_| Err(Astray::Unknown(format!("not within {} s", LOOKUP.as_secs())));
+        Ok(timeout(LOOKUP, leads).await.unwrap_or_else(late)?)
     }
 
     fn guide(&self, servers: &[SocketAddr]) -> Result<Arc<Guide>, String> {

@@ -124,3 +124,26 @@ fn new_names_of_one_domain_have_a_budget_that_a_restart_does_not_renew() {
     assert_eq!(scene.visit("www.shop.example", &[]).ok(), "ok", "and others may come");
     assert_eq!(scene.pebble.orders(), 3);
 }
+
+#[test]
+fn a_flood_of_names_that_lead_nowhere_is_looked_up_in_small_part() {
+    let scene = Scene::new("", "");
+    let begun = Instant::now();
+    let (asked, let_in) = flood(&scene, (0..1500).map(|number| format!("x{number}q.shop.example")));
+    // Names that differ in their registered domain as well.
+    let (more, others) = flood(&scene, (0..500).map(|number| format!("www.y{number}q.example")));
+    assert!(
+        asked > 1000 && more > 300 && let_in + others == 0,
+        "{asked}, {more}, {let_in}, {others}"
+    );
+    let minutes = usize::try_from(begun.elapsed().as_secs() / 60 + 2).unwrap();
+    let log = scene.bind.log();
+    let questions = log.matches("q.shop.example IN").count() + log.matches("q.example IN").count();
+    println!("{asked} and {more} names asked for: {questions} questions");
+    // Thirty a minute of one network; each is asked for at most once more by the resolver.
+    assert!(
+        (1..=minutes * 30 * 2).contains(&questions),
+        "{questions} questions in {minutes} minutes"
+    );
+    assert_eq!((scene.names().len(), scene.pebble.orders()), (0, 0));
+}

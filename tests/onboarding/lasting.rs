@@ -80,3 +80,27 @@ fn a_name_that_a_site_gets_is_the_sites_and_stays_served_meanwhile() {
     });
     assert_eq!(scene.visit("www.shop.example", &[]).ok(), "ok");
 }
+
+#[test]
+fn a_backup_has_the_onboarded_names_and_a_restore_serves_them() {
+    let mut scene = Scene::new("", "");
+    let own = crate::origin::Origin::start();
+    let origin = format!("http://{}", own.address);
+    scene.keyward.cli(&["onboard", "a.shop.example", "--origin", &origin, "--wait"]).ok();
+    let place = |name: &str| scene.keyward.dir.path().join(name).display().to_string();
+    let (tar, secret) = (place("backup.tar"), place("passphrase"));
+    let config = scene.keyward.config().display().to_string();
+    std::fs::write(&secret, "a passphrase of a test that is long\n").unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, private).unwrap();
+    let sealed = ["--passphrase-file", &secret, "--config", &config];
+    scene.keyward.cli(&[&["backup", "--output", &tar][..], &sealed].concat()).ok();
+    scene.keyward.terminate();
+    std::fs::remove_dir_all(scene.keyward.state()).unwrap();
+    let mut restore = std::process::Command::new(crate::daemon::BINARY);
+    crate::daemon::run(restore.args(["restore", &tar]).args(sealed)).ok();
+    scene.keyward.start();
+    assert_eq!(scene.visit("a.shop.example", &[]).ok(), "ok");
+    assert_eq!(own.requests.load(std::sync::atomic::Ordering::Relaxed), 1, "its own origin");
+    assert_eq!(scene.pebble.orders(), 1);
+}

@@ -1,7 +1,12 @@
 //! What clients bring about by asking for a name.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
+
+use keyward::cert::chain::Chain;
+use quinn::crypto::rustls::QuicClientConfig;
 
 use crate::scene::Scene;
 
@@ -93,9 +98,41 @@ fn without_a_hold_the_first_client_is_refused_and_a_later_one_is_served() {
     scene.keyward.edit("hold = \"30s\"", "hold = \"0s\"");
     scene.keyward.cli(&["reload"]).ok();
     assert_eq!(scene.greet("c.shop.example"), 21);
-    crate::daemon::eventually("the name is served", std::time::Duration::from_secs(100), || {
+    crate::daemon::eventually("the name is served", Duration::from_secs(100), || {
         (scene.greet("c.shop.example") == 22).then_some(())
     });
     assert_eq!(scene.visit("c.shop.example", &[]).ok(), "ok");
     assert_eq!(scene.pebble.orders(), 1);
+}
+
+/// Whether hands can be shaken over QUIC, verified.
+async fn quic(scene: &Scene, name: &str) -> bool {
+    let root = Chain::from_pem(scene.pebble.root().as_bytes()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    for root in root.to_rustls() {
+        roots.add(root).unwrap();
+    }
+    let mut tls = rustls::ClientConfig::builder_with_provider(keyward::base::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = ([127, 0, 0, 1], scene.keyward.https).into();
+    let shaken = endpoint.connect_with(config, address, name).unwrap().await;
+    shaken.is_ok()
+}
+
+#[test]
+fn a_client_over_quic_is_refused_at_first_and_brings_the_name_all_the_same() {
+    let scene = Scene::new("", "");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(!runtime.block_on(quic(&scene, "b.shop.example")), "nobody waits there");
+    crate::daemon::eventually("the name is served", Duration::from_secs(100), || {
+        runtime.block_on(quic(&scene, "b.shop.example")).then_some(())
+    });
+    assert_eq!(scene.pebble.orders(), 1);
+    assert!(!runtime.block_on(quic(&scene, "away.shop.example")));
 }

@@ -20,8 +20,15 @@ pub const HELD: usize = 256;
 /// Clients of one network that do.
 pub const HELD_PER_NETWORK: usize = 8;
 
+/// The longest that a client waits at a start until all names are there that were onboarded before:
+/// a hundred thousand take a fraction of a second.
+pub const GUESTS_COME: Duration = Duration::from_secs(10);
+
 /// Names that are looked up in the DNS at the same time.
 pub const LOOKUPS_AT_ONCE: usize = 16;
+
+/// How long the look-up of one name may take, over all its aliases.
+pub const LOOKUP: Duration = Duration::from_secs(10);
 
 /// Names that are looked up in one second, whoever asks for them.
 pub const LOOKUPS_PER_SECOND: u32 = 20;
