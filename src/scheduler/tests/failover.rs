@@ -24,8 +24,8 @@ fn two_cas() -> Config {
 /// How each of the two acts on the site's own certificate; the bridge is always made.
 fn each(house: &House, first: Act, second: Act) {
     *house.ca.behaviour.lock().unwrap() = Arc::new(move |job| match job.spec.role {
-        Role::Primary if job.spec.issuer == other() => second.clone(),
-        Role::Primary => first.clone(),
+        Role::Primary | Role::Onboarded if job.spec.issuer == other() => second.clone(),
+        Role::Primary | Role::Onboarded => first.clone(),
         Role::Bridge | Role::Imported => Act::Issue,
     });
 }
