@@ -9,6 +9,7 @@ use crate::base::bounds::choice::PATIENCE_FAILURES;
 use crate::base::bounds::choice::PATIENCE_LIMIT;
 use crate::base::bounds::choice::PATIENCE_LONGEST;
 use crate::base::bounds::choice::PATIENCE_SHARE;
+use crate::base::bounds::choice::REFUSAL_REST;
 use crate::cert::choice::Choice;
 use crate::cert::choice::Left;
 use crate::cert::choice::Trouble;
@@ -70,8 +71,13 @@ pub(super) fn judge(
         let forgiven = trouble.failures;
         return Verdict::Leave { to: next.clone(), at: Some(now), forgiven };
     }
-    // The one whose moment is the earliest, and of those the one that rests the longest.
-    let waiting = choice.left.iter().filter_map(|left| Some((left.again?.max(now), left)));
+    if choice.left.iter().all(|left| left.again.is_none()) {
+        return Verdict::GiveUp;
+    }
+    // The one whose moment is the earliest, and of those the one that rests the longest. Whoever waits
+    // for somebody to act is asked all the same, once a day: the others may be gone for months.
+    let moment = |left: &Left| left.again.unwrap_or_else(|| left.at.plus(REFUSAL_REST)).max(now);
+    let waiting = choice.left.iter().map(|left| (moment(left), left));
     match waiting.min_by_key(|(again, left)| (*again, left.at)) {
         Some((again, left)) => Verdict::Leave {
             to: left.issuer.clone(),

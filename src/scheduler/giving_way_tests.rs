@@ -116,7 +116,7 @@ fn what_is_served_and_good_waits_for_its_own_ca_an_eighth_of_what_is_left_and_a_
 }
 
 #[test]
-fn when_all_were_left_they_take_turns_on_the_ladder_and_who_refused_is_not_asked() {
+fn when_all_were_left_they_take_turns_on_the_ladder_and_who_refused_is_asked_once_a_day() {
     let (mut choice, list) = (Choice::default(), list());
     let refused = Failure::new(FailureKind::Account, "no");
     assert_eq!(judge(&mut choice, &refused, (&ca("a"), &list), None, at(0)), leave("b", at(0), 1));
@@ -132,6 +132,23 @@ fn when_all_were_left_they_take_turns_on_the_ladder_and_who_refused_is_not_asked
     // One more failure is enough now, and the only other one names its moment.
     let again = judge(&mut choice, &unreachable(), (&ca("b"), &list), None, at(8));
     assert_eq!(again, Verdict::Leave { to: ca("b"), at: None, forgiven: 0 });
+    // A day later the one that refused may have thought better of it, and has another day if not.
+    let tomorrow = 24 * 60;
+    let first = judge(&mut choice.clone(), &later, (&ca("b"), &list), None, at(tomorrow - 1));
+    assert_eq!(first, Verdict::Leave { to: ca("c"), at: None, forgiven: 0 });
+    let mut alone = choice.clone();
+    alone.left.retain(|left| left.issuer != ca("c"));
+    let pair = [ca("a"), ca("b")];
+    for (minute, to) in [(tomorrow - 1, "b"), (tomorrow, "a")] {
+        let verdict = judge(&mut alone, &unreachable(), (&ca("b"), &pair), None, at(minute));
+        assert_eq!(verdict, Verdict::Leave { to: ca(to), at: None, forgiven: 0 }, "{minute}");
+    }
+    for (minute, to) in [(tomorrow, "b"), (2 * tomorrow - 1, "b"), (2 * tomorrow, "a")] {
+        let asked = if minute == tomorrow { "a" } else { "b" };
+        let failure = if minute == tomorrow { &refused } else { &unreachable() };
+        let verdict = judge(&mut alone, failure, (&ca(asked), &pair), None, at(minute));
+        assert_eq!(verdict, Verdict::Leave { to: ca(to), at: None, forgiven: 0 }, "{minute}");
+    }
     // When each of them waits for somebody, so does the certificate.
     for (name, last) in [("b", false), ("c", true)] {
         let verdict = judge(&mut choice, &refused, (&ca(name), &list), None, at(9));

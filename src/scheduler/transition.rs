@@ -115,7 +115,8 @@ pub fn challenge_failed(record: &Certificate, failures: &[Failure], now: Timesta
 
 /// The certificate arrived: chain, key, phase and journal change together (invariant 4).
 ///
-/// `None` when the record is not being ordered any more: the site left, or the lease lapsed.
+/// `None` when the record is not being ordered any more: the site left, or the lease lapsed; and when
+/// the key is that of a certificate whose revocation somebody wants since the attempt began.
 pub fn install(
     record: &Certificate,
     installed: Installed,
@@ -124,6 +125,9 @@ pub fn install(
     now: Timestamp,
 ) -> Option<Change> {
     let Phase::Ordering { .. } = record.phase else { return None };
+    if caring::forbids(record, installed.key) {
+        return None;
+    }
     let event = Event::Installed {
         validity: installed.validity,
         window: advice.and_then(|advice| advice.window),
@@ -213,6 +217,7 @@ fn divert(
     let event = Event::Diverted { attempt, until, failure: failure.clone() };
     let (phase, _) = record.phase.clone().step(event, now);
     change.record.phase = hurry(phase, record.installed.as_ref(), now);
+    let until = change.record.phase.wake_at(now).unwrap_or(until);
     let first = record.first_issuer();
     let told = format!(
         "{} gives none: {failure}; {to} is asked at {until}, and {first} first again at the next renewal",

@@ -16,5 +16,9 @@ pub const PATIENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// of it.
 pub const PATIENCE_LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// After so long a CA that refused is asked again, where the others fail: nothing else would come of it
+/// than another refusal, and something might.
+pub const REFUSAL_REST: Duration = Duration::from_secs(24 * 3600);
+
 /// That wait as a share of what is left of the certificate: one of so many parts.
 pub const PATIENCE_SHARE: u32 = 8;
