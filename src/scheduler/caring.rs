@@ -12,6 +12,7 @@ use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
+use crate::cert::key::KeyId;
 use crate::cert::ladder;
 use crate::cert::lifecycle::Event;
 use crate::cert::lifecycle::Phase;
@@ -24,7 +25,7 @@ use super::transition::Change;
 use super::transition::entry;
 
 /// Its owner has it hosted. One that was brought is succeeded by `source` from now on.
-pub(super) fn hosted(
+pub fn hosted(
     record: &Certificate,
     accept: Accept,
     source: &IssuerName,
@@ -70,7 +71,7 @@ pub(super) fn unhosted(record: &Certificate, who: &str, now: Timestamp) -> Chang
 }
 
 /// Its successor would be another kind of certificate.
-pub(super) fn ended(record: &Certificate, difference: &str, now: Timestamp) -> Change {
+pub fn ended(record: &Certificate, difference: &str, now: Timestamp) -> Change {
     let mut changed = record.clone();
     changed.care.hosting = Hosting::Ended { since: now, difference: difference.to_owned() };
     let message = format!("not hosted any more: {difference}");
@@ -117,7 +118,7 @@ pub(super) fn withdrawn(record: &Certificate, now: Timestamp) -> Change {
 
 /// Somebody wants what is installed revoked: another one is ordered at once, and the CA is told when
 /// that is served. `None` when nothing is installed.
-pub(super) fn wanted_revoked(
+pub fn wanted_revoked(
     record: &Certificate,
     reason: Reason,
     who: &str,
@@ -146,9 +147,18 @@ pub(super) fn wanted_revoked(
     Some(Change { record: changed, entries })
 }
 
+/// Whether a successor under `key` would be as compromised as what is being revoked: an attempt that
+/// keeps the key may have begun before somebody wanted that.
+pub(super) fn forbids(record: &Certificate, key: KeyId) -> bool {
+    let (Some(revoking), Some(installed)) = (&record.care.revoking, &record.installed) else {
+        return false;
+    };
+    installed.serial == revoking.serial && installed.key == key
+}
+
 /// When the CA is to be told of a revocation; `None` while what is to be revoked is served, or where
 /// there is nothing to revoke.
-pub(super) fn tell_at(record: &Certificate) -> Option<Timestamp> {
+pub fn tell_at(record: &Certificate) -> Option<Timestamp> {
     let revoking = record.care.revoking.as_ref()?;
     let served = record.installed.as_ref().is_some_and(|one| one.serial == revoking.serial);
     let wanted = !matches!(record.phase, Phase::Retiring { .. });
@@ -156,7 +166,7 @@ pub(super) fn tell_at(record: &Certificate) -> Option<Timestamp> {
 }
 
 /// The CA took the revocation of the serial number `serial`.
-pub(super) fn revoked(
+pub fn revoked(
     record: &Certificate,
     serial: &str,
     outcome: Revocation,
@@ -185,7 +195,7 @@ pub(super) fn revoked(
 
 /// The CA says of what is installed that it is revoked, which nobody here asked for: another one is
 /// ordered at once.
-pub(super) fn seen_revoked(record: &Certificate, serial: &str, now: Timestamp) -> Option<Change> {
+pub fn seen_revoked(record: &Certificate, serial: &str, now: Timestamp) -> Option<Change> {
     record.installed.as_ref().filter(|one| one.serial == serial)?;
     if record.care.is_revoked(serial) {
         return None;
@@ -202,7 +212,7 @@ pub(super) fn seen_revoked(record: &Certificate, serial: &str, now: Timestamp) -
 }
 
 /// The CA did not take it.
-pub(super) fn not_revoked(
+pub fn not_revoked(
     record: &Certificate,
     serial: &str,
     failure: &Failure,
@@ -227,7 +237,6 @@ mod tests {
     use crate::cert::chain::Chain;
     use crate::cert::identifier::Identifier;
     use crate::cert::key::KeyAlgorithm;
-    use crate::cert::key::KeyId;
     use crate::cert::record::Installed;
     use crate::cert::spec::Specification;
     use crate::cert::validity::RenewalWindow;

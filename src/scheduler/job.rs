@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::budget::Budget;
 use super::budget::Permit;
+use super::caring;
 use super::check::Looks;
 use super::handle::Authorities;
 use super::manner::Manner;
@@ -346,6 +347,11 @@ async fn install(
         error.failure()
     })?;
     let Some(stored) = stored else {
+        let now = shop.records.find(id).await.map_err(|error| refused(shop, &error))?;
+        if now.is_some_and(|record| caring::forbids(&record, installed.key)) {
+            let told = "its key was put out of use while the CA was at work";
+            return Err(Failure::new(FailureKind::OrderLost, told));
+        }
         // The site left while the CA was at work; the record says so already.
         return Ok(());
     };

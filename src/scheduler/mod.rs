@@ -1,11 +1,11 @@
 //! Decides what to do next for every certificate, and has it done.
 //!
-//! [`plan`], [`transition`] and [`budget`] are pure; `driver` looks at them, at the clock and at
+//! [`plan`], [`transition`], [`caring`] and [`budget`] are pure; `driver` looks at them, at the clock and at
 //! the configuration, and runs a `job` for each attempt.
 
 mod bring;
 pub mod budget;
-mod caring;
+pub mod caring;
 mod check;
 mod crew;
 mod driver;
@@ -27,7 +27,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod transition;
-mod woken;
+pub mod woken;
 
 pub use bring::ForgetError;
 pub use guests::OffboardError;

@@ -107,6 +107,8 @@ pub(crate) enum Act {
     Issue,
     /// Opens an order, and then fails.
     Fail(Failure),
+    /// Opens an order, and issues when it is told to.
+    Hold(Arc<tokio::sync::Notify>),
     /// Opens an order, presents a challenge, and never comes to an end.
     Hang,
     /// Issues for a key that is not the job's.
@@ -207,6 +209,10 @@ impl CertificateAuthority for FakeCa {
                 Act::Refute(failure) => {
                     progress.challenge_failed(&[failure]).await?;
                     progress.order_opened("https://ca.example/order/other").await?;
+                    Ok(Issued { chain: self.issue(names, &pair), renewal })
+                }
+                Act::Hold(until) => {
+                    until.notified().await;
                     Ok(Issued { chain: self.issue(names, &pair), renewal })
                 }
                 Act::Hang => std::future::pending().await,

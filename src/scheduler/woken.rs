@@ -122,7 +122,7 @@ impl Alarm {
 }
 
 /// What is noted about one whose moment of renewal has come; `None` when its successor is to be ordered.
-fn succeeded(record: &Certificate, config: &Config, now: Timestamp) -> Option<Change> {
+pub fn succeeded(record: &Certificate, config: &Config, now: Timestamp) -> Option<Change> {
     if record.care.hosting.accept().is_some() || record.spec.role == Role::Onboarded {
         return None;
     }

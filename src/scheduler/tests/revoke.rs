@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cert::care::Reason;
+use crate::cert::journal::Entry;
 use crate::scheduler::RevokeError;
 
 /// A site that keeps its key.
@@ -69,4 +70,28 @@ async fn a_wanted_revocation_is_told_once_and_only_after_the_replacement_is_inst
     assert!(done.care.is_revoked(&serial));
     let key = |record: &Certificate| record.installed.as_ref().unwrap().key;
     assert_ne!(key(&second), key(&first), "whatever the site says");
+}
+
+#[tokio::test]
+async fn an_attempt_that_keeps_the_key_and_was_at_work_before_does_not_install_it() {
+    let house = House::new(pinned(), Act::Issue).await;
+    let first = house.settled("holding").await;
+    let gate = Arc::new(tokio::sync::Notify::new());
+    house.behave_primary(Act::Hold(Arc::clone(&gate)));
+    house.handle.renew(first.id()).await.unwrap();
+    let working = house.until(|r| r.phase.in_flight().is_some_and(|f| f.order.is_some())).await;
+    let key = |record: &Certificate| record.installed.as_ref().unwrap().key;
+    assert_eq!(working.phase.in_flight().unwrap().key, key(&first), "the site keeps its key");
+    house.handle.revoke(first.id(), Reason::KeyCompromise, "somebody").await.unwrap();
+    house.behave(Act::Issue);
+    gate.notify_one();
+    house.settled("waiting").await;
+    house.pass(DAY).await;
+    let second = house.other_than(&first).await;
+    assert_ne!(key(&second), key(&first));
+    house.until(|record| record.care.revoking.is_none()).await;
+    let told = house.store.journal(0, 100).await.unwrap();
+    let of_site = |entry: &&Entry| entry.certificate == Some(first.id());
+    let installed = told.iter().filter(of_site).filter(|e| e.kind == EntryKind::Installed);
+    assert_eq!(installed.count(), 2, "never once under the key that is to be revoked");
 }
