@@ -61,11 +61,26 @@ impl Said {
     }
 }
 
+/// However busy the machine is, no command of a test takes as long as this.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Said {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap_or_else(|error| {
         panic!("{:?} could not be run: {error}", command.get_program());
     });
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        // One that waits for what never comes is to be a failed test, and not one without an end.
+        if end.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    });
+    let output = child.wait_with_output().expect("its output can be read");
+    drop(ended);
+    watch.join().expect("the watch does not panic");
     Said {
         status: output.status,
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
