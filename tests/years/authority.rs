@@ -1,6 +1,5 @@
 //! The CA with its limits and its faults, and an attempt's steps against it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::base::Timestamp;
@@ -9,7 +8,6 @@ use keyward::cert::chain::Chain;
 use keyward::cert::failure::Failure;
 use keyward::cert::failure::FailureKind;
 use keyward::cert::failure::Remedy;
-use keyward::cert::key::KeyId;
 use keyward::cert::ports::RenewalAdvice;
 use keyward::cert::record::Certificate;
 use keyward::cert::record::Installed;
@@ -17,6 +15,7 @@ use keyward::cert::spec::IssuerName;
 use keyward::cert::spec::Role;
 use keyward::cert::validity::RenewalWindow;
 use keyward::cert::validity::Validity;
+use keyward::scheduler::caring;
 use keyward::scheduler::transition;
 
 use crate::Attempt;
@@ -24,19 +23,27 @@ use crate::DAY;
 use crate::Stage;
 use crate::Stepped;
 use crate::World;
+use crate::house::acme;
+use crate::house::second;
 use crate::is_transient;
 use crate::take;
 
 impl World {
     pub(crate) fn key(&mut self, record: &Certificate, attempt: &mut Attempt) -> Stepped {
-        if record.phase.in_flight().is_none() {
-            let mut key = [0; 32];
-            self.rng.fill(&mut key);
-            self.keys.insert(KeyId(key));
-            self.store(transition::key_stored(record, KeyId(key), self.now()));
+        let now = self.now();
+        let in_flight = record.phase.in_flight().map(|in_flight| in_flight.key);
+        if in_flight.is_some_and(|key| self.worn.contains(&key)) {
+            self.store(transition::key_dropped(record, now));
         }
-        if record.spec.issuer != IssuerName::Internal {
-            attempt.replaces = record.installed.as_ref().and_then(|i| i.ari_id.clone());
+        let record = &*self.get(record.id());
+        if record.phase.in_flight().is_none() {
+            let key = self.kept_key(record).unwrap_or_else(|| self.new_key());
+            self.store(transition::key_stored(record, key, now));
+        }
+        if let IssuerName::Acme(_) = record.spec.issuer {
+            let theirs = record.issued_by() == record.issuer();
+            let installed = record.installed.as_ref().filter(|_| theirs);
+            attempt.replaces = installed.and_then(|i| i.ari_id.clone());
         }
         Ok(Some(Stage::Order))
     }
@@ -46,25 +53,28 @@ impl World {
         if record.spec.issuer == IssuerName::Internal {
             return Ok(Some(Stage::Answer));
         }
-        self.reachable()?;
+        self.reachable(record.issuer())?;
         if let Some(url) = &in_flight.order {
-            match self.ca.orders.get(url) {
+            let known = self.ca(record.issuer()).orders.get(url).copied();
+            assert!(known.is_some(), "{} is asked for an order of another", record.issuer());
+            match known {
                 Some(key) if self.rng.u8(..10) > 0 => {
-                    assert_eq!(*key, in_flight.key, "an order is resumed with another key");
+                    assert_eq!(key, in_flight.key, "an order is resumed with another key");
                     return Ok(Some(Stage::Answer));
                 }
                 _ => self.store(transition::order_lost(record, self.now())),
             }
         }
         let exempt = attempt.replaces.is_some();
-        attempt.permit = Some(self.budget.permit(&record.spec, exempt, self.now())?);
-        if attempt.replaces.as_ref().is_some_and(|old| self.ca.replaced.contains(old)) {
+        attempt.permit = Some(self.budget.permit(&record.order(None), exempt, self.now())?);
+        let replaced = &mut self.ca(record.issuer()).replaced;
+        if attempt.replaces.as_ref().is_some_and(|old| replaced.contains(old)) {
             return Err(Failure::new(FailureKind::AlreadyReplaced, "replaced already"));
         }
         drop(attempt.permit.take());
         self.open_order(record, exempt);
         if let Some(old) = &attempt.replaces {
-            self.ca.replaced.insert(old.clone());
+            self.ca(record.issuer()).replaced.insert(old.clone());
         }
         Ok(Some(Stage::Answer))
     }
@@ -72,7 +82,7 @@ impl World {
     pub(crate) fn open_order(&mut self, record: &Certificate, exempt: bool) {
         self.orders += 1;
         let url = format!("https://ca/order/{}", self.orders);
-        if !exempt && !self.weather.clock_steps {
+        if !exempt && !self.weather.clock_steps && *record.issuer() == acme() {
             // The limits once more, counted by the CA in its own way.
             let now = self.true_time;
             let account = self.ca.account.get_or_insert((300.0, now));
@@ -80,19 +90,20 @@ impl World {
             let set = self.ca.sets.entry(record.spec.names().to_vec()).or_insert((5.0, now));
             assert!(take(set, 5.0, 7 * DAY, now), "invariant 9: orders for the same names");
         }
-        let record = Arc::clone(self.records.get(&record.id()).unwrap());
-        self.ca.orders.insert(url.clone(), record.phase.in_flight().unwrap().key);
+        let record = self.get(record.id());
+        let key = record.phase.in_flight().unwrap().key;
+        self.ca(record.issuer()).orders.insert(url.clone(), key);
         self.store(transition::order_opened(&record, &url, self.now()));
     }
 
     pub(crate) fn answer(&mut self, record: &Certificate) -> Stepped {
         let in_flight = record.phase.in_flight().unwrap().clone();
         if record.spec.issuer != IssuerName::Internal {
-            self.reachable()?;
+            self.reachable(record.issuer())?;
             self.fault()?;
         }
-        self.ca.serial += 1;
-        let days = match (&record.spec.issuer, record.spec.profile.as_deref()) {
+        self.serial += 1;
+        let days = match (record.issuer(), record.spec.profile.as_deref()) {
             (IssuerName::Internal, _) => 7,
             (_, Some("shortlived")) => 6,
             _ => 90,
@@ -107,19 +118,26 @@ impl World {
             chain,
             key: in_flight.key,
             validity: Validity { not_before, not_after },
-            serial: format!("{:x}", self.ca.serial),
-            ari_id: Some(format!("ari-{}", self.ca.serial)),
+            serial: format!("{:x}", self.serial),
+            ari_id: Some(format!("ari-{}", self.serial)),
             at: now,
         };
-        let advice = match record.spec.issuer {
+        let advice = match record.issuer() {
             IssuerName::Internal | IssuerName::Imported => None,
             IssuerName::Acme(_) => Some(self.advice(&installed.validity)),
         };
         let draw = self.rng.u32(..);
-        let change = transition::install(record, installed, advice, draw, now).unwrap();
+        let record = &*self.another_brand(record);
+        let Some(change) = transition::install(record, installed, advice, draw, now) else {
+            // Whoever wanted it revoked came after the attempt had begun with its key.
+            assert!(record.care.revoking.is_some(), "it was being ordered");
+            self.care.forbidden += 1;
+            return Err(Failure::new(FailureKind::OrderLost, "its key is out of use"));
+        };
         self.store(change);
         self.installs += 1;
-        if record.spec.role == Role::Primary && !is_transient(&record.spec) {
+        self.count(record);
+        if record.spec.role != Role::Bridge && !is_transient(&record.spec) {
             self.covered.insert(record.id());
         }
         Ok(None)
@@ -137,14 +155,21 @@ impl World {
         };
         let start = validity.not_before.plus(life * share / 100);
         let window = RenewalWindow::new(start, start.plus(life / 50));
-        let hours = self.rng.u64(24..96);
+        let hours = self.rng.u64(48..168);
         RenewalAdvice { window, recheck_at: self.now().plus(Duration::from_secs(hours * 3600)) }
     }
 
     pub(crate) fn check(&mut self, record: &Certificate) {
         let Some(installed) = record.installed.clone() else { return };
         let now = self.now();
-        let (advice, recheck_at) = match (&record.spec.issuer, self.reachable()) {
+        if self.reachable(record.issued_by()).is_ok()
+            && self.revoked.contains_key(&installed.serial)
+            && let Some(change) = caring::seen_revoked(record, &installed.serial, now)
+        {
+            self.care.seen += 1;
+            return self.store(change);
+        }
+        let (advice, recheck_at) = match (record.issued_by(), self.reachable(record.issued_by())) {
             (IssuerName::Internal, _) => (None, None),
             (_, Err(_)) => (None, Some(now.plus(bounds::CHECK_RETRY))),
             (_, Ok(())) => {
@@ -160,8 +185,9 @@ impl World {
         }
     }
 
-    pub(crate) fn reachable(&self) -> Result<(), Failure> {
-        if self.ca.down.contains(&(self.true_time / DAY)) {
+    pub(crate) fn reachable(&self, issuer: &IssuerName) -> Result<(), Failure> {
+        let ca = if *issuer == second() { &self.second } else { &self.ca };
+        if ca.down.contains(&(self.true_time / DAY)) {
             return Err(Failure::new(FailureKind::Unreachable, "no route to the CA"));
         }
         Ok(())

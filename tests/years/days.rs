@@ -1,5 +1,6 @@
 //! How the days pass: time, the operator, sites that come and go, and what must hold throughout.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::base::Timestamp;
@@ -23,16 +24,25 @@ impl World {
         let mut next_toggle = START + 40 * DAY;
         let mut next_step = START + 20 * DAY;
         while self.true_time < end {
-            self.turn();
+            // An attempt that is in its midst is none of the plan's business.
+            if self.stirred || self.wake.is_none_or(|at| at <= self.now()) {
+                self.stirred = false;
+                self.turn();
+            }
             self.look();
-            let wake = plan::next_wake(&self.all(), self.now());
-            let wake = wake.map_or(DAY, |at| at.since(self.now()).as_secs().max(1));
+            let every: Vec<_> = self.every().map(Arc::clone).collect();
+            self.wake = plan::next_wake(&every, self.now());
+            let wake = self.wake.map_or(DAY, |at| at.since(self.now()).as_secs().max(1));
             let job = self.attempts.values().map(|attempt| attempt.at).min();
+            let before = self.true_time;
             let next = (self.true_time + wake.min(DAY))
                 .min(job.unwrap_or(u64::MAX))
                 .min(next_crash)
-                .min(next_toggle);
+                .min(next_toggle)
+                .min(self.care.next);
             self.true_time = next.max(self.true_time);
+            // And what a day brings that nobody foresaw.
+            self.stirred |= before / DAY != self.true_time / DAY;
             let due = self.attempts.iter().find(|(_, attempt)| attempt.at <= self.true_time);
             if let Some(id) = due.map(|(id, _)| *id) {
                 self.advance(id);
@@ -54,7 +64,11 @@ impl World {
                     1 => i64::try_from(self.rng.u64(0..30 * DAY)).unwrap(),
                     _ => 0,
                 };
+                self.stirred = true;
                 next_step = self.true_time + self.rng.u64(DAY..40 * DAY);
+            }
+            if self.true_time >= self.care.next {
+                self.owner();
             }
             self.operator();
         }
@@ -62,22 +76,25 @@ impl World {
 
     /// The third site leaves the configuration, or comes back.
     pub(crate) fn toggle(&mut self) {
-        let there = self.config.sites.len() == 4;
+        self.stirred = true;
+        let name = "comes-and-goes.example";
+        let there = self.config.sites.iter().any(|site| site.name().to_string() == name);
         if there {
             self.config.sites.remove(2);
         } else {
-            self.config.sites.insert(2, site("comes-and-goes.example", acme(), None));
+            self.config.sites.insert(2, site(name, acme(), None));
         }
     }
 
     /// Somebody looks after what is halted, six hours later.
     pub(crate) fn operator(&mut self) {
         let now = self.now();
-        for record in self.all() {
+        for record in self.every().map(Arc::clone).collect::<Vec<_>>() {
             if let Phase::Halted { since, .. } = record.phase
                 && now.since(since) >= Duration::from_secs(6 * 3600)
             {
                 self.store(transition::request(&record, now));
+                self.stirred = true;
             }
         }
     }
@@ -85,10 +102,12 @@ impl World {
     /// What must hold at every moment.
     pub(crate) fn look(&self) {
         let truly = Timestamp::from_unix(self.true_time);
-        for record in self.records.values() {
+        self.look_at_revocations();
+        for record in self.every() {
             let busy = self.attempts.get(&record.id());
             let leased = matches!(record.phase, Phase::Ordering { .. });
-            let working = busy.is_some_and(|attempt| attempt.stage != Stage::Check);
+            let ordering = [Stage::Key, Stage::Order, Stage::Answer];
+            let working = busy.is_some_and(|attempt| ordering.contains(&attempt.stage));
             assert!(!working || leased, "invariant 2: work without a lease");
             assert!(
                 record.phase.wake_at(self.now()).is_some() || record.phase.word() == "halted",
@@ -99,7 +118,7 @@ impl World {
             return;
         }
         for id in &self.covered {
-            let record = self.records.get(id).unwrap();
+            let record = self.get(*id);
             let installed = record.installed.as_ref().unwrap();
             assert!(
                 installed.validity.contains(truly),

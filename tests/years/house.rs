@@ -10,9 +10,27 @@ use keyward::config::Config;
 use keyward::config::Site;
 
 use crate::DIRECTORY;
+use crate::SECOND;
+
+/// The name for which somebody else's certificates are brought.
+pub(crate) const BROUGHT: &str = "brought.example";
 
 pub(crate) fn acme() -> IssuerName {
     IssuerName::Acme(DIRECTORY.to_owned())
+}
+
+/// The CA beside it.
+pub(crate) fn second() -> IssuerName {
+    IssuerName::Acme(SECOND.to_owned())
+}
+
+/// The same house where every site of the first CA may have its certificates from the second.
+pub(crate) fn with_two_cas() -> Config {
+    let mut config = configuration();
+    for site in config.sites.iter_mut().filter(|site| site.issuer == acme()) {
+        site.further = vec![second()];
+    }
+    config
 }
 
 pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Site {
@@ -44,7 +62,10 @@ pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Sit
 }
 
 pub(crate) fn configuration() -> Config {
-    let text = format!("[acme]\ndirectory = '{DIRECTORY}'\naccept_terms = true\n");
+    let text = format!(
+        "[acme]\ndirectory = '{DIRECTORY}'\naccept_terms = true\n\
+         [[ca]]\nname = 'second'\ndirectory = '{SECOND}'\naccept_terms = true\n"
+    );
     let environment = std::iter::empty::<(String, String)>();
     let mut config = config::parse(&text, Path::new("test"), environment).unwrap().config;
     config.sites = vec![
@@ -52,6 +73,8 @@ pub(crate) fn configuration() -> Config {
         site("short.example", acme(), Some("shortlived")),
         site("comes-and-goes.example", acme(), None),
         site("nas.internal", IssuerName::Internal, None),
+        Site { reuse_key: true, ..site("pinned.example", acme(), None) },
+        site(BROUGHT, IssuerName::Imported, None),
     ];
     config
 }
