@@ -4,13 +4,10 @@
 use axum::Extension;
 use axum::Json;
 use axum::extract::Path;
-use axum::extract::Query;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::rejection::PathRejection;
-use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
-use serde::Deserialize;
 
 use super::access::Peer;
 use super::page::Place;
@@ -87,23 +84,13 @@ pub(super) async fn why(
     Ok(Json(desk.house.why(&selector).await?))
 }
 
-/// How an examination is to be.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Examination {
-    #[serde(default)]
-    staging: bool,
-}
-
 /// `GET /v1/doctor/{selector}`
 pub(super) async fn doctor(
     State(desk): State<Desk>,
     selector: Result<Path<String>, PathRejection>,
-    how: Result<Query<Examination>, QueryRejection>,
 ) -> Result<Json<Doctor>, Problem> {
     let selector = select(selector)?;
-    let Query(how) = how.map_err(|rejection| bad_question(&rejection.body_text()))?;
-    Ok(Json(desk.house.doctor(&selector, how.staging).await?))
+    Ok(Json(desk.house.doctor(&selector).await?))
 }
 
 /// `GET /v1/dns-persist/{selector}`

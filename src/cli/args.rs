@@ -190,9 +190,6 @@ pub(super) enum Command {
     Doctor {
         /// A name it is for, its id, or the beginning of the id; any name that is to be served
         name: String,
-        /// Also order from a directory of the CA that is for trying; what is issued is thrown away
-        #[arg(long)]
-        staging: bool,
     },
     /// Print the DNS record that proves a name for good (dns-persist-01), and whether it is there
     DnsPersist {

@@ -10,15 +10,9 @@ use super::report::plain;
 use crate::admin::wire::doctor::Doctor;
 use crate::admin::wire::doctor::Finding;
 
-/// `keyward doctor NAME [--staging]`
-pub(super) fn doctor(
-    client: &Client,
-    name: &str,
-    staging: bool,
-    out: &mut Out,
-) -> Result<u8, Report> {
-    let how = if staging { "?staging=true" } else { "" };
-    let answer = client.get(&format!("/doctor/{}{how}", segment(name)))?;
+/// `keyward doctor NAME`
+pub(super) fn doctor(client: &Client, name: &str, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.get(&format!("/doctor/{}", segment(name)))?;
     let doctor: Doctor = answer.decode()?;
     let status = if doctor.finding == Finding::Problem { FAILED } else { DONE };
     if out.json {

@@ -93,7 +93,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         }
         Command::Host(what) => care::host(&client()?, what, out),
         Command::Unhost { name } => care::unhost(&client()?, name, out),
-        Command::Doctor { name, staging } => doctor::doctor(&client()?, name, *staging, out),
+        Command::Doctor { name } => doctor::doctor(&client()?, name, out),
         Command::DnsPersist { name } => persist::persist(&client()?, name, out),
         Command::Why { name } => why::why(&client()?, name, out),
         Command::Import(what) => import::import(&client()?, what, out),

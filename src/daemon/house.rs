@@ -277,12 +277,8 @@ impl House for Residence {
         Box::pin(self.explain(selector))
     }
 
-    fn doctor<'a>(
-        &'a self,
-        selector: &'a Selector,
-        staging: bool,
-    ) -> BoxFuture<'a, Result<Doctor, HouseError>> {
-        Box::pin(self.examine(selector, staging))
+    fn doctor<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Doctor, HouseError>> {
+        Box::pin(self.examine(selector))
     }
 
     fn dns_persist<'a>(

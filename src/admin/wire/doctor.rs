@@ -19,7 +19,7 @@ pub enum Finding {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// What was looked at: `ca`, `clock`, `account`, `budget`, `address`, `resolver`, `dnssec`, `caa`,
-    /// `port-80`, `port-443`, `dns-account`, `staging`.
+    /// `port-80`, `port-443`, `dns-account`.
     pub what: String,
     /// The name it is about; none where it is about the machine.
     pub name: Option<String>,

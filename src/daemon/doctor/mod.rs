@@ -55,11 +55,7 @@ struct Patient {
 
 impl Residence {
     /// Examines what `selector` means.
-    pub(super) async fn examine(
-        &self,
-        selector: &Selector,
-        _staging: bool,
-    ) -> Result<Doctor, HouseError> {
+    pub(super) async fn examine(&self, selector: &Selector) -> Result<Doctor, HouseError> {
         let Ok(_turn) = TURNS.try_acquire() else {
             return Err(HouseError::Unavailable {
                 reason: "others are being examined: try again in a moment".to_owned(),
