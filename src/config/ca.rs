@@ -29,6 +29,8 @@ pub struct Acme {
     pub ca_root: Option<PathBuf>,
     /// The profile asked for, if any.
     pub profile: Option<String>,
+    /// Common name of the root up to which its chains are to lead, where it offers several.
+    pub preferred_chain: Option<String>,
     /// External account binding, if the CA needs one.
     pub eab: Option<Eab>,
     /// Whether every order names the certificate that it replaces and follows the CA's renewal

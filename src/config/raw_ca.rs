@@ -14,6 +14,8 @@ pub(super) struct RawAcme {
     pub(super) ca_root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preferred_chain: Option<String>,
     pub(super) renewal_info: bool,
     pub(super) take_over_left: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +37,8 @@ pub(super) struct RawCa {
     pub(super) ca_root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preferred_chain: Option<String>,
     pub(super) renewal_info: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eab: Option<RawEab>,
@@ -65,6 +69,7 @@ impl Default for RawAcme {
             name_servers: Vec::new(),
             ca_root: None,
             profile: None,
+            preferred_chain: None,
             renewal_info: true,
             take_over_left: 25,
             eab: None,
@@ -82,6 +87,7 @@ impl Default for RawCa {
             challenges: Vec::new(),
             ca_root: None,
             profile: None,
+            preferred_chain: None,
             renewal_info: true,
             eab: None,
         }
@@ -94,6 +100,7 @@ impl RawAcme {
         Self {
             ca_root: Some("/etc/keyward/directory-root.pem".to_owned()),
             profile: Some("tlsserver".to_owned()),
+            preferred_chain: Some("ISRG Root X1".to_owned()),
             eab: Some(RawEab::example()),
             ..Self::default()
         }
@@ -108,6 +115,7 @@ impl RawCa {
             directory: Some("https://acme.zerossl.com/v2/DV90".to_owned()),
             ca_root: Some("/etc/keyward/directory-root.pem".to_owned()),
             profile: Some("tlsserver".to_owned()),
+            preferred_chain: Some("ISRG Root X1".to_owned()),
             eab: Some(RawEab::example()),
             ..Self::default()
         }

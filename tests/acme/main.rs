@@ -13,6 +13,7 @@ mod pebble;
 
 mod account;
 mod between;
+mod chains;
 mod doubles;
 mod internal;
 mod issue;

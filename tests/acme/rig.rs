@@ -56,6 +56,7 @@ impl Rig {
             ca_root: Some(pebble.ca_root()),
             profile: None,
             eab: None,
+            preferred_chain: None,
             renewal_info: true,
             take_over_left: 25,
         };

@@ -79,6 +79,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         ca_root: Some(dir.path().join("ca.pem")),
         profile: None,
         eab: None,
+        preferred_chain: None,
         renewal_info: true,
         take_over_left: 25,
     };

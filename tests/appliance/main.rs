@@ -10,6 +10,8 @@
     reason = "in a test a panic is the report, and the runtime is the test's own"
 )]
 
+#[path = "../kit/faults.rs"]
+mod between;
 #[path = "../kit/daemon.rs"]
 mod daemon;
 #[path = "../kit/load.rs"]
@@ -37,6 +39,7 @@ mod disk;
 mod doubles;
 mod events;
 mod exportable;
+mod faults;
 mod floods;
 mod heirs;
 mod host;

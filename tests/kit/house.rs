@@ -113,6 +113,7 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
             ca_root: None,
             profile: None,
             eab: None,
+            preferred_chain: None,
             renewal_info: true,
             take_over_left: 25,
         },

@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) retry_after: (u32, u32),
     /// Orders on one page of an account's list.
     pub(crate) orders_per_page: u32,
+    /// Roots beside the first, up to each of which it offers a chain.
+    pub(crate) alternate_roots: u8,
     /// A DNS server that it asks instead of its own, at 127.0.0.1.
     pub(crate) dns_port: Option<u16>,
 }
@@ -66,6 +68,7 @@ impl Settings {
             bindings: Vec::new(),
             retry_after: (1, 1),
             orders_per_page: 3,
+            alternate_roots: 0,
             dns_port: None,
         }
     }
@@ -156,6 +159,7 @@ impl Pebble {
             ("PEBBLE_VA_NOSLEEP", "1".to_owned()),
             ("PEBBLE_WFE_NONCEREJECT", self.settings.nonce_reject.to_string()),
             ("PEBBLE_AUTHZREUSE", self.settings.authz_reuse.to_string()),
+            ("PEBBLE_ALTERNATE_ROOTS", self.settings.alternate_roots.to_string()),
             ("PEBBLE_WFE_ORDERS_PER_PAGE", self.settings.orders_per_page.to_string()),
         ]);
         self.run(dns);
@@ -247,6 +251,12 @@ impl Pebble {
     /// The root of the certificates it issues; another one after a restart. PEM.
     pub(crate) fn root(&self) -> String {
         self.get(self.ports.management, "/roots/0").expect("pebble shows its root")
+    }
+
+    /// Another of its roots, up to which it offers a chain as well. PEM.
+    pub(crate) fn alternate_root(&self, number: u8) -> String {
+        let path = format!("/roots/{number}");
+        self.get(self.ports.management, &path).expect("pebble shows its roots")
     }
 
     /// The intermediate of the certificates it issues. PEM.

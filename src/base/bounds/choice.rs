@@ -1,4 +1,4 @@
-//! Limits of the patience with a CA, where a site has others.
+//! Limits of the choice between CAs, and between the chains that one offers.
 
 use std::time::Duration;
 
@@ -22,3 +22,6 @@ pub const REFUSAL_REST: Duration = Duration::from_secs(24 * 3600);
 
 /// That wait as a share of what is left of the certificate: one of so many parts.
 pub const PATIENCE_SHARE: u32 = 8;
+
+/// Chains beside the default one that are fetched to find the preferred one.
+pub const ALTERNATE_CHAINS: usize = 8;

@@ -35,6 +35,7 @@ pub(super) fn check(raw: &RawAcme, with_dns: bool, findings: &mut Findings) -> A
     if let Some(name) = &raw.profile {
         profile(name, &at.key("profile"), findings);
     }
+    preferred_chain(raw.preferred_chain.as_deref(), &at, findings);
     let eab = raw.eab.as_ref().and_then(|eab| self::eab(eab, &at.key("eab"), findings));
     Acme {
         name: NAME.to_owned(),
@@ -45,6 +46,7 @@ pub(super) fn check(raw: &RawAcme, with_dns: bool, findings: &mut Findings) -> A
         name_servers,
         ca_root,
         profile: raw.profile.clone(),
+        preferred_chain: raw.preferred_chain.clone(),
         eab,
         renewal_info: raw.renewal_info,
         take_over_left: keeping::left(raw.take_over_left, findings),
@@ -67,6 +69,18 @@ pub(super) fn profile(name: &str, key: &KeyPath, findings: &mut Findings) {
             .error(key, format!("the profile {} is no name of a profile", quoted(name)))
             .expected("a name that the CA lists in its directory, such as \"tlsserver\"")
             .hint("leave the key out for the CA's default");
+    }
+}
+
+/// The common name of a root, as certificates have it.
+pub(super) fn preferred_chain(name: Option<&str>, at: &KeyPath, findings: &mut Findings) {
+    let key = at.key("preferred_chain");
+    let Some(name) = name.filter(|_| !findings.is_spoilt(&key)) else { return };
+    if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+        findings
+            .error(&key, format!("{} is no common name of a root", quoted(name)))
+            .expected("the name as it stands in the root's certificate, such as \"ISRG Root X1\"")
+            .hint("leave the key out for the CA's default chain");
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) fn check_all(
         if let Some(name) = &raw.profile {
             acme::profile(name, &at.key("profile"), findings);
         }
+        acme::preferred_chain(raw.preferred_chain.as_deref(), &at, findings);
         let contact = if raw.contact.is_empty() { &first.contact } else { &raw.contact };
         all.push(Acme {
             name,
@@ -67,6 +68,7 @@ pub(super) fn check_all(
             name_servers: first.name_servers.clone(),
             ca_root,
             profile: raw.profile.clone(),
+            preferred_chain: raw.preferred_chain.clone(),
             eab: raw.eab.as_ref().and_then(|eab| acme::eab(eab, &at.key("eab"), findings)),
             renewal_info: raw.renewal_info,
             take_over_left: first.take_over_left,

@@ -13,6 +13,7 @@
 //! | `preflight` | the look at the DNS before an order |
 //! | `prove` | the challenges of an order |
 //! | `search` | the order whose URL was lost |
+//! | `alternates` | other chains for the same certificate |
 //! | `crl` | whether the CA has revoked something |
 //! | `ari` | when the CA would like a renewal (RFC 9773) |
 //! | `revoke` | certificates that are to count no more |
@@ -66,6 +67,7 @@ macro_rules! insist {
 }
 
 mod account;
+mod alternates;
 mod ari;
 mod change;
 mod classify;

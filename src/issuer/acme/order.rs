@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::AcmeIssuer;
 use super::AcmeOptions;
 use super::account::Entry;
+use super::alternates;
 use super::classify;
 use super::client::CaClient;
 use super::client::Hint;
@@ -355,7 +356,36 @@ impl Drive<'_> {
             Failure::new(FailureKind::CaFault, "a valid order without a certificate")
         })?;
         let now = self.options.clock.now();
-        check::chain(&pem, self.job.spec.names(), self.job.key.id, now).map_err(Trouble::Gone)
+        let check = |pem: &str| check::chain(pem, self.job.spec.names(), self.job.key.id, now);
+        let chain = check(&pem).map_err(Trouble::Gone)?;
+        let preferred = self.options.config.preferred_chain.as_deref();
+        let Some(preferred) = preferred.filter(|name| !alternates::leads_to(&chain, name)) else {
+            return Ok(chain);
+        };
+        let other = self.other_chain(order, preferred, |pem| check(pem).ok()).await;
+        if other.is_none() {
+            tracing::warn!(
+                preferred,
+                issuer = %self.job.spec.issuer,
+                "the CA offers no chain up to the preferred root, using its default"
+            );
+        }
+        Ok(other.unwrap_or(chain))
+    }
+
+    /// The chain up to `preferred`, if it can be had within bounds: a certificate matters more.
+    async fn other_chain(
+        &self,
+        order: &mut Order,
+        preferred: &str,
+        check: impl Fn(&str) -> Option<Chain>,
+    ) -> Option<Chain> {
+        let url = order.state().certificate.clone()?;
+        let search = async {
+            let reader = Reader::open(self.entry, self.client, self.directory).await.ok()?;
+            alternates::find(&reader, &url, preferred, check).await
+        };
+        tokio::time::timeout(bounds::ORDER_SEARCH, search).await.ok().flatten()
     }
 }
 

@@ -46,9 +46,9 @@ pub(super) struct Wanted<'a> {
 
 /// A document of the CA, as it came.
 #[derive(Debug)]
-struct Document {
-    headers: HeaderMap,
-    body: Bytes,
+pub(super) struct Document {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
 impl Document {
@@ -106,7 +106,8 @@ impl Reader {
         Ok(Self { account, account_url: entry.url().to_owned(), kept })
     }
 
-    async fn read(&self, url: &str) -> Option<Document> {
+    /// The document at `url`, if the account may read it.
+    pub(super) async fn read(&self, url: &str) -> Option<Document> {
         let _older = self.take();
         // It takes every document for an order, and what it makes of it is of no interest.
         let _read = insist!(self.account.order(url.to_owned()).await);
