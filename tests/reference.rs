@@ -64,6 +64,8 @@ fn the_reference_with_all_keys_is_refused_only_for_what_an_operator_must_bring()
             "acme.accept_terms",
             "acme.ca_root",
             "acme.eab.hmac_key_file",
+            "ca[0].ca_root",
+            "ca[0].eab.hmac_key_file",
             "dns[0].with.token_file",
             // There is an origin beside it, and no such directory.
             "site[0].root",

@@ -13,6 +13,7 @@ pub mod key;
 pub mod ladder;
 pub mod lifecycle;
 pub mod likeness;
+pub mod limits;
 pub mod ports;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::model::{Config, Site};
 use crate::cert::challenge::ChallengeType;
+use crate::cert::limits::Limits;
 use crate::cert::spec::IssuerName;
 
 /// A CA.
@@ -31,6 +32,8 @@ pub struct Acme {
     pub profile: Option<String>,
     /// Common name of the root up to which its chains are to lead, where it offers several.
     pub preferred_chain: Option<String>,
+    /// What it admits.
+    pub limits: Limits,
     /// External account binding, if the CA needs one.
     pub eab: Option<Eab>,
     /// Whether every order names the certificate that it replaces and follows the CA's renewal

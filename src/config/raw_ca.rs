@@ -19,6 +19,8 @@ pub(super) struct RawAcme {
     pub(super) renewal_info: bool,
     pub(super) take_over_left: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limits: Option<RawLimits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eab: Option<RawEab>,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct RawCa {
     pub(super) preferred_chain: Option<String>,
     pub(super) renewal_info: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limits: Option<RawLimits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eab: Option<RawEab>,
 }
 
@@ -49,6 +53,21 @@ pub(super) struct RawCa {
 pub(super) struct RawEab {
     pub(super) kid: Option<String>,
     pub(super) hmac_key_file: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLimits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) orders: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) per_domain: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) same_names: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failures: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failures_in_a_row: Option<u64>,
 }
 
 /// `issuer = "..."`, or a list of such.
@@ -72,6 +91,7 @@ impl Default for RawAcme {
             preferred_chain: None,
             renewal_info: true,
             take_over_left: 25,
+            limits: None,
             eab: None,
         }
     }
@@ -89,6 +109,7 @@ impl Default for RawCa {
             profile: None,
             preferred_chain: None,
             renewal_info: true,
+            limits: None,
             eab: None,
         }
     }
@@ -101,6 +122,7 @@ impl RawAcme {
             ca_root: Some("/etc/keyward/directory-root.pem".to_owned()),
             profile: Some("tlsserver".to_owned()),
             preferred_chain: Some("ISRG Root X1".to_owned()),
+            limits: Some(RawLimits::example()),
             eab: Some(RawEab::example()),
             ..Self::default()
         }
@@ -116,6 +138,7 @@ impl RawCa {
             ca_root: Some("/etc/keyward/directory-root.pem".to_owned()),
             profile: Some("tlsserver".to_owned()),
             preferred_chain: Some("ISRG Root X1".to_owned()),
+            limits: Some(RawLimits::example()),
             eab: Some(RawEab::example()),
             ..Self::default()
         }
@@ -127,6 +150,18 @@ impl RawEab {
         Self {
             kid: Some("kid-1".to_owned()),
             hmac_key_file: Some("/etc/keyward/eab.key".to_owned()),
+        }
+    }
+}
+
+impl RawLimits {
+    fn example() -> Self {
+        Self {
+            orders: Some("300/3h".to_owned()),
+            per_domain: Some("50/168h".to_owned()),
+            same_names: Some("5/168h".to_owned()),
+            failures: Some("5/1h".to_owned()),
+            failures_in_a_row: Some(1152),
         }
     }
 }

@@ -116,7 +116,9 @@ impl Residence {
         let noticed = self.grounds.notices().into_iter().chain(flood).chain(making);
         let unwell = servers::notices(&self.edge.unwell());
         let lists = self.lists.notices();
-        noticed.chain(self.elders.notice()).chain(unwell).chain(lists).collect()
+        let budgets = self.orders.as_ref().map(|orders| orders.scheduler.budgets());
+        let budgets = budgets.into_iter().flatten();
+        noticed.chain(self.elders.notice()).chain(unwell).chain(lists).chain(budgets).collect()
     }
 
     async fn describe(&self) -> Result<wire::Status, HouseError> {

@@ -1,6 +1,7 @@
 //! The loop: look at the clock, the configuration and the records, do what the plan says, sleep
 //! until something can change.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -34,6 +35,7 @@ use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 use crate::cert::journal::Entry;
+use crate::cert::limits::Limits;
 use crate::cert::record::Certificate;
 use crate::cert::served::Served;
 use crate::cert::spec::CertificateId;
@@ -52,7 +54,8 @@ pub(super) async fn start(
     let journal = whole_journal(&store).await?;
     let all = records.driven();
     let known: Vec<_> = all.iter().map(|record| record.as_ref().clone()).collect();
-    let budget = Mutex::new(Budget::rebuild(&known, &journal));
+    let limits = limits(&config.borrow());
+    let budget = Mutex::new(Budget::rebuild(&known, &journal, limits));
     let newest = journal
         .iter()
         .map(|entry| entry.at)
@@ -126,6 +129,11 @@ async fn whole_journal(store: &Store) -> Result<Vec<Entry>, StoreError> {
         journal.extend(more);
     }
     Ok(journal)
+}
+
+/// The limits of every CA, as the configuration says.
+fn limits(config: &Config) -> HashMap<IssuerName, Limits> {
+    config.authorities().map(|ca| (ca.issuer(), ca.limits)).collect()
 }
 
 struct Driver {
@@ -364,6 +372,7 @@ impl Driver {
     /// Gives certificates whose last attempt failed another chance when what may have failed
     /// them was changed.
     async fn reconfigured(&self, config: &Config, now: Timestamp) {
+        self.shop.with_budget(|budget| budget.limit(limits(config)));
         let cas = |config: &Config| config.authorities().cloned().collect::<Vec<_>>();
         let acme = cas(config) != cas(&self.applied) || config.dns != self.applied.dns;
         let mut touched = std::collections::BTreeSet::new();

@@ -155,7 +155,7 @@ impl SchedulerHandle {
     /// [`RenewError`].
     pub async fn renew(&self, id: CertificateId) -> Result<(), RenewError> {
         let known = self.certificate(id).await?;
-        if known.is_some_and(|record| !record.is_renewed_here()) {
+        if known.as_ref().is_some_and(|record| !record.is_renewed_here()) {
             return Err(RenewError::Imported(id));
         }
         let mut retiring = false;
@@ -168,6 +168,10 @@ impl SchedulerHandle {
             Ok(_) if retiring => Err(RenewError::Retiring(id)),
             Ok(_) => {
                 self.shop.trusted.store(true, Ordering::Relaxed);
+                if let Some(record) = known {
+                    // A person vouches for it, and may have asked the CA to go on with the name.
+                    self.shop.with_budget(|budget| budget.succeeded(&record.spec));
+                }
                 self.wake();
                 Ok(())
             }
@@ -188,6 +192,12 @@ impl SchedulerHandle {
     /// ordered.
     pub fn clock_behind(&self) -> Option<Timestamp> {
         *self.shop.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What of the CAs' rate limits is used up, with the next slot, in plain words.
+    pub fn budgets(&self) -> Vec<String> {
+        let now = self.shop.now();
+        self.shop.with_budget(|budget| budget.used_up(now))
     }
 
     /// Has the scheduler look at everything again, for instance after the clock was moved.

@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 
 use super::budget::Budget;
+use super::budget::Novelty;
 use super::budget::Permit;
 use super::caring;
 use super::check::Looks;
@@ -68,13 +69,13 @@ impl Workshop {
     /// Whether there is a permit for an order of `spec`.
     pub(super) fn admits(&self, spec: &Specification) -> Result<(), Failure> {
         self.with_budget(|budget| {
-            let permit = budget.permit(spec, false, self.now())?;
+            let permit = budget.permit(spec, Novelty::Same, self.now())?;
             budget.give_back(permit);
             Ok(())
         })
     }
 
-    fn with_budget<T>(&self, use_it: impl FnOnce(&mut Budget) -> T) -> T {
+    pub(super) fn with_budget<T>(&self, use_it: impl FnOnce(&mut Budget) -> T) -> T {
         // Buckets are replaced whole: a panic in between leaves none half changed.
         use_it(&mut self.budget.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -162,7 +163,17 @@ async fn attempt(
         }
         _ => None,
     };
-    let steps = Steps { shop, id, spec, replaces: replaces.is_some(), permit: Mutex::new(None) };
+    let novelty = match (&replaces, &record.installed) {
+        (Some(_), _) => Novelty::Replacement,
+        // The names of this certificate are its identity.
+        (None, Some(_))
+            if record.spec.role != Role::Imported && record.issued_by() == &spec.issuer =>
+        {
+            Novelty::Same
+        }
+        _ => Novelty::New,
+    };
+    let steps = Steps { shop, id, spec, novelty, permit: Mutex::new(None) };
     if order.is_none() {
         steps.take_permit()?;
     }
@@ -355,6 +366,7 @@ async fn install(
         // The site left while the CA was at work; the record says so already.
         return Ok(());
     };
+    shop.with_budget(|budget| budget.succeeded(&spec));
     step(spec.role, "installed");
     tracing::info!(
         cert = %id,
@@ -385,7 +397,7 @@ struct Steps<'a> {
     shop: &'a Workshop,
     id: CertificateId,
     spec: &'a Specification,
-    replaces: bool,
+    novelty: Novelty,
     /// Taken for an order that is not opened yet (invariant 9).
     permit: Mutex<Option<Permit>>,
 }
@@ -393,7 +405,7 @@ struct Steps<'a> {
 impl Steps<'_> {
     fn take_permit(&self) -> Result<(), Failure> {
         let now = self.shop.now();
-        let taken = self.shop.with_budget(|b| b.permit(self.spec, self.replaces, now))?;
+        let taken = self.shop.with_budget(|b| b.permit(self.spec, self.novelty, now))?;
         *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
         Ok(())
     }

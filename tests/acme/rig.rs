@@ -57,6 +57,7 @@ impl Rig {
             profile: None,
             eab: None,
             preferred_chain: None,
+            limits: keyward::cert::limits::Limits::default(),
             renewal_info: true,
             take_over_left: 25,
         };

@@ -80,6 +80,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         profile: None,
         eab: None,
         preferred_chain: None,
+        limits: keyward::cert::limits::Limits::default(),
         renewal_info: true,
         take_over_left: 25,
     };

@@ -103,6 +103,7 @@ pub(crate) fn unlimited() -> config::Edge {
 pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::Config {
     config::Config {
         cas: Vec::new(),
+        onboarding: None,
         acme: config::Acme {
             name: "acme".to_owned(),
             directory: "https://ca.example/dir".to_owned(),
@@ -114,6 +115,7 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
             profile: None,
             eab: None,
             preferred_chain: None,
+            limits: keyward::cert::limits::Limits::default(),
             renewal_info: true,
             take_over_left: 25,
         },

@@ -15,6 +15,7 @@ use keyward::cert::spec::IssuerName;
 use keyward::cert::spec::Role;
 use keyward::cert::validity::RenewalWindow;
 use keyward::cert::validity::Validity;
+use keyward::scheduler::budget::Novelty;
 use keyward::scheduler::caring;
 use keyward::scheduler::transition;
 
@@ -66,27 +67,37 @@ impl World {
             }
         }
         let exempt = attempt.replaces.is_some();
-        attempt.permit = Some(self.budget.permit(&record.order(None), exempt, self.now())?);
+        let novelty = match (exempt, &record.installed) {
+            (true, _) => Novelty::Replacement,
+            (false, Some(_)) if record.issued_by() == record.issuer() => Novelty::Same,
+            _ => Novelty::New,
+        };
+        attempt.permit = Some(self.budget.permit(&record.order(None), novelty, self.now())?);
         let replaced = &mut self.ca(record.issuer()).replaced;
         if attempt.replaces.as_ref().is_some_and(|old| replaced.contains(old)) {
             return Err(Failure::new(FailureKind::AlreadyReplaced, "replaced already"));
         }
         drop(attempt.permit.take());
-        self.open_order(record, exempt);
+        self.open_order(record, novelty);
         if let Some(old) = &attempt.replaces {
             self.ca(record.issuer()).replaced.insert(old.clone());
         }
         Ok(Some(Stage::Answer))
     }
 
-    pub(crate) fn open_order(&mut self, record: &Certificate, exempt: bool) {
+    pub(crate) fn open_order(&mut self, record: &Certificate, novelty: Novelty) {
         self.orders += 1;
         let url = format!("https://ca/order/{}", self.orders);
-        if !exempt && !self.weather.clock_steps && *record.issuer() == acme() {
+        if novelty != Novelty::Replacement
+            && !self.weather.clock_steps
+            && *record.issuer() == acme()
+        {
             // The limits once more, counted by the CA in its own way.
             let now = self.true_time;
-            let account = self.ca.account.get_or_insert((300.0, now));
-            assert!(take(account, 300.0, 3 * 3600, now), "invariant 9: orders of the account");
+            if novelty == Novelty::New {
+                let account = self.ca.account.get_or_insert((300.0, now));
+                assert!(take(account, 300.0, 3 * 3600, now), "invariant 9: orders of the account");
+            }
             let set = self.ca.sets.entry(record.spec.names().to_vec()).or_insert((5.0, now));
             assert!(take(set, 5.0, 7 * DAY, now), "invariant 9: orders for the same names");
         }

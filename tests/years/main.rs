@@ -378,7 +378,7 @@ impl World {
         self.journal.drain(..old);
         self.newest = self.journal.iter().map(|entry| entry.at).max();
         let records: Vec<_> = self.every().map(|r| Certificate::clone(r)).collect();
-        self.budget = Budget::rebuild(&records, &self.journal);
+        self.budget = Budget::rebuild(&records, &self.journal, HashMap::new());
     }
 }
 

@@ -23,5 +23,8 @@ pub const REFUSAL_REST: Duration = Duration::from_secs(24 * 3600);
 /// That wait as a share of what is left of the certificate: one of so many parts.
 pub const PATIENCE_SHARE: u32 = 8;
 
+/// Domains without a slot that are told of at once, for each look.
+pub const BUDGETS_TOLD: usize = 5;
+
 /// Chains beside the default one that are fetched to find the preferred one.
 pub const ALTERNATE_CHAINS: usize = 8;

@@ -7,7 +7,7 @@ use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::raw_ca::{RawAcme, RawEab};
 use super::super::suggest;
-use super::{edge, files, keeping, quoted, quoted_url};
+use super::{edge, files, keeping, limits, quoted, quoted_url};
 use crate::cert::challenge::ChallengeType;
 
 pub(super) const CHALLENGES: [(&str, ChallengeType); 4] = [
@@ -47,6 +47,7 @@ pub(super) fn check(raw: &RawAcme, with_dns: bool, findings: &mut Findings) -> A
         ca_root,
         profile: raw.profile.clone(),
         preferred_chain: raw.preferred_chain.clone(),
+        limits: limits::check(raw.limits.as_ref(), &raw.directory, &at, findings),
         eab,
         renewal_info: raw.renewal_info,
         take_over_left: keeping::left(raw.take_over_left, findings),

@@ -6,7 +6,7 @@ use super::super::ca::Acme;
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::raw_ca::RawCa;
-use super::{acme, files, quoted};
+use super::{acme, files, limits, quoted};
 
 /// Names that need no directory, and the one that is meant.
 pub(super) const DIRECTORIES: [(&str, &str); 4] = [
@@ -59,7 +59,9 @@ pub(super) fn check_all(
         }
         acme::preferred_chain(raw.preferred_chain.as_deref(), &at, findings);
         let contact = if raw.contact.is_empty() { &first.contact } else { &raw.contact };
+        let limits = limits::check(raw.limits.as_ref(), &directory, &at, findings);
         all.push(Acme {
+            limits,
             name,
             directory,
             contact: contact.clone(),

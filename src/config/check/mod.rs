@@ -14,6 +14,7 @@ mod health;
 pub(super) mod hsts;
 mod issuers;
 mod keeping;
+mod limits;
 mod listen;
 mod names;
 mod networks;
