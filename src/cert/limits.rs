@@ -73,7 +73,7 @@ impl fmt::Display for Limit {
     /// `50 in 168 h`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.span.as_secs();
-        if seconds % HOUR == 0 {
+        if seconds.is_multiple_of(HOUR) {
             write!(f, "{} in {} h", self.tokens, seconds / HOUR)
         } else {
             write!(f, "{} in {seconds} s", self.tokens)

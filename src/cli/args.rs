@@ -200,7 +200,7 @@ pub(super) enum Command {
     Import(Import),
     /// Take over what certbot, acme.sh, Caddy, Traefik or lego keep; shows it first, --apply does it
     Adopt(Adopt),
-    /// Serve a name that is in no site, where [onboarding] says
+    /// Serve a name that is in no site, where `[onboarding]` says
     Onboard(Onboard),
     /// Serve an onboarded name no more, and delete its certificate
     Offboard {

@@ -33,7 +33,7 @@ pub(super) struct Import {
 pub(super) struct Onboard {
     /// The name, which has to lead here
     pub(super) name: String,
-    /// Its own origin, instead of that of [onboarding]
+    /// Its own origin, instead of that of `[onboarding]`
     #[arg(long, value_name = "URL")]
     pub(super) origin: Option<String>,
     /// Wait until its certificate is installed or has failed

@@ -62,7 +62,7 @@ fn no_order_is_opened_for_a_name_that_is_not_there_or_that_caa_forbids_and_both_
             let view = scene.keyward.certificate(name)?;
             (view["role"] == "primary" && !view["installed"].is_null()).then_some(())
         };
-        issued("gone.corp.example").and(issued("shut.corp.example"))
+        issued("gone.corp.example").and_then(|()| issued("shut.corp.example"))
     });
     assert_eq!(scene.pebble.orders(), 2, "{}", scene.pebble.output());
 }

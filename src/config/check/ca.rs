@@ -33,10 +33,8 @@ pub(super) fn check_all(
         let at = list.index(number);
         let name = name(raw, &all, &at, findings);
         let directory = directory(raw, &name, &at, findings);
-        let known = std::iter::once(first).chain(&all);
-        if let Some(other) =
-            known.filter(|ca| ca.directory == directory && !directory.is_empty()).next()
-        {
+        let mut known = std::iter::once(first).chain(&all);
+        if let Some(other) = known.find(|ca| ca.directory == directory && !directory.is_empty()) {
             findings
                 .error(
                     &at.key("directory"),
