@@ -23,6 +23,7 @@ use crate::cert::limits::Limits;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
+use crate::cert::spec::Role;
 use crate::cert::spec::Specification;
 
 /// The longest span of a limit.
@@ -37,6 +38,15 @@ pub enum Novelty {
     Same,
     /// It names the certificate that it replaces.
     Replacement,
+}
+
+impl Novelty {
+    /// What an order for `record` at `issuer` is that names no predecessor.
+    pub fn of(record: &Certificate, issuer: &IssuerName) -> Self {
+        // The names of a certificate are its identity, but of one that was brought the CA knows nothing.
+        let known = record.installed.is_some() && record.spec.role != Role::Imported;
+        if known && record.issued_by() == issuer { Self::Same } else { Self::New }
+    }
 }
 
 /// A token bucket, kept as the moment at which it will be full again.

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Novelty;
 use super::driver;
 use super::job::Workshop;
 use super::publish::Audience;
@@ -184,8 +185,8 @@ impl SchedulerHandle {
     ///
     /// # Errors
     /// A failure with the moment at which it would.
-    pub fn admits(&self, spec: &Specification) -> Result<(), Failure> {
-        self.shop.admits(spec)
+    pub fn admits(&self, spec: &Specification, novelty: Novelty) -> Result<(), Failure> {
+        self.shop.admits(spec, novelty)
     }
 
     /// The newest moment in the store, while the clock is so far behind it that nothing is

@@ -67,9 +67,9 @@ impl Workshop {
     }
 
     /// Whether there is a permit for an order of `spec`.
-    pub(super) fn admits(&self, spec: &Specification) -> Result<(), Failure> {
+    pub(super) fn admits(&self, spec: &Specification, novelty: Novelty) -> Result<(), Failure> {
         self.with_budget(|budget| {
-            let permit = budget.permit(spec, Novelty::Same, self.now())?;
+            let permit = budget.permit(spec, novelty, self.now())?;
             budget.give_back(permit);
             Ok(())
         })
@@ -163,15 +163,9 @@ async fn attempt(
         }
         _ => None,
     };
-    let novelty = match (&replaces, &record.installed) {
-        (Some(_), _) => Novelty::Replacement,
-        // The names of this certificate are its identity.
-        (None, Some(_))
-            if record.spec.role != Role::Imported && record.issued_by() == &spec.issuer =>
-        {
-            Novelty::Same
-        }
-        _ => Novelty::New,
+    let novelty = match replaces {
+        Some(_) => Novelty::Replacement,
+        None => Novelty::of(record, &spec.issuer),
     };
     let steps = Steps { shop, id, spec, novelty, permit: Mutex::new(None) };
     if order.is_none() {

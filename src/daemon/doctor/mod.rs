@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::config::Site;
 use crate::issuer::AcmeIssuer;
 use crate::issuer::Examined;
+use crate::scheduler::budget::Novelty;
 
 mod names;
 mod ports;
@@ -176,7 +177,9 @@ fn site_of<'a>(config: &'a Config, name: &Identifier) -> Option<&'a Site> {
 fn budget(patient: &Patient, orders: &Orders) -> Check {
     let (names, issuer) = (patient.names.clone(), patient.issuer.clone());
     let spec = Specification::new(names, issuer, KeyAlgorithm::P256, None, Role::Primary);
-    match orders.scheduler.admits(&spec) {
+    let known = patient.certificate.as_ref();
+    let novelty = known.map_or(Novelty::New, |record| Novelty::of(record, &patient.issuer));
+    match orders.scheduler.admits(&spec, novelty) {
         Ok(()) => {
             let seen = format!("an order at {} is within its rate limits", spec.issuer);
             Check::ok("budget", None, seen)
