@@ -5,8 +5,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How a service task ended.
@@ -23,6 +26,24 @@ pub struct Ended {
 pub struct TaskSet {
     tracker: TaskTracker,
     ended: mpsc::Sender<Ended>,
+    /// Told when nobody needs what the tasks do any more.
+    closing: CancellationToken,
+    running: Arc<Mutex<Vec<&'static str>>>,
+}
+
+/// Keeps the name of a task among those that run.
+struct Running {
+    name: &'static str,
+    all: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = all.iter().position(|name| *name == self.name) {
+            all.swap_remove(place);
+        }
+    }
 }
 
 /// The receiving end: reports service tasks that ended.
@@ -40,7 +61,14 @@ impl TaskSet {
     /// An empty set, and the place where ends are reported.
     pub fn new() -> (Self, Watch) {
         let (ended, receiver) = mpsc::channel(64);
-        (Self { tracker: TaskTracker::new(), ended }, Watch(receiver))
+        let (closing, running) = (CancellationToken::new(), Arc::default());
+        (Self { tracker: TaskTracker::new(), ended, closing, running }, Watch(receiver))
+    }
+
+    fn running(&self, name: &'static str) -> Running {
+        let all = Arc::clone(&self.running);
+        all.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        Running { name, all }
     }
 
     /// Runs `future` as the service task `name` on the current runtime; its end is reported.
@@ -50,8 +78,9 @@ impl TaskSet {
         F: Future<Output = ()> + Send + 'static,
     {
         let ended = self.ended.clone();
-        let inner = tokio::spawn(future);
+        let (inner, running) = (tokio::spawn(future), self.running(name));
         drop(self.tracker.spawn(async move {
+            let _running = running;
             let panicked = matches!(inner.await, Err(error) if error.is_panic());
             // A full channel means nobody watches any more: the house is already ending.
             let _ignored = ended.try_send(Ended { name, panicked });
@@ -64,16 +93,28 @@ impl TaskSet {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let inner = tokio::spawn(future);
+        let (inner, running) = (tokio::spawn(future), self.running(name));
         drop(self.tracker.spawn(async move {
+            let _running = running;
             if matches!(inner.await, Err(error) if error.is_panic()) {
                 tracing::error!(task = name, "a task panicked");
             }
         }));
     }
 
+    /// Told when [`TaskSet::finished`] waits: for services that others need until then.
+    pub fn closing(&self) -> CancellationToken {
+        self.closing.clone()
+    }
+
+    /// The names of the tasks that run.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Waits until every task of the set has ended.
     pub async fn finished(&self) {
+        self.closing.cancel();
         self.tracker.close();
         self.tracker.wait().await;
     }

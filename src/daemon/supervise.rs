@@ -215,7 +215,8 @@ impl Running {
         };
         tokio::join!(self.edge.drain(limit), scheduler, self.elders.end(limit));
         if tokio::time::timeout(LAST_WORDS, self.tasks.finished()).await.is_err() {
-            tracing::warn!("some connections to the admin socket did not end in time");
+            let tasks = self.tasks.names().join(", ");
+            tracing::warn!(tasks, "some tasks did not end in time");
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::epochs;
 use super::epochs::Due;
@@ -113,7 +114,7 @@ impl TicketKeeper {
     }
 
     /// Keeps the keys until the house ends.
-    pub(super) async fn keep(mut self) {
+    pub(super) async fn keep(mut self, closing: CancellationToken) {
         let mut config = self.config.clone();
         loop {
             let rotation = self.rotation();
@@ -125,6 +126,7 @@ impl TicketKeeper {
                     Some(order) => Some(order),
                     None => return,
                 },
+                () = closing.cancelled() => return,
                 Ok(()) = config.changed() => None,
                 () = tokio::time::sleep(rest) => None,
             };

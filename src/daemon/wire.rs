@@ -158,7 +158,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
     let (config_sender, configs) = watch::channel(Arc::clone(&config));
     let (keeper, ticket_desk, tickets) =
         TicketKeeper::begin(vault.clone(), Arc::clone(&clock), configs.clone()).await;
-    tasks.service("tickets", keeper.keep());
+    tasks.service("tickets", keeper.keep(tasks.closing()));
     let admin_doors = (doors.admin.take(), doors.left_admin.take());
     let took_admin = admin_doors.1.is_some();
     let copies = std::mem::take(&mut doors.copies);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::base::bounds;
 use crate::base::bounds::catalog::COPY_PAUSE;
@@ -53,7 +54,8 @@ impl Publisher {
         let (done, copied) = watch::channel(0);
         let copy = Arc::clone(&catalog);
         let urgent = Arc::new(Notify::new());
-        let keeping = keep_copy(copy, store.clone(), wants, done, Arc::clone(&urgent));
+        let (closing, hurry) = (tasks.closing(), Arc::clone(&urgent));
+        let keeping = keep_copy(copy, store.clone(), wants, done, (hurry, closing));
         tasks.service("second-copy", keeping);
         Self { catalog, store, audience, wanted, copied, urgent }
     }
@@ -190,7 +192,7 @@ async fn keep_copy(
     store: Store,
     mut wants: watch::Receiver<u64>,
     done: watch::Sender<u64>,
-    urgent: Arc<Notify>,
+    (urgent, closing): (Arc<Notify>, CancellationToken),
 ) {
     loop {
         // The number first: what is staged after it is at least as new.
@@ -215,15 +217,20 @@ async fn keep_copy(
             let again = tokio::time::sleep(bounds::SLEEP_STRETCH);
             tokio::select! {
                 changed = wants.changed() => if changed.is_err() { return },
+                () = closing.cancelled() => return,
                 () = again => {}
             }
         } else {
             tokio::select! {
                 () = urgent.notified() => {}
+                () = closing.cancelled() => {}
                 () = tokio::time::sleep(COPY_PAUSE) => {}
             }
-            if wants.changed().await.is_err() {
-                return;
+            tokio::select! {
+                biased;
+                // Before the end: what was published last is not left for the next start to find.
+                changed = wants.changed() => if changed.is_err() { return },
+                () = closing.cancelled() => return,
             }
         }
     }
