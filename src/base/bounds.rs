@@ -74,8 +74,9 @@ pub const CA_VALIDATION: Duration = Duration::from_secs(120);
 pub const CA_SIGNING: Duration = Duration::from_secs(90);
 
 /// Repetitions of one request because of refused nonces, each with three tries of its own: at one
-/// nonce in two refused, about one request in 10^27 still fails.
-pub const NONCE_TRIES: u32 = 30;
+/// nonce in two refused, about one request in 10^9 still fails, and a CA that refuses every nonce is
+/// asked thirty times.
+pub const NONCE_TRIES: u32 = 10;
 
 /// Characters of a CA's text that are kept in a failure.
 pub const FAILURE_TEXT: usize = 400;

@@ -48,6 +48,11 @@ fn whatever_the_ca_does_the_certificate_arrives_and_the_ca_is_not_hammered() {
         ("/order-plz", limited, 100, &["rate-limited"][..]),
         ("/order-plz", busy, 100, &["ca-fault"]),
         ("/order-plz", Fault::Cut, 1, &["unreachable"]),
+        // Some nonces are refused in the life of any CA, and all of them by one that is ill.
+        ("/order-plz", Fault::BadNonce, 2, &[""]),
+        ("/order-plz", Fault::BadNonce, 100, &["ca-fault"]),
+        ("/order-plz", Fault::Slow(Duration::from_secs(3)), 100, &[""]),
+        ("/order-plz", Fault::Silent, 100, &["unreachable"]),
         // The order tells that the CA took it.
         ("/finalize-order", Fault::Cut, 100, &[""]),
         ("/certZ", Fault::Cut, 100, &["unreachable", "bad-certificate"]),
