@@ -71,3 +71,16 @@ fn after_a_kill_under_load_the_next_start_serves_before_it_asks_anybody() {
         assert_eq!(scene.keyward.served_serial("again.example"), serial);
     }
 }
+
+#[test]
+fn a_stop_waits_for_no_task_that_itself_waits_for_the_stop() {
+    let mut scene = Scene::issued("brief.example");
+    assert!(scene.keyward.terminate().success());
+    let log = scene.keyward.log();
+    assert!(log.contains("the end begins"), "{log}");
+    assert!(!log.contains("did not end in time"), "{log}");
+    // What was published last is in the copy that the next start serves from.
+    scene.pebble.stop();
+    scene.keyward.start();
+    assert!(scene.keyward.served_serial("brief.example").is_some());
+}
