@@ -159,9 +159,14 @@ impl Reloader {
 /// Files that the configuration names and the running daemon cannot open, although they are
 /// there: what it may read was settled when it started.
 fn out_of_reach(config: &Config) -> Vec<String> {
-    let acme = config.authorities().flat_map(|ca| {
+    // The first is that of [acme].
+    let acme = config.authorities().enumerate().flat_map(|(number, ca)| {
+        let table = number.checked_sub(1).map_or("acme".to_owned(), |place| format!("ca[{place}]"));
         let eab = ca.eab.as_ref().map(|eab| &eab.hmac_key_file);
-        [("ca_root", ca.ca_root.as_ref()), ("eab.hmac_key_file", eab)]
+        [
+            (format!("{table}.ca_root"), ca.ca_root.as_ref()),
+            (format!("{table}.eab.hmac_key_file"), eab),
+        ]
     });
     let clients = config.client_certificates().flat_map(|clients| {
         [("client_ca", Some(&clients.ca)), ("client_crl", clients.crl.as_ref())]
@@ -181,10 +186,8 @@ fn out_of_reach(config: &Config) -> Vec<String> {
              /var/log/keyward, or restart keyward"
         ))
     });
-    acme.chain(clients)
-        .chain(policies)
-        .chain(roots)
-        .chain(cas)
+    let others = clients.chain(policies).chain(roots).chain(cas);
+    acme.chain(others.map(|(key, path)| (key.to_owned(), path)))
         .filter_map(|(key, path)| {
             let error = std::fs::File::open(path?).err()?;
             Some(format!(
