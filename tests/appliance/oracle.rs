@@ -57,7 +57,7 @@ fn thief() {
 }
 
 /// Main's socket to the desk that signs anything: of those that are made to greet a vault it is
-/// made last, after that of the worker, and so has the highest number.
+/// made last, after that of the worker, and so has the highest number but for that to the porter.
 fn work_socket(pid: i32) -> String {
     let table = std::fs::read_to_string("/proc/net/unix").unwrap();
     let seqpackets: Vec<String> = table
@@ -77,7 +77,7 @@ fn work_socket(pid: i32) -> String {
         .map(|path| path.file_name().unwrap().to_str().unwrap().parse().unwrap())
         .collect();
     sockets.sort_unstable();
-    assert_eq!(sockets.len(), 5, "keeper, control, a worker, work, a copy of control");
+    assert_eq!(sockets.len(), 6, "keeper, control, a worker, work, a copy of control, porter");
     sockets[4].to_string()
 }
 
