@@ -256,7 +256,7 @@ impl Drive<'_> {
     /// rate or for a fault of its own.
     fn is_about_replaces(&self, error: &instant_acme::Error) -> bool {
         match classify::document(error) {
-            Some(("accountDoesNotExist" | "unauthorized" | "rateLimited", _)) => false,
+            Some(("accountDoesNotExist" | "unauthorized" | "rateLimited" | "badNonce", _)) => false,
             Some((_, Some(status))) => status.is_client_error() && status.as_u16() != 429,
             Some((_, None)) => true,
             // The answer does not repeat the field, against RFC 9773, section 5.
