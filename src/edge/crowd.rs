@@ -23,6 +23,7 @@ use crate::base::bounds::HANDSHAKE_MEMORY;
 use crate::base::bounds::HANDSHAKE_RESERVE;
 use crate::base::bounds::TURNING_AWAY;
 use crate::base::bounds::UNFINISHED_LEAST;
+use crate::base::bounds::gate::AWAY_MOST;
 use crate::config;
 
 /// What one worker knows of those who want something of it.
@@ -159,6 +160,7 @@ impl Crowd {
         if limits.handshake_share < 100 && spent >= all {
             return Err(Away::Busy);
         }
+        let away = away.min(all * AWAY_MOST);
         let left = (all - spent - away).max(all * HANDSHAKE_RESERVE);
         if ledger.of(network, now) * (1.0 - network_share) < left * network_share {
             Ok(())

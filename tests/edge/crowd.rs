@@ -37,7 +37,8 @@ async fn shake(
 
 /// A whole visit, with a request and its answer.
 async fn visit(house: &House, config: &Arc<ClientConfig>, network: u8) -> HandshakeKind {
-    let mut stream = shake(house, config, network).await.unwrap();
+    let shaken = shake(house, config, network).await;
+    let mut stream = shaken.unwrap_or_else(|error| panic!("{error}: {:?}", house.edge.stats()));
     let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let answer = crate::house::read_all(&mut stream).await;

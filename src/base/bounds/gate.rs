@@ -53,3 +53,7 @@ pub const VAULT_TELLS_EVERY: u64 = 16;
 
 /// Sets of counters that the vault's threads share: threads beyond them count on one together.
 pub const VAULT_STRIPES: usize = 32;
+
+/// What turning clients away may take of the time for handshakes, as a share. It is spent whoever is let
+/// in: were all of it missing to the new ones, a flood that is quick enough would keep everybody out.
+pub const AWAY_MOST: f32 = 0.5;
