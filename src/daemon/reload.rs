@@ -161,7 +161,10 @@ impl Reloader {
 fn out_of_reach(config: &Config) -> Vec<String> {
     // The first is that of [acme].
     let acme = config.authorities().enumerate().flat_map(|(number, ca)| {
-        let table = number.checked_sub(1).map_or("acme".to_owned(), |place| format!("ca[{place}]"));
+        let table = match number.checked_sub(1) {
+            None => "acme".to_owned(),
+            Some(place) => format!("ca[{place}]"),
+        };
         let eab = ca.eab.as_ref().map(|eab| &eab.hmac_key_file);
         [
             (format!("{table}.ca_root"), ca.ca_root.as_ref()),
