@@ -69,7 +69,7 @@ impl Bringer {
         fs::write(&key, pair.serialize_pem()).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         let chain = keyward::cert::chain::Chain::from_pem(made.pem().as_bytes()).unwrap();
-        let serial = chain.leaf().unwrap().serial.trim_start_matches('0').to_owned();
+        let serial = chain.leaf().unwrap().serial;
         Files { cert, key, serial, scalar: scan::p256_scalar(&pair.serialize_der()) }
     }
 

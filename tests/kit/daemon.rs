@@ -372,15 +372,20 @@ level = "debug"
             .arg(format!("https://{name}:{port}{path}")))
     }
 
-    /// The serial number that the port shows for `name` right now, as openssl prints it.
+    /// The serial number that the port shows for `name` right now, as keyward writes it.
     pub fn served_serial(&self, name: &str) -> Option<String> {
+        self.serial_for(name, "")
+    }
+
+    /// The same for a client with these options of `openssl s_client`.
+    pub fn serial_for(&self, name: &str, options: &str) -> Option<String> {
         let said = run(Command::new("sh").arg("-c").arg(format!(
-            "openssl s_client -connect 127.0.0.1:{} -servername {name} </dev/null 2>/dev/null \
-             | openssl x509 -noout -serial",
+            "openssl s_client -connect 127.0.0.1:{} -servername {name} {options} </dev/null \
+             2>/dev/null | openssl x509",
             self.https
         )));
-        let serial = said.out.trim().strip_prefix("serial=")?;
-        Some(serial.trim_start_matches('0').to_ascii_lowercase())
+        let chain = keyward::cert::chain::Chain::from_pem(said.out.as_bytes()).ok()?;
+        Some(chain.leaf().ok()?.serial)
     }
 }
 
