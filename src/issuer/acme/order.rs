@@ -253,10 +253,11 @@ impl Drive<'_> {
     }
 
     /// Whether an order without `replaces` may fare better: the CA refused it, and not for its
-    /// rate or for a fault of its own.
+    /// rate or for a fault of its own. One that was ordered by another account, which this one took the
+    /// place of, is refused as `unauthorized`, as everything is of an account that has ended.
     fn is_about_replaces(&self, error: &instant_acme::Error) -> bool {
         match classify::document(error) {
-            Some(("accountDoesNotExist" | "unauthorized" | "rateLimited" | "badNonce", _)) => false,
+            Some(("accountDoesNotExist" | "rateLimited" | "badNonce", _)) => false,
             Some((_, Some(status))) => status.is_client_error() && status.as_u16() != 429,
             Some((_, None)) => true,
             // The answer does not repeat the field, against RFC 9773, section 5.
