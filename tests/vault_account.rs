@@ -16,6 +16,9 @@ use keyward::cert::key::KeyAlgorithm;
 use keyward::cert::key::KeyUsage;
 use keyward::cert::ports::RemoteSigning as _;
 use keyward::vault::VaultError;
+use keyward::vault::import_box;
+use keyward::vault::import_box::Label;
+use keyward::vault::key_file::KeyFile;
 use keyward::vault::purpose::Purpose;
 use keyward::vault::scheme::Scheme;
 use ring::signature::ECDSA_P256_SHA256_ASN1;
@@ -84,4 +87,31 @@ fn an_account_changes_to_a_key_of_this_vault_and_to_no_other() {
     // As soon as the other is not here any more, nothing is signed about it.
     vault.forget(next.id).unwrap();
     refused(&now, Purpose::AccountKey, &outer);
+}
+
+#[test]
+fn a_key_that_was_brought_may_be_followed_and_follows_none() {
+    let house = House::new();
+    let vault = house.vault(0);
+    let [now, next] =
+        [(); 2].map(|()| vault.generate_blocking(KeyAlgorithm::P256, KeyUsage::Account).unwrap());
+    let own = rcgen::KeyPair::generate().unwrap();
+    let file = KeyFile::from_pem(own.serialize_pem().as_bytes()).unwrap();
+    let usage = KeyUsage::BroughtAccount;
+    let label = Label { algorithm: file.algorithm, usage, key: file.id };
+    let made = import_box::seal(&vault.import_key().unwrap(), label, &file.pkcs8).unwrap();
+    let brought = vault.import(&made).unwrap();
+    // It asks what an account asks.
+    let order = account_request("https://ca.example/order", r#"{"identifiers":[]}"#);
+    let scheme = Scheme::EcdsaP256Sha256;
+    vault.sign(&brought, Purpose::Account, scheme, &order).unwrap();
+    // Somebody who has this key as well would have the account of this house otherwise.
+    let (inner, outer) = change(&now.spki, &brought.spki);
+    for (key, other, message) in [(&brought, &now, &inner), (&now, &brought, &outer)] {
+        let refused = vault.sign_key_change(key, other, message).unwrap_err();
+        assert!(refused.contains("not here"), "{refused}");
+    }
+    let (inner, outer) = change(&brought.spki, &next.spki);
+    vault.sign_key_change(&next, &brought, &inner).unwrap();
+    vault.sign_key_change(&brought, &next, &outer).unwrap();
 }

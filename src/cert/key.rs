@@ -132,12 +132,20 @@ pub enum KeyUsage {
     ExportableTls,
     /// What an account asks a CA (RFC 8555).
     Account,
+    /// The same for a key that was brought from elsewhere, where others may still have it: another of
+    /// the vault's may follow it, and it follows none.
+    BroughtAccount,
 }
 
 impl KeyUsage {
     /// Whether it signs the handshakes of a site.
     pub const fn is_tls(self) -> bool {
         matches!(self, Self::Tls | Self::ExportableTls)
+    }
+
+    /// Whether it signs what an account asks.
+    pub const fn is_account(self) -> bool {
+        matches!(self, Self::Account | Self::BroughtAccount)
     }
 }
 

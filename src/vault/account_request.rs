@@ -13,17 +13,26 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::jwk::Jwk;
 use crate::cert::key::KeyId;
 
-/// What stands before the point in the subject public key info of a P-256 key (RFC 5480), the mark
-/// of an uncompressed point included.
-const P256_SPKI: [u8; 27] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
-];
+/// Which half of a change of an account's key a message is (RFC 8555, section 7.3.5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Half {
+    /// The account's own key says which one is to follow it.
+    OfFormer {
+        /// That one.
+        next: KeyId,
+    },
+    /// The key that is to be the account's says which one it follows.
+    OfNext {
+        /// That one.
+        former: KeyId,
+    },
+}
 
-/// Octets of a coordinate.
-const COORDINATE: usize = 32;
+/// What a key that was made here signs with; only such a one follows another.
+const MADE_HERE: &str = "ES256";
 
 /// The protected header: who asks, where, and once.
 #[derive(Deserialize)]
@@ -37,15 +46,6 @@ struct Header {
     kid: Option<String>,
     /// The key itself, before.
     jwk: Option<Jwk>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Jwk {
-    crv: String,
-    kty: String,
-    x: String,
-    y: String,
 }
 
 /// RFC 8555, section 7.3.
@@ -118,55 +118,55 @@ struct Contacts {
 #[serde(deny_unknown_fields)]
 struct Ready {}
 
-/// Whether `message` is a request that the account whose key is `key` may make.
-pub(super) fn is_one(key: &KeyId, message: &[u8]) -> bool {
-    let Some((header, payload)) = parts(message) else { return false };
+/// Whether `message` is a request that the account whose key is `key` may make; its header has to name
+/// `algorithm`.
+pub(super) fn is_one(key: &KeyId, algorithm: &str, message: &[u8]) -> bool {
+    let Some((header, payload)) = parts(algorithm, message) else { return false };
     header.nonce.is_some()
         && match (&header.kid, &header.jwk) {
             (Some(account), None) => account.starts_with("https://") && is_asked(&payload),
-            (None, Some(jwk)) => is_key(jwk, key) && is::<NewAccount>(&payload),
+            (None, Some(jwk)) => jwk.id() == Some(*key) && is::<NewAccount>(&payload),
             _ => false,
         }
 }
 
-/// The other key, where `message` is one half of a change of an account's key (RFC 8555, section
-/// 7.3.5): for the key that is to be the account's, the one that is; and the other way round.
-pub(super) fn other_key(key: &KeyId, message: &[u8]) -> Option<KeyId> {
-    let (header, payload) = parts(message)?;
+/// Which half of a change of an account's key `message` is (RFC 8555, section 7.3.5), if it is one.
+pub(super) fn half(key: &KeyId, algorithm: &str, message: &[u8]) -> Option<Half> {
+    let (header, payload) = parts(algorithm, message)?;
     match (&header.nonce, &header.kid, &header.jwk) {
         // The new key names itself, the account, and the key that this has now.
-        (None, None, Some(jwk)) if is_key(jwk, key) => {
+        (None, None, Some(jwk)) if jwk.id() == Some(*key) => {
             let wanted = read::<NewKey>(&payload)?;
             let named = wanted.account.starts_with("https://");
-            named.then(|| key_of(&wanted.old_key)).flatten()
+            let former = named.then(|| wanted.old_key.id()).flatten()?;
+            (former != *key).then_some(Half::OfNext { former })
         }
         // The former key says the same of the same account, at the same place.
         (Some(_), Some(account), None) => {
             let change = read::<KeyChange>(&payload)?;
             let inner = [change.protected, change.payload].join(".");
-            let (proof, wanted) = parts(inner.as_bytes())?;
-            let new = key_of(proof.jwk.as_ref()?)?;
+            let (proof, wanted) = parts(MADE_HERE, inner.as_bytes())?;
+            let next = proof.jwk.as_ref()?.id()?;
             let wanted_of = read::<NewKey>(&wanted)?;
             let same = proof.url == header.url
                 && wanted_of.account == *account
-                && is_key(&wanted_of.old_key, key)
+                && wanted_of.old_key.id() == Some(*key)
                 && proof.nonce.is_none()
                 && proof.kid.is_none();
-            same.then_some(new)
+            (same && next != *key).then_some(Half::OfFormer { next })
         }
         _ => None,
     }
-    .filter(|other| other != key)
 }
 
 /// Header and payload of a signing input whose header is of a known form.
-fn parts(message: &[u8]) -> Option<(Header, Vec<u8>)> {
+fn parts(algorithm: &str, message: &[u8]) -> Option<(Header, Vec<u8>)> {
     let mut parts = message.split(|octet| *octet == b'.');
     let (Some(header), Some(payload), None) = (parts.next(), parts.next(), parts.next()) else {
         return None;
     };
     let header: Header = serde_json::from_slice(&decoded(header)?).ok()?;
-    let sound = header.alg == "ES256"
+    let sound = header.alg == algorithm
         && header.nonce.as_ref().is_none_or(|nonce| !nonce.is_empty())
         && header.url.starts_with("https://");
     if sound { Some((header, decoded(payload)?)) } else { None }
@@ -192,16 +192,6 @@ fn read<'p, T: Deserialize<'p>>(payload: &'p [u8]) -> Option<T> {
     is_object.then(|| serde_json::from_slice(payload).ok()).flatten()
 }
 
-fn is_key(jwk: &Jwk, key: &KeyId) -> bool {
-    key_of(jwk) == Some(*key)
-}
-
-fn key_of(jwk: &Jwk) -> Option<KeyId> {
-    let coordinate = |text: &str| decoded(text.as_bytes()).filter(|one| one.len() == COORDINATE);
-    let spki = [&P256_SPKI[..], &coordinate(&jwk.x)?, &coordinate(&jwk.y)?].concat();
-    (jwk.kty == "EC" && jwk.crv == "P-256").then(|| KeyId::of_spki(&spki))
-}
-
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
@@ -210,11 +200,18 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    /// Octets of a coordinate.
+    const COORDINATE: usize = 32;
+
+    fn spki(x: &[u8], y: &[u8]) -> Vec<u8> {
+        [&crate::vault::jwk::P256_SPKI[..], x, y].concat()
+    }
+
     const X: [u8; COORDINATE] = [1; COORDINATE];
     const Y: [u8; COORDINATE] = [2; COORDINATE];
 
     fn key() -> KeyId {
-        KeyId::of_spki(&[&P256_SPKI[..], &X, &Y].concat())
+        KeyId::of_spki(&spki(&X, &Y))
     }
 
     fn jwk() -> String {
@@ -228,7 +225,7 @@ mod tests {
 
     fn asked(header: &str, payload: &str) -> bool {
         let [header, payload] = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part));
-        is_one(&key(), format!("{header}.{payload}").as_bytes())
+        is_one(&key(), MADE_HERE, format!("{header}.{payload}").as_bytes())
     }
 
     const KID: &str = r#""kid":"https://ca.example/acct/1""#;
@@ -289,7 +286,7 @@ mod tests {
     }
 
     fn id_of(x: u8) -> KeyId {
-        KeyId::of_spki(&[&P256_SPKI[..], &[x; COORDINATE], &Y].concat())
+        KeyId::of_spki(&spki(&[x; COORDINATE], &Y))
     }
 
     fn input(header: &str, payload: &str) -> String {
@@ -314,26 +311,27 @@ mod tests {
     #[test]
     fn both_halves_of_a_change_name_the_other_key_and_are_nothing_else() {
         let (inner, outer) = change(CHANGE, ACCOUNT, 1);
-        assert_eq!(other_key(&id_of(5), inner.as_bytes()), Some(id_of(1)));
-        assert_eq!(other_key(&id_of(1), outer.as_bytes()), Some(id_of(5)));
+        let half = |key: &KeyId, message: &str| super::half(key, MADE_HERE, message.as_bytes());
+        assert_eq!(half(&id_of(5), &inner), Some(Half::OfNext { former: id_of(1) }));
+        assert_eq!(half(&id_of(1), &outer), Some(Half::OfFormer { next: id_of(5) }));
         for (key, message) in [(5, &inner), (1, &outer)] {
-            assert!(!is_one(&id_of(key), message.as_bytes()), "an ordinary request");
+            assert!(!is_one(&id_of(key), MADE_HERE, message.as_bytes()), "an ordinary request");
         }
         // By another key than the one that it says.
-        assert_eq!(other_key(&id_of(1), inner.as_bytes()), None);
-        assert_eq!(other_key(&id_of(5), outer.as_bytes()), None);
+        assert_eq!(half(&id_of(1), &inner), None);
+        assert_eq!(half(&id_of(5), &outer), None);
         for (url, account, old) in [
             ("https://ca.example/other", ACCOUNT, 1),
             (CHANGE, "https://ca.example/acct/2", 1),
             (CHANGE, ACCOUNT, 3),
         ] {
             let (_, outer) = change(url, account, old);
-            assert_eq!(other_key(&id_of(1), outer.as_bytes()), None, "{url} {account} {old}");
+            assert_eq!(half(&id_of(1), &outer), None, "{url} {account} {old}");
         }
         // A key that follows itself, and an ordinary request.
         let (inner, _) = change(CHANGE, ACCOUNT, 5);
-        assert_eq!(other_key(&id_of(5), inner.as_bytes()), None);
-        assert_eq!(other_key(&key(), input(&header(KID), "{}").as_bytes()), None);
+        assert_eq!(half(&id_of(5), &inner), None);
+        assert_eq!(half(&key(), &input(&header(KID), "{}")), None);
     }
 
     #[test]
@@ -361,7 +359,7 @@ mod tests {
             assert!(!asked(&header(&jwk()).replacen(from, to, 1), account), "{from} -> {to}");
         }
         for message in ["", ".", "..", "e30", "e30.e30", "e30=.", "e30.e30.e30"] {
-            assert!(!is_one(&key(), message.as_bytes()), "{message}");
+            assert!(!is_one(&key(), MADE_HERE, message.as_bytes()), "{message}");
         }
     }
 }

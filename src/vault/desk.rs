@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use ring::rand::SystemRandom;
 use zeroize::Zeroize;
 
+use super::account_request::Half;
 use super::channel::Transport;
 use super::figures;
 use super::import_box::Label;
@@ -369,11 +370,17 @@ impl<'r> Desk<'r> {
         purpose
             .check(key, open.usage, *scheme, message)
             .map_err(|error| (Refusal::Purpose, error.to_string()))?;
-        if let Some(other) = purpose.other_key(key, message) {
-            // Both are of this vault, so that nobody takes the account away with a key of his own.
+        if let Some(half) = purpose.half(key, *scheme, message) {
+            // Both are of this vault, and the one that is to follow was made here, so that nobody takes
+            // the account away with a key of his own.
+            let (Half::OfFormer { next: other } | Half::OfNext { former: other }) = half;
             let found = self.room.keyring.find_open(&other, &mut self.last);
             let usage = found.as_ref().and_then(Found::key).map(|other| other.usage);
-            if usage != Some(open.usage) {
+            let (former, next) = match half {
+                Half::OfFormer { .. } => (Some(open.usage), usage),
+                Half::OfNext { .. } => (usage, Some(open.usage)),
+            };
+            if !former.is_some_and(KeyUsage::is_account) || next != Some(KeyUsage::Account) {
                 let told = NotThis::Absent(other).to_string();
                 return Err((Refusal::Purpose, told));
             }

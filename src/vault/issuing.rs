@@ -30,12 +30,7 @@ impl RemoteSigning for Vault {
             ToBeSigned::Certificate => Purpose::InternalCaTbs,
             ToBeSigned::AccountRequest => Purpose::Account,
         };
-        let scheme = match key.algorithm {
-            KeyAlgorithm::P256 => Scheme::EcdsaP256Sha256,
-            KeyAlgorithm::P384 => Scheme::EcdsaP384Sha384,
-            KeyAlgorithm::Rsa2048 => Scheme::RsaPkcs1Sha256,
-        };
-        self.sign(key, purpose, scheme, message).map_err(|error| error.to_string())
+        self.sign(key, purpose, scheme(key), message).map_err(|error| error.to_string())
     }
 
     fn sign_key_change(
@@ -44,9 +39,9 @@ impl RemoteSigning for Vault {
         other: &KeyHandle,
         message: &[u8],
     ) -> Result<Vec<u8>, String> {
-        let scheme = Scheme::EcdsaP256Sha256;
-        let signed =
-            self.load(other).and_then(|()| self.sign(key, Purpose::AccountKey, scheme, message));
+        let signed = self
+            .load(other)
+            .and_then(|()| self.sign(key, Purpose::AccountKey, scheme(key), message));
         signed.map_err(|error| error.to_string())
     }
 }
@@ -81,6 +76,15 @@ impl AccountKeys for Vault {
             let taken = tokio::task::spawn_blocking(move || vault.take_over(&label, &sealed));
             Ok(taken.await.map_err(|_| ending())??)
         })
+    }
+}
+
+/// How a key signs documents.
+const fn scheme(key: &KeyHandle) -> Scheme {
+    match key.algorithm {
+        KeyAlgorithm::P256 => Scheme::EcdsaP256Sha256,
+        KeyAlgorithm::P384 => Scheme::EcdsaP384Sha384,
+        KeyAlgorithm::Rsa2048 => Scheme::RsaPkcs1Sha256,
     }
 }
 

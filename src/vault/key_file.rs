@@ -9,6 +9,7 @@ use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature;
 use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::PrivatePkcs1KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroize as _;
 use zeroize::Zeroizing;
@@ -83,6 +84,14 @@ impl KeyFile {
         };
         der.zeroize();
         read
+    }
+
+    /// Reads an RSA key in DER (RFC 8017, appendix A.1.2), as Traefik keeps those of its accounts.
+    ///
+    /// # Errors
+    /// [`KeyFileError`].
+    pub fn from_pkcs1(der: &[u8]) -> Result<Self, KeyFileError> {
+        read(&PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der)))
     }
 }
 

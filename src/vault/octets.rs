@@ -5,8 +5,13 @@ use crate::cert::key::KeyUsage;
 
 const ALGORITHMS: [KeyAlgorithm; 3] =
     [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Rsa2048];
-const USAGES: [KeyUsage; 4] =
-    [KeyUsage::Tls, KeyUsage::InternalCa, KeyUsage::ExportableTls, KeyUsage::Account];
+const USAGES: [KeyUsage; 5] = [
+    KeyUsage::Tls,
+    KeyUsage::InternalCa,
+    KeyUsage::ExportableTls,
+    KeyUsage::Account,
+    KeyUsage::BroughtAccount,
+];
 
 /// The octet that stands for `algorithm` in frames and seals.
 pub(super) const fn algorithm_octet(algorithm: KeyAlgorithm) -> u8 {
@@ -29,6 +34,7 @@ pub(super) const fn usage_octet(usage: KeyUsage) -> u8 {
         KeyUsage::InternalCa => 1,
         KeyUsage::ExportableTls => 2,
         KeyUsage::Account => 3,
+        KeyUsage::BroughtAccount => 4,
     }
 }
 

@@ -93,6 +93,7 @@ fn samples() -> &'static [Sample] {
             (KeyAlgorithm::P384, KeyUsage::InternalCa),
             (KeyAlgorithm::Rsa2048, KeyUsage::Tls),
             (KeyAlgorithm::P256, KeyUsage::Account),
+            (KeyAlgorithm::Rsa2048, KeyUsage::BroughtAccount),
         ]
         .map(|(algorithm, usage)| {
             let pkcs8 = keys::generate(algorithm).expect("keys are made").to_vec();

@@ -8,6 +8,7 @@ use x509_parser::certification_request::X509CertificationRequestInfo;
 use x509_parser::prelude::FromDer;
 
 use super::account_request;
+use super::account_request::Half;
 use super::scheme::Scheme;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
@@ -102,9 +103,13 @@ impl Purpose {
         self.is_handshake() && !matches!(self, Self::ClientTls12)
     }
 
-    /// The other key that a `message` by `key` is about, which must be here for it to be signed.
-    pub fn other_key(self, key: &KeyId, message: &[u8]) -> Option<KeyId> {
-        if self == Self::AccountKey { account_request::other_key(key, message) } else { None }
+    /// Which half of a change of an account's key a `message` by `key` is: the other key must be here
+    /// for it to be signed.
+    pub(super) fn half(self, key: &KeyId, scheme: Scheme, message: &[u8]) -> Option<Half> {
+        if self != Self::AccountKey {
+            return None;
+        }
+        account_request::half(key, algorithm(scheme)?, message)
     }
 
     /// Checks that a key named `key` for `usage` may sign `message` with `scheme`.
@@ -121,7 +126,9 @@ impl Purpose {
         let called = match usage {
             KeyUsage::Tls | KeyUsage::ExportableTls => self.is_handshake() || self == Self::Csr,
             KeyUsage::InternalCa => matches!(self, Self::Csr | Self::InternalCaTbs),
-            KeyUsage::Account => matches!(self, Self::Account | Self::AccountKey),
+            KeyUsage::Account | KeyUsage::BroughtAccount => {
+                matches!(self, Self::Account | Self::AccountKey)
+            }
         };
         if !called {
             return Err(NotThis::Calling { usage, purpose: self });
@@ -133,19 +140,28 @@ impl Purpose {
             Self::Tls12 => (true, is_server_key_exchange(message)),
             Self::Csr => (true, is_request_for(key, message)),
             Self::InternalCaTbs => (true, is_tbs_certificate(message)),
-            // ES256 is what the header says.
-            Self::Account => {
-                (scheme == Scheme::EcdsaP256Sha256, account_request::is_one(key, message))
-            }
-            Self::AccountKey => {
-                let other = account_request::other_key(key, message);
-                (scheme == Scheme::EcdsaP256Sha256, other.is_some())
-            }
+            Self::Account | Self::AccountKey => match algorithm(scheme) {
+                None => (false, false),
+                Some(alg) if self == Self::Account => {
+                    (true, account_request::is_one(key, alg, message))
+                }
+                Some(alg) => (true, account_request::half(key, alg, message).is_some()),
+            },
         };
         if !scheme_fits {
             return Err(NotThis::Scheme { scheme, purpose: self });
         }
         if message_fits { Ok(()) } else { Err(NotThis::Message(self)) }
+    }
+}
+
+/// What the header of a JWS calls the scheme (RFC 7518, section 3.1), if accounts may use it.
+const fn algorithm(scheme: Scheme) -> Option<&'static str> {
+    match scheme {
+        Scheme::EcdsaP256Sha256 => Some("ES256"),
+        Scheme::EcdsaP384Sha384 => Some("ES384"),
+        Scheme::RsaPkcs1Sha256 => Some("RS256"),
+        _ => None,
     }
 }
 
@@ -231,6 +247,7 @@ mod tests {
                 Just(KeyUsage::Tls),
                 Just(KeyUsage::InternalCa),
                 Just(KeyUsage::Account),
+                Just(KeyUsage::BroughtAccount),
             ],
         ) {
             for purpose in PURPOSES {

@@ -169,7 +169,7 @@ impl rcgen::SigningKey for CsrSigner {
             KeyUsage::Tls | KeyUsage::ExportableTls => Purpose::Csr,
             KeyUsage::InternalCa => Purpose::InternalCaTbs,
             // Which a request for a certificate is not: the vault refuses.
-            KeyUsage::Account => Purpose::Account,
+            KeyUsage::Account | KeyUsage::BroughtAccount => Purpose::Account,
         };
         let scheme = match self.key.algorithm {
             KeyAlgorithm::P256 => Scheme::EcdsaP256Sha256,

@@ -42,8 +42,10 @@ pub(super) fn take_in(
     encapsulated: &[u8],
     sealed: &[u8],
 ) -> Result<Taken, Refused> {
-    if !label.usage.is_tls() {
-        return Err((Refusal::Purpose, "only keys for handshakes are taken in".to_owned()));
+    // A key of an account that somebody else may have is not one of those that were made here.
+    if !label.usage.is_tls() && label.usage != KeyUsage::BroughtAccount {
+        let told = "only keys for handshakes and of accounts are taken in";
+        return Err((Refusal::Purpose, told.to_owned()));
     }
     let opened = import_box::open(&*private(sealer)?, label, encapsulated, sealed);
     let pkcs8 = opened.map_err(|error| (Refusal::Seal, error.to_string()))?;
@@ -175,8 +177,12 @@ mod tests {
         let lying = KeyFile { pkcs8: other, ..KeyFile::from_pem(&pem(&pkcs8)).unwrap() };
         let refused = taken(&vault, &boxed(&vault, KeyUsage::Tls, &lying));
         assert_eq!(refused.map(drop).unwrap_err().0, Refusal::Seal);
-        let refused = taken(&vault, &boxed(&vault, KeyUsage::InternalCa, &file));
-        assert_eq!(refused.map(drop).unwrap_err().0, Refusal::Purpose);
+        // One of an account is taken in as one that was brought, and not as one that was made here.
+        for usage in [KeyUsage::InternalCa, KeyUsage::Account] {
+            let refused = taken(&vault, &boxed(&vault, usage, &file));
+            assert_eq!(refused.map(drop).unwrap_err().0, Refusal::Purpose, "{usage:?}");
+        }
+        assert!(taken(&vault, &boxed(&vault, KeyUsage::BroughtAccount, &file)).is_ok());
         let junk = KeyFile { pkcs8: Zeroizing::new(vec![0x30; 60]), ..file };
         let refused = taken(&vault, &boxed(&vault, KeyUsage::Tls, &junk));
         assert_eq!(refused.map(drop).unwrap_err().0, Refusal::Crypto);

@@ -141,7 +141,7 @@ fn other() -> String {
 }
 
 const fn is_account(content: Content) -> bool {
-    matches!(content, Content::Key { usage: KeyUsage::Account, .. })
+    matches!(content, Content::Key { usage, .. } if usage.is_account())
 }
 
 const fn is_authority(content: Content) -> bool {

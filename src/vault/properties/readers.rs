@@ -200,9 +200,14 @@ pub(super) fn key_file_seeds() -> Vec<Vec<u8>> {
 }
 
 fn usage(octet: u8) -> KeyUsage {
-    const USAGES: [KeyUsage; 4] =
-        [KeyUsage::Tls, KeyUsage::InternalCa, KeyUsage::ExportableTls, KeyUsage::Account];
-    USAGES[usize::from(octet % 4)]
+    const USAGES: [KeyUsage; 5] = [
+        KeyUsage::Tls,
+        KeyUsage::InternalCa,
+        KeyUsage::ExportableTls,
+        KeyUsage::Account,
+        KeyUsage::BroughtAccount,
+    ];
+    USAGES[usize::from(octet % 5)]
 }
 
 fn algorithm(octet: u8) -> KeyAlgorithm {
