@@ -18,6 +18,9 @@ use super::wire::Reloaded;
 use super::wire::Renewal;
 use super::wire::SiteView;
 use super::wire::Status;
+use super::wire::account::AccountAdopted;
+use super::wire::account::Accounts;
+use super::wire::account::AdoptOrder;
 use super::wire::care::HostedAll;
 use super::wire::care::Why;
 use super::wire::doctor::Doctor;
@@ -136,8 +139,27 @@ pub trait House: Send + Sync {
     /// Gives the master key a successor, for `peer`; does not wait until everything is sealed
     /// under it.
     fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>>;
-    /// Gives the account at the CA another key, for `peer`, and waits for the CA.
-    fn rotate_account(&self, peer: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>>;
+    /// Gives the account at the CA of that name, else that of `[acme]`, another key, for `peer`, and
+    /// waits for the CA.
+    fn rotate_account(
+        &self,
+        ca: Option<String>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<AccountView, HouseError>>;
+    /// The accounts at CAs; with `ask` these are asked how they stand.
+    fn accounts(&self, _ask: bool) -> BoxFuture<'_, Result<Accounts, HouseError>> {
+        Box::pin(async { Ok(Accounts::default()) })
+    }
+    /// Takes in an account that was opened elsewhere, for `peer`, and waits for the CA.
+    fn adopt_account(
+        &self,
+        _: AdoptOrder,
+        _: Peer,
+    ) -> BoxFuture<'_, Result<AccountAdopted, HouseError>> {
+        Box::pin(async {
+            Err(HouseError::Refused { reason: "no account is adopted here".to_owned() })
+        })
+    }
     /// Onboards a name for `peer`; does not wait for its certificate.
     fn onboard(&self, _: OnboardOrder, _: Peer) -> BoxFuture<'_, Result<Renewal, HouseError>> {
         Box::pin(async { Err(nobody_comes()) })

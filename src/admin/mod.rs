@@ -6,6 +6,7 @@
 //! about certificates.
 
 mod access;
+mod accounts;
 mod bind;
 mod care;
 mod events;

@@ -2,12 +2,16 @@
 
 use axum::Extension;
 use axum::Json;
+use axum::extract::Query;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
+use serde::Deserialize;
 
 use super::access::Peer;
 use super::routes::Desk;
+use super::routes::bad_question;
 use super::wire::Problem;
 use super::wire::rotate::AccountView;
 use super::wire::rotate::MasterView;
@@ -31,12 +35,21 @@ pub(super) async fn master(
     Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_master(peer).await?)))
 }
 
-/// `POST /v1/rotate/account`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhichCa {
+    /// What sites call it.
+    ca: Option<String>,
+}
+
+/// `POST /v1/rotate/account`, and `?ca=NAME` for another CA than that of `[acme]`
 pub(super) async fn account(
     State(desk): State<Desk>,
     Extension(peer): Extension<Peer>,
+    which: Result<Query<WhichCa>, QueryRejection>,
 ) -> Result<Json<AccountView>, Problem> {
-    Ok(Json(desk.house.rotate_account(peer).await?))
+    let Query(which) = which.map_err(|rejection| bad_question(&rejection.body_text()))?;
+    Ok(Json(desk.house.rotate_account(which.ca, peer).await?))
 }
 
 /// `POST /v1/rotate/keys`

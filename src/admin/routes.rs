@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Peer;
+use super::accounts;
 use super::care;
 use super::events;
 use super::guests;
@@ -86,6 +87,8 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/host", post(care::host_all))
         .route("/v1/onboarded", get(guests::list).post(guests::onboard))
         .route("/v1/onboarded/{name}", delete(guests::offboard))
+        .route("/v1/accounts", get(accounts::list))
+        .route("/v1/accounts/adopt", post(accounts::adopt))
         .route("/v1/import/key", get(transfer::key))
         .route("/v1/import", post(transfer::import))
         .route("/v1/rotate/master", post(rotate::master))
@@ -424,7 +427,11 @@ mod tests {
         ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
             Box::pin(pending())
         }
-        fn rotate_account(&self, _: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>> {
+        fn rotate_account(
+            &self,
+            _: Option<String>,
+            _: Peer,
+        ) -> BoxFuture<'_, Result<AccountView, HouseError>> {
             Box::pin(pending())
         }
         fn rotate_master(&self, _: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Timestamp;
 
+pub mod account;
 pub mod care;
 pub mod doctor;
 pub mod guests;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub mod access;
+pub mod accounts;
 pub mod backup;
 pub mod brought;
 pub mod catalog;

@@ -84,6 +84,9 @@ pub const REVOCATION_POINTS: &[&str] = &["revocation-noted", "revocation-told"];
 /// Every point of a change of an account's key, in the order in which it passes them.
 pub const ACCOUNT_POINTS: &[&str] = &["account-key-stored", "account-key-changed"];
 
+/// Every point of the adoption of an account, in the order in which it passes them.
+pub const ADOPTION_POINTS: &[&str] = &["account-sealed", "account-known", "account-adopted"];
+
 /// Every point of a hand-over at which the old process may be killed, in the order in which it passes
 /// them.
 pub const GIVING_POINTS: &[&str] = &["heir-called", "given", "heir-serves", "left"];

@@ -109,6 +109,12 @@ pub enum EntryKind {
     ProofEnding,
     /// It is as it has to be again.
     ProofThere,
+    /// An account at a CA that was opened elsewhere is used here from now on.
+    AccountAdopted,
+    /// The CA was told of other contacts of the account.
+    AccountContact,
+    /// It was not; it is tried again.
+    AccountContactFailed,
 }
 
 /// One entry of the journal.

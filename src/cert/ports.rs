@@ -15,6 +15,7 @@ use super::chain::Chain;
 use super::challenge::{BoxFuture, ChallengeType};
 use super::failure::Failure;
 use super::identifier::Identifier;
+use super::journal::Entry;
 use super::key::{KeyAlgorithm, KeyHandle, KeyUsage};
 use super::record::Installed;
 use super::served::Served;
@@ -264,6 +265,16 @@ pub trait Book: Send + Sync + fmt::Debug {
         name: &'a str,
         value: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), Failure>>;
+    /// The same together with an entry of the journal, where there is one: both or neither.
+    fn put_noting<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        value: Vec<u8>,
+        _entry: Entry,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        self.put(shelf, name, value)
+    }
 }
 
 /// The kinds of values in a [`Book`]; each is a table of its own.

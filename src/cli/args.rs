@@ -17,6 +17,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap_complete::Shell;
 
+use super::args_account::Account;
+use super::args_account::Rotate;
 use super::args_bring::Adopt;
 use super::args_bring::Import;
 use super::args_bring::Onboard;
@@ -223,6 +225,8 @@ pub(super) enum Command {
     Backup(Backup),
     /// Bring a backup back, on a machine without a database; needs no daemon
     Restore(Restore),
+    /// List the accounts at CAs, or take in one that was opened elsewhere
+    Account(Account),
     /// Show what happened
     Events(Events),
     /// Replace secrets before their time
@@ -255,22 +259,6 @@ pub(super) enum Command {
         /// Into this directory
         dir: PathBuf,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Rotate {
-    /// The keys of session tickets: no older ticket is accepted from then on
-    Tickets,
-    /// Replace the master key, and seal everything anew under its successor
-    Master {
-        /// Wait until the former one is not needed any more
-        #[arg(long)]
-        wait: bool,
-    },
-    /// Have the next renewal of certificates make new keys, also where reuse_key is set
-    Keys(RotateKeys),
-    /// Give the account at the CA another key, which its present one vouches for
-    Account,
 }
 
 #[derive(Debug, clap::Args)]

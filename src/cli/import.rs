@@ -98,22 +98,32 @@ pub(super) fn order(
     exportable: bool,
     force: bool,
 ) -> Result<ImportOrder, Report> {
-    let vault: ImportKey = client.get("/import/key")?.decode()?;
-    let strange = || Report::new(FAULT, "the daemon's import key is none");
-    let public = STANDARD.decode(&vault.key).ok().and_then(|key| key.try_into().ok());
-    let public: [u8; import_box::KEY] = public.ok_or_else(strange)?;
     let usage = if exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
-    let label = Label { algorithm: key.algorithm, usage, key: key.id };
-    let made = import_box::seal(&public, label, &key.pkcs8).map_err(|_| strange())?;
+    let (encapsulated, sealed) = seal(client, key, usage)?;
     Ok(ImportOrder {
         chain: brought.chain.to_pem(),
         key: key.id.to_hex(),
         key_algorithm: key.algorithm,
         exportable,
         force,
-        encapsulated: STANDARD.encode(made.encapsulated),
-        sealed: STANDARD.encode(made.sealed),
+        encapsulated,
+        sealed,
     })
+}
+
+/// The key in a box for the vault, base64: the sender's half of the exchange, and the box.
+pub(super) fn seal(
+    client: &Client,
+    key: &KeyFile,
+    usage: KeyUsage,
+) -> Result<(String, String), Report> {
+    let vault: ImportKey = client.get("/import/key")?.decode()?;
+    let strange = || Report::new(FAULT, "the daemon's import key is none");
+    let public = STANDARD.decode(&vault.key).ok().and_then(|key| key.try_into().ok());
+    let public: [u8; import_box::KEY] = public.ok_or_else(strange)?;
+    let label = Label { algorithm: key.algorithm, usage, key: key.id };
+    let made = import_box::seal(&public, label, &key.pkcs8).map_err(|_| strange())?;
+    Ok((STANDARD.encode(made.encapsulated), STANDARD.encode(made.sealed)))
 }
 
 /// Says so when nobody whom this machine trusts has signed the chain.

@@ -4,9 +4,11 @@
 //! the daemon, `report` how an error looks and which exit status it has. Beside them stands one
 //! file for each group of commands.
 
+mod account;
 mod act;
 mod adopt;
 mod args;
+mod args_account;
 mod args_bring;
 mod backup;
 mod care;
@@ -106,6 +108,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Export(what) => export::export(&client()?, what, out),
         Command::Rotate { what } => rotate::rotate(&client()?, what, out),
+        Command::Account(what) => account::account(&client()?, what, out),
         Command::Backup(what) => backup::backup(&client()?, what, out),
         Command::Restore(what) => restore::restore(daemon, what, out),
         Command::Reload => act::reload(&client()?, out),

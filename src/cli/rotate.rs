@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::args::Rotate;
-use super::args::RotateKeys;
+use super::args_account::Rotate;
+use super::args_account::RotateKeys;
 use super::connect::Client;
+use super::connect::segment;
 use super::out::Out;
 use super::report::DONE;
 use super::report::Report;
@@ -22,7 +23,7 @@ pub(super) fn rotate(client: &Client, what: &Rotate, out: &mut Out) -> Result<u8
         Rotate::Tickets => tickets(client, out),
         Rotate::Master { wait } => master(client, *wait, out),
         Rotate::Keys(which) => keys(client, which, out),
-        Rotate::Account => account(client, out),
+        Rotate::Account { ca } => account(client, ca, out),
     }
 }
 
@@ -87,9 +88,9 @@ fn master(client: &Client, wait: bool, out: &mut Out) -> Result<u8, Report> {
     }
 }
 
-/// `keyward rotate account`
-fn account(client: &Client, out: &mut Out) -> Result<u8, Report> {
-    let answer = client.post("/rotate/account")?;
+/// `keyward rotate account [--ca NAME]`
+fn account(client: &Client, ca: &str, out: &mut Out) -> Result<u8, Report> {
+    let answer = client.post(&format!("/rotate/account?ca={}", segment(ca)))?;
     if out.json {
         return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
     }

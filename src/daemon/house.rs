@@ -31,6 +31,9 @@ use crate::admin::view;
 use crate::admin::wire;
 use crate::admin::wire::care::HostedAll;
 use crate::admin::wire::care::Why;
+use crate::admin::wire::account::AccountAdopted;
+use crate::admin::wire::account::Accounts;
+use crate::admin::wire::account::AdoptOrder;
 use crate::admin::wire::doctor::Doctor;
 use crate::admin::wire::guests::Guests;
 use crate::admin::wire::guests::OnboardOrder;
@@ -350,8 +353,24 @@ impl House for Residence {
         Box::pin(self.replace_keys(order, peer))
     }
 
-    fn rotate_account(&self, peer: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>> {
-        Box::pin(self.replace_account_key(peer))
+    fn rotate_account(
+        &self,
+        ca: Option<String>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<AccountView, HouseError>> {
+        Box::pin(self.replace_account_key(ca, peer))
+    }
+
+    fn accounts(&self, ask: bool) -> BoxFuture<'_, Result<Accounts, HouseError>> {
+        Box::pin(self.show_accounts(ask))
+    }
+
+    fn adopt_account(
+        &self,
+        order: AdoptOrder,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<AccountAdopted, HouseError>> {
+        Box::pin(self.take_account(order, peer))
     }
 
     fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {

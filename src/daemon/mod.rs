@@ -4,8 +4,10 @@
 //! keeper of the vault, then the wall that takes the master key's place out of main's reach, and
 //! only then threads, the store, and the first byte from a stranger.
 
+mod accounts;
 mod authorities;
 mod care;
+mod contacts;
 mod custody;
 mod demo;
 mod doctor;

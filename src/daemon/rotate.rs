@@ -21,7 +21,6 @@ use crate::cert::journal::Level;
 use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
-use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
 use crate::scheduler::RenewError;
 use crate::scheduler::Turn;
@@ -69,14 +68,14 @@ impl Residence {
 }
 
 impl Residence {
-    /// Gives the account at the CA another key.
-    pub(super) async fn replace_account_key(&self, peer: Peer) -> Result<AccountView, HouseError> {
-        let first = self.config.borrow().acme.issuer();
-        let IssuerName::Acme(directory) = first.clone() else {
-            return Err(refused("there is no CA that speaks ACME".to_owned()));
-        };
-        let issuer = self.orders()?.authorities.acme(&first);
-        let issuer = issuer.ok_or_else(|| refused(format!("{first} is not configured")))?;
+    /// Gives the account at the CA called `ca`, else that of `[acme]`, another key.
+    pub(super) async fn replace_account_key(
+        &self,
+        ca: Option<String>,
+        peer: Peer,
+    ) -> Result<AccountView, HouseError> {
+        let (ca, issuer) = self.ca(ca.as_deref())?;
+        let directory = ca.directory;
         let now = self.clock.now();
         let told = |level, what: String| {
             Entry::about_house(now, EntryKind::Requested, level, format!("{} {what}", who(peer)))

@@ -30,6 +30,7 @@ use crate::cert::brought::Brought;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
+use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
@@ -256,17 +257,27 @@ fn shown<'a>(
 }
 
 fn boxed(order: &ImportOrder) -> Result<ImportBox, HouseError> {
+    let usage = if order.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
+    opened(&order.key, (order.key_algorithm, usage), &order.encapsulated, &order.sealed)
+}
+
+/// The box that was sent with this key in it.
+pub(super) fn opened(
+    key: &str,
+    (algorithm, usage): (KeyAlgorithm, KeyUsage),
+    encapsulated: &str,
+    sealed: &str,
+) -> Result<ImportBox, HouseError> {
     let decoded = |field: &str, text: &str| {
         let octets = STANDARD.decode(text);
         octets.map_err(|error| refused(format!("the field {field} is no base64: {error}")))
     };
-    let key = KeyId::from_hex(&order.key)
+    let key = KeyId::from_hex(key)
         .ok_or_else(|| refused("the field key is no name of a key".to_owned()))?;
-    let usage = if order.exportable { KeyUsage::ExportableTls } else { KeyUsage::Tls };
     Ok(ImportBox {
-        label: Label { algorithm: order.key_algorithm, usage, key },
-        encapsulated: decoded("encapsulated", &order.encapsulated)?,
-        sealed: decoded("sealed", &order.sealed)?,
+        label: Label { algorithm, usage, key },
+        encapsulated: decoded("encapsulated", encapsulated)?,
+        sealed: decoded("sealed", sealed)?,
     })
 }
 
@@ -282,7 +293,7 @@ pub(super) fn refused(reason: String) -> HouseError {
 }
 
 /// What the vault says of a box is the sender's business; that it is not there is ours.
-fn not_taken(error: &VaultError) -> HouseError {
+pub(super) fn not_taken(error: &VaultError) -> HouseError {
     match error {
         VaultError::Seal(reason) | VaultError::Crypto(reason) | VaultError::Purpose(reason) => {
             refused(reason.clone())

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::authorities::Doorways;
 use super::authorities::Means;
+use super::contacts::Contacts;
 use super::custody;
 use super::floods::Floods;
 use super::house::ReloadRequest;
@@ -185,6 +186,13 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
             clock: Arc::clone(&clock),
         };
         tasks.service("proofs-that-stay", persist.keep(stop.clone()));
+        let contacts = Contacts {
+            authorities: Arc::clone(&begun.authorities),
+            configs: configs.clone(),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+        };
+        tasks.service("contacts", contacts.keep(stop.clone()));
         resealing = Some(Resealer::begin(&vault, master, parts, &clock, &tasks, &stop));
         orders = Some(begun);
     }

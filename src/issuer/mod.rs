@@ -11,11 +11,15 @@ pub mod dns;
 mod internal;
 pub mod trust;
 
+pub use acme::AccountLook;
 pub use acme::AcmeIssuer;
 pub use acme::AcmeOptions;
+pub use acme::AdoptError;
+pub use acme::Adopted;
 pub use acme::CaaView;
 pub use acme::Changed;
 pub use acme::Examined;
 pub use acme::PersistRecord;
+pub use acme::Standing;
 pub use internal::InternalCa;
 pub use internal::InternalOptions;

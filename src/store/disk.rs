@@ -309,6 +309,7 @@ impl Disk {
         shelf: Shelf,
         name: &str,
         value: &Vec<u8>,
+        entries: Vec<Entry>,
     ) -> Result<(), StoreError> {
         let guard = self.guard.clone();
         self.write(
@@ -321,7 +322,7 @@ impl Disk {
             None,
             None,
             None,
-            Vec::new(),
+            entries,
         )
     }
 

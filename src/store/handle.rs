@@ -451,7 +451,21 @@ impl Book for Store {
     ) -> BoxFuture<'a, Result<(), Failure>> {
         let name = name.to_owned();
         Box::pin(async move {
-            let put = self.ask(move |disk| disk.shelf_put(shelf, &name, &value)).await;
+            let put = self.ask(move |disk| disk.shelf_put(shelf, &name, &value, Vec::new())).await;
+            put.map_err(|error| error.failure())
+        })
+    }
+
+    fn put_noting<'a>(
+        &'a self,
+        shelf: Shelf,
+        name: &'a str,
+        value: Vec<u8>,
+        entry: Entry,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let put = self.ask(move |disk| disk.shelf_put(shelf, &name, &value, vec![entry])).await;
             put.map_err(|error| error.failure())
         })
     }

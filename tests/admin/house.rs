@@ -481,7 +481,11 @@ impl House for Fake {
         })
     }
 
-    fn rotate_account(&self, peer: Peer) -> BoxFuture<'_, Result<AccountView, HouseError>> {
+    fn rotate_account(
+        &self,
+        _: Option<String>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Result<AccountView, HouseError>> {
         self.tell("requested", "info", None, &format!("user {}", peer.uid));
         let account = "https://ca.example/acct/1".to_owned();
         let account = AccountView { account, ..AccountView::default() };

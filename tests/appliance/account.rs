@@ -87,8 +87,13 @@ fn sealer(scene: &Scene) -> Sealer {
 
 /// Main was looked through, and the key of the account is nowhere in it.
 fn not_in_main(scene: &Scene, pkcs8: &[u8]) {
-    let forms = forms(KeyAlgorithm::P256, pkcs8);
-    let needles = Needles::new(forms.into_iter().chain([NAME.as_bytes().to_vec()]));
+    none_in_main(scene, KeyAlgorithm::P256, pkcs8);
+}
+
+/// The same for a key of any kind.
+pub(crate) fn none_in_main(scene: &Scene, algorithm: KeyAlgorithm, pkcs8: &[u8]) {
+    let forms = forms(algorithm, pkcs8);
+    let needles = Needles::new(forms.into_iter().chain([b".example".to_vec()]));
     let looked = needles.look_in(scene.keyward.pid().cast_unsigned());
     if !nix::unistd::geteuid().is_root() {
         assert_eq!(looked.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
@@ -111,7 +116,7 @@ fn the_key_of_the_account_stays_in_the_vault_and_that_of_an_earlier_version_goes
     let dir = scene.keyward.state().join("store");
     let (name, now) = stored(&dir);
     let (version, fields) = now.split_first().unwrap();
-    assert_eq!(*version, 2);
+    assert_eq!(*version, 4);
     let (url, rest): (String, _) = postcard::take_from_bytes(fields).unwrap();
     let (contact, _): (Vec<String>, _) = postcard::take_from_bytes(rest).unwrap();
     let secret = sealer(&scene).seal(Content::secret(name.as_bytes()), &key).unwrap();
@@ -129,7 +134,7 @@ fn the_key_of_the_account_stays_in_the_vault_and_that_of_an_earlier_version_goes
     not_in_main(&scene, &key);
     assert!(scene.keyward.terminate().success());
     let (_, after) = stored(&dir);
-    assert_eq!(after[0], 2, "the key is not the vault's");
+    assert_eq!(after[0], 4, "the key is not the vault's");
     assert!(String::from_utf8_lossy(&after).contains(&url), "another account");
     assert_eq!(scene.pebble.accounts(), 1);
     scene.keyward.start();
@@ -155,7 +160,7 @@ fn the_account_gets_another_key_whenever_it_is_killed_and_stays_the_same_account
         assert!(was_killed(scene.keyward.wait_end(Duration::from_secs(30))), "{point}");
         scene.keyward.without_env("KEYWARD_CRASH_AT");
         let (_, between) = stored(&scene.keyward.state().join("store"));
-        assert_eq!(between[0], 3, "{point}: both keys are kept");
+        assert_eq!(between[0], 5, "{point}: both keys are kept");
         scene.keyward.start();
         scene.renew();
         known.push(account_key(&scene));
@@ -168,7 +173,7 @@ fn the_account_gets_another_key_whenever_it_is_killed_and_stays_the_same_account
     }
     assert!(scene.keyward.terminate().success());
     let (_, after) = stored(&scene.keyward.state().join("store"));
-    assert_eq!(after[0], 2, "one key is left");
+    assert_eq!(after[0], 4, "one key is left");
     assert_eq!(scene.pebble.accounts(), 1, "{}", scene.pebble.output());
     scene.keyward.start();
     let events = scene.keyward.cli(&["events"]).ok();

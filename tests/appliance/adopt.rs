@@ -22,7 +22,7 @@ use crate::pebble::Settings;
 const SOON: Duration = Duration::from_secs(60);
 
 /// Every file below `dir` with what is in it, and where links lead.
-fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -40,7 +40,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// certbot orders a certificate with two names.
-fn certbot(pebble: &Pebble, port: u16, store: &Path) {
+pub(crate) fn certbot(pebble: &Pebble, port: u16, store: &Path) {
     let dir = store.parent().unwrap();
     let said = run(Command::new("certbot")
         .args(["certonly", "--standalone", "--non-interactive", "--agree-tos", "--no-verify-ssl"])
@@ -55,7 +55,7 @@ fn certbot(pebble: &Pebble, port: u16, store: &Path) {
     assert!(said.status.success(), "{said:?}");
 }
 
-fn lego(pebble: &Pebble, port: u16, store: &Path) {
+pub(crate) fn lego(pebble: &Pebble, port: u16, store: &Path) {
     let said = run(Command::new("lego")
         .env("LEGO_CA_CERTIFICATES", pebble.ca_root())
         .args(["--server", &pebble.directory(), "--accept-tos", "--email", "ops@example.org"])
@@ -65,7 +65,7 @@ fn lego(pebble: &Pebble, port: u16, store: &Path) {
 }
 
 /// Caddy runs until it has a certificate of the CA and one of its own.
-fn caddy(pebble: &Pebble, (http, https): (u16, u16), home: &Path) -> PathBuf {
+pub(crate) fn caddy(pebble: &Pebble, (http, https): (u16, u16), home: &Path) -> PathBuf {
     let file = home.join("Caddyfile");
     let (directory, root) = (pebble.directory(), pebble.ca_root());
     fs::write(

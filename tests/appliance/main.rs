@@ -27,7 +27,9 @@ mod scan;
 
 mod access;
 mod account;
+mod accounts;
 mod adopt;
+mod adopt_accounts;
 mod authority;
 mod backup;
 mod badge;

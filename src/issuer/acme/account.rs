@@ -18,13 +18,10 @@ use instant_acme::Account;
 use instant_acme::AccountBuilder;
 use instant_acme::Key;
 use instant_acme::NewAccount;
-use serde::Deserialize;
-use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::sync::SemaphorePermit;
 use zeroize::Zeroize as _;
 
-use super::super::custody::Reseal;
 use super::AcmeOptions;
 use super::classify;
 use super::client::CaClient;
@@ -33,23 +30,16 @@ use super::client::JobClient;
 use super::directory::Directory;
 use super::jws::Binding;
 use super::jws::Signatory;
+use super::record::Changing;
+use super::record::Record;
+use super::record::Stored;
 use crate::base::Secret;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::failure::Remedy;
+use crate::cert::journal::Entry as Noted;
 use crate::cert::key::KeyHandle;
-use crate::cert::key::SealedKey;
 use crate::cert::ports::Shelf;
-
-/// First octet of the stored form.
-const VERSION: u8 = 2;
-
-/// The same where the key is a secret for main.
-const BEFORE: u8 = 1;
-
-/// The same while another key is to become the account's, and which of both the CA knows is not
-/// known here.
-const CHANGING: u8 = 3;
 
 /// Finds the account, or opens one.
 #[derive(Debug)]
@@ -76,35 +66,6 @@ impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entry({})", self.url)
     }
-}
-
-/// What the book holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Record {
-    pub(super) url: String,
-    pub(super) contact: Vec<String>,
-    pub(super) key: KeyHandle,
-}
-
-/// What it held before.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct RecordBefore {
-    url: String,
-    contact: Vec<String>,
-    sealed_key: Vec<u8>,
-}
-
-/// What it holds while the key is being changed.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Changing {
-    pub(super) record: Record,
-    pub(super) next: KeyHandle,
-}
-
-pub(super) enum Stored {
-    Now(Record),
-    Before(RecordBefore),
-    Changing(Changing),
 }
 
 impl Entry {
@@ -164,7 +125,7 @@ pub(super) fn builder(
     Account::builder_with_http(Box::new(job))
 }
 
-fn damaged(what: &str) -> Failure {
+pub(super) fn damaged(what: &str) -> Failure {
     Failure::new(FailureKind::Account, format!("the stored account is damaged: {what}"))
 }
 
@@ -228,6 +189,12 @@ impl AccountDesk {
         self.current.store(None);
     }
 
+    /// Another account lies in the book, and the CA knows it, whatever it said before.
+    pub(super) fn welcome(&self) {
+        self.forgotten.store(None);
+        self.reread();
+    }
+
     /// The CA does not know `entry`: the next call of [`Self::entry`] opens another.
     pub(super) fn forget(&self, entry: &Arc<Entry>) {
         let held = self.current.load_full();
@@ -269,7 +236,7 @@ impl AccountDesk {
         };
         let name = self.name();
         let key = self.options.accounts.take_over(&name, &before.sealed_key).await?;
-        let record = Record { url: before.url, contact: before.contact, key };
+        let record = Record { url: before.url, contact: before.contact, key, since: None };
         self.keep(&record).await?;
         tracing::info!("the key of the ACME account does not leave the vault any more");
         Ok(record)
@@ -287,33 +254,19 @@ impl AccountDesk {
         &self,
         client: &CaClient,
         directory: &Arc<Directory>,
-        mut record: Record,
+        record: Record,
     ) -> Result<Entry, Failure> {
         let signatory = self.signatory(record.key.clone(), None)?;
         let entry = Entry { url: record.url.clone(), signatory, proven: true.into() };
-        let wanted = &self.options.config.contact;
-        if record.contact != *wanted {
-            let account = entry.open(client, directory, &Hint::default()).await?;
-            let contact: Vec<&str> = wanted.iter().map(String::as_str).collect();
-            match insist!(account.update_contacts(&contact).await) {
-                Ok(()) => {
-                    // The key may have been sealed anew while the CA answered.
-                    let now = self.options.book.get(Shelf::Accounts, &self.name()).await?;
-                    if let Some(Stored::Now(now)) =
-                        now.map(|bytes| Stored::from_bytes(&bytes)).transpose()?
-                    {
-                        record.key = now.key;
-                    }
-                    record.contact.clone_from(wanted);
-                    self.keep(&record).await?;
-                }
-                // A certificate matters more than a contact. If the account itself is the
-                // trouble, the order says so next.
-                Err(error) => tracing::warn!(
-                    reason = %classify::request(&error, self.options.clock.now()),
-                    "the CA does not take the new contacts, keeping the old ones"
-                ),
-            }
+        // A certificate matters more than a contact. If the account itself is the trouble, the order
+        // says so next.
+        if record.contact != self.options.config.contact
+            && let Err(reason) = self.send_contacts(client, directory, &entry, record).await
+        {
+            tracing::warn!(
+                %reason,
+                "the CA does not take the new contacts, keeping the old ones"
+            );
         }
         Ok(entry)
     }
@@ -362,7 +315,8 @@ impl AccountDesk {
             failure
         })?;
         let url = account.id().to_owned();
-        let record = Record { url: url.clone(), contact: config.contact.clone(), key };
+        let since = Some(self.options.clock.now());
+        let record = Record { url: url.clone(), contact: config.contact.clone(), key, since };
         self.keep(&record).await?;
         Ok(Entry { url, signatory, proven: false.into() })
     }
@@ -371,76 +325,14 @@ impl AccountDesk {
         self.options.book.put(Shelf::Accounts, &self.name(), record.to_bytes()?).await
     }
 
+    /// The same together with an entry of the journal.
+    pub(super) async fn keep_noting(&self, record: &Record, noted: Noted) -> Result<(), Failure> {
+        let bytes = record.to_bytes()?;
+        self.options.book.put_noting(Shelf::Accounts, &self.name(), bytes, noted).await
+    }
+
     pub(super) async fn keep_changing(&self, changing: &Changing) -> Result<(), Failure> {
-        let bytes = stored(CHANGING, changing)?;
-        self.options.book.put(Shelf::Accounts, &self.name(), bytes).await
-    }
-}
-
-impl Record {
-    fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
-        stored(VERSION, self)
-    }
-}
-
-impl Stored {
-    fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
-        let damage = |error: postcard::Error| damaged(&error.to_string());
-        match bytes.split_first() {
-            Some((&VERSION, rest)) => postcard::from_bytes(rest).map(Self::Now).map_err(damage),
-            Some((&CHANGING, rest)) => {
-                postcard::from_bytes(rest).map(Self::Changing).map_err(damage)
-            }
-            Some((&BEFORE, rest)) => postcard::from_bytes(rest).map(Self::Before).map_err(damage),
-            Some((other, _)) => Err(damaged(&format!("unknown version {other}"))),
-            None => Err(damaged("empty")),
-        }
-    }
-
-    fn url(&self) -> &str {
-        match self {
-            Self::Now(record) => &record.url,
-            Self::Before(record) => &record.url,
-            Self::Changing(changing) => &changing.record.url,
-        }
-    }
-}
-
-fn stored(version: u8, record: &impl Serialize) -> Result<Vec<u8>, Failure> {
-    postcard::to_extend(record, vec![version])
-        .map_err(|error| Failure::new(FailureKind::Store, error.to_string()))
-}
-
-/// A stored account with its key sealed anew; `None` when it can stay as it is.
-pub(in crate::issuer) fn reseal_account(
-    record: &[u8],
-    reseal: &mut Reseal<'_>,
-) -> Result<Option<Vec<u8>>, Failure> {
-    match Stored::from_bytes(record)? {
-        Stored::Now(mut record) => {
-            let Some(sealed) = reseal(&record.key.sealed.0)? else { return Ok(None) };
-            record.key.sealed = SealedKey(sealed.into());
-            record.to_bytes().map(Some)
-        }
-        Stored::Changing(mut changing) => {
-            let (now, next) = (&changing.record.key.sealed.0, &changing.next.sealed.0);
-            let (now, next) = (reseal(now)?, reseal(next)?);
-            if now.is_none() && next.is_none() {
-                return Ok(None);
-            }
-            if let Some(sealed) = now {
-                changing.record.key.sealed = SealedKey(sealed.into());
-            }
-            if let Some(sealed) = next {
-                changing.next.sealed = SealedKey(sealed.into());
-            }
-            stored(CHANGING, &changing).map(Some)
-        }
-        Stored::Before(mut record) => {
-            let Some(sealed) = reseal(&record.sealed_key)? else { return Ok(None) };
-            record.sealed_key = sealed;
-            stored(BEFORE, &record).map(Some)
-        }
+        self.options.book.put(Shelf::Accounts, &self.name(), changing.to_bytes()?).await
     }
 }
 

@@ -6,26 +6,19 @@
 
 use std::sync::Arc;
 
-use instant_acme::NewAccount;
-
 use super::account::AccountDesk;
-use super::account::Changing;
 use super::account::Entry;
-use super::account::Record;
-use super::account::builder;
 use super::classify;
 use super::client::CaClient;
 use super::client::Hint;
 use super::directory::Directory;
 use super::jws::Signatory;
+use super::record::Changing;
+use super::record::Record;
 use crate::base::crash;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
-use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyId;
-
-/// The problem type of a key without an account (RFC 8555, section 7.3.1).
-const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
 /// An account whose key was changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -99,7 +92,8 @@ impl AccountDesk {
     ) -> Result<Record, Failure> {
         let next = Record { key: next, ..record.clone() };
         for candidate in [next, record] {
-            if self.is_known(client, directory, &candidate.key, &candidate.url).await? {
+            let standing = self.standing(client, directory, &candidate.key).await?;
+            if standing.is_some_and(|standing| standing.url == candidate.url) {
                 self.keep(&candidate).await?;
                 tracing::info!(key = %candidate.key.id, "the CA knows this key of the account");
                 return Ok(candidate);
@@ -107,31 +101,5 @@ impl AccountDesk {
         }
         let told = "the CA knows neither the account's key nor the one that was to follow it";
         Err(Failure::new(FailureKind::Account, told))
-    }
-
-    /// Whether the account at `url` is that of `key`, by the word of the CA.
-    async fn is_known(
-        &self,
-        client: &CaClient,
-        directory: &Arc<Directory>,
-        key: &KeyHandle,
-        url: &str,
-    ) -> Result<bool, Failure> {
-        let wanted = NewAccount {
-            contact: &[],
-            terms_of_service_agreed: self.options.config.accept_terms,
-            only_return_existing: true,
-        };
-        let (signatory, hint) = (self.signatory(key.clone(), None)?, Hint::default());
-        let found = insist!(
-            builder(client, &signatory, directory, &hint)
-                .create(&wanted, directory.url.clone(), None)
-                .await
-        );
-        match found {
-            Ok((account, _nobodys)) => Ok(account.id() == url),
-            Err(error) if classify::problem_type(&error) == Some(NO_ACCOUNT) => Ok(false),
-            Err(error) => Err(classify::request(&error, self.options.clock.now())),
-        }
     }
 }

@@ -7,10 +7,12 @@ use super::AcmeIssuer;
 use super::directory::Directory;
 use super::preflight::CaaView;
 use super::preflight::skew;
+use super::standing::Standing;
 use crate::base::Timestamp;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::failure::Failure;
 use crate::cert::identifier::Identifier;
+use crate::cert::key::KeyHandle;
 use crate::issuer::dns::World;
 
 /// A CA, as it is now.
@@ -27,7 +29,51 @@ pub struct Examined {
     directory: Directory,
 }
 
+/// The account at a CA, as it is stored and as the CA sees it.
+#[derive(Debug)]
+pub struct AccountLook {
+    /// Its URL.
+    pub url: String,
+    /// The contacts that the CA was told.
+    pub contact: Vec<String>,
+    /// Whether the configuration has others, which the CA has still to be told.
+    pub owes_contact: bool,
+    /// Its key, if it is one that stays in the vault.
+    pub key: Option<KeyHandle>,
+    /// When it was opened here, or adopted.
+    pub since: Option<Timestamp>,
+    /// What the CA says, if it was asked; none in it where it knows no such key.
+    pub standing: Option<Result<Option<Standing>, Failure>>,
+}
+
 impl AcmeIssuer {
+    /// The account, if there is one; with `ask`, the CA is asked how it stands.
+    ///
+    /// # Errors
+    /// When it cannot be read. That the CA does not answer is told with the rest.
+    pub async fn look_at_account(&self, ask: bool) -> Result<Option<AccountLook>, Failure> {
+        let Some(stored) = self.accounts.stored().await? else { return Ok(None) };
+        let key = stored.key().cloned();
+        let standing = match &key {
+            Some(key) if ask => Some(self.ask_about(key).await),
+            _ => None,
+        };
+        let contact = stored.contact().to_vec();
+        Ok(Some(AccountLook {
+            url: stored.url().to_owned(),
+            owes_contact: contact != self.options.config.contact,
+            contact,
+            key,
+            since: stored.since(),
+            standing,
+        }))
+    }
+
+    async fn ask_about(&self, key: &KeyHandle) -> Result<Option<Standing>, Failure> {
+        let (client, directory) = (self.client().await?, self.directory().await?);
+        self.accounts.standing(client, &directory, key).await
+    }
+
     /// Asks the CA.
     ///
     /// # Errors

@@ -5,7 +5,8 @@
 //! anew here before it leaves: a signature is over header and payload alone (RFC 7515, section
 //! 5.1), and a header names the account by its URL. Only the request for an account has the key
 //! itself in it, which is replaced, and with it an external binding. What comes back is about
-//! neither. So the signature of nobody never leaves, and no private key is here.
+//! neither. So the signature of nobody never leaves, and no private key is here. It also takes every
+//! account for one with a P-256 key: the header says what the key is that signs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,16 +19,17 @@ use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Map;
 use serde_json::Value;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::base::Secret;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
+use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyHandle;
 use crate::cert::ports::RemoteSigning;
 use crate::cert::ports::ToBeSigned;
-
-/// Octets of a coordinate of P-256, and of each half of a signature.
-const HALF: usize = 32;
 
 /// Who signs for an account.
 pub(super) struct Signatory {
@@ -59,11 +61,10 @@ impl fmt::Debug for Signatory {
 
 /// A public key (RFC 7517), its members in the order of their names (RFC 7638, section 3.3).
 #[derive(Debug, Serialize)]
-struct Jwk {
-    crv: &'static str,
-    kty: &'static str,
-    x: String,
-    y: String,
+#[serde(untagged)]
+enum Jwk {
+    Elliptic { crv: &'static str, kty: &'static str, x: String, y: String },
+    Rsa { e: String, kty: &'static str, n: String },
 }
 
 /// A JWS in its flattened form (RFC 7515, section 7.2.2).
@@ -119,6 +120,10 @@ impl Signatory {
             }
             jws.protected = encoded(&header).map_err(|error| told(&error))?;
         }
+        if header.get("alg").and_then(Value::as_str) != Some(name_of(self.key.algorithm)) {
+            header.insert("alg".to_owned(), name_of(self.key.algorithm).into());
+            jws.protected = encoded(&header).map_err(|error| told(&error))?;
+        }
         // What instant-acme proves is a key of its own.
         let change = part(&jws.payload).is_ok_and(|payload| payload.contains_key("protected"));
         let successor = self.successor.as_ref().filter(|_| change);
@@ -136,7 +141,8 @@ impl Signatory {
                 self.signing.sign_der(&self.key, asked, message.as_bytes())
             }
         };
-        let signature = halves(&signature?).ok_or_else(|| told(&"the signature is strange"))?;
+        let signature = in_jws(self.key.algorithm, signature?);
+        let signature = signature.ok_or_else(|| told(&"the signature is strange"))?;
         jws.signature = URL_SAFE_NO_PAD.encode(signature);
         serde_json::to_vec(&jws).map_err(|error| told(&error))
     }
@@ -145,26 +151,66 @@ impl Signatory {
     fn proof(&self, successor: &Successor, header: &Map<String, Value>) -> Result<Jws, String> {
         let told = |error: &dyn fmt::Display| format!("a new key cannot be proven: {error}");
         let (url, account) = (header.get("url"), header.get("kid"));
-        let proof = serde_json::json!({ "alg": "ES256", "jwk": successor.jwk, "url": url });
+        let algorithm = successor.key.algorithm;
+        let proof =
+            serde_json::json!({ "alg": name_of(algorithm), "jwk": successor.jwk, "url": url });
         let wanted = serde_json::json!({ "account": account, "oldKey": self.jwk });
         let protected = encoded(&proof).map_err(|error| told(&error))?;
         let payload = encoded(&wanted).map_err(|error| told(&error))?;
         let message = format!("{protected}.{payload}");
         let signature =
             self.signing.sign_key_change(&successor.key, &self.key, message.as_bytes())?;
-        let signature = halves(&signature).ok_or_else(|| told(&"the signature is strange"))?;
+        let signature = in_jws(algorithm, signature);
+        let signature = signature.ok_or_else(|| told(&"the signature is strange"))?;
         Ok(Jws { protected, payload, signature: URL_SAFE_NO_PAD.encode(signature) })
     }
 }
 
 impl Jwk {
     fn of(key: &KeyHandle) -> Result<Self, Failure> {
-        let strange = || Failure::new(FailureKind::Account, "the account's key is none of P-256");
-        // The public key ends with the point: x, then y.
-        let (rest, y) = key.spki.split_last_chunk::<HALF>().ok_or_else(strange)?;
-        let (_, x) = rest.split_last_chunk::<HALF>().ok_or_else(strange)?;
+        let read = match key.algorithm {
+            KeyAlgorithm::P256 => Self::elliptic("P-256", &key.spki, 32),
+            KeyAlgorithm::P384 => Self::elliptic("P-384", &key.spki, 48),
+            KeyAlgorithm::Rsa2048 => Self::rsa(&key.spki),
+        };
+        read.ok_or_else(|| Failure::new(FailureKind::Account, "the account's key is strange"))
+    }
+
+    /// The public key ends with the point: x, then y.
+    fn elliptic(crv: &'static str, spki: &[u8], half: usize) -> Option<Self> {
+        let (rest, y) = spki.split_at_checked(spki.len().checked_sub(half)?)?;
+        let (_, x) = rest.split_at_checked(rest.len().checked_sub(half)?)?;
         let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
-        Ok(Self { crv: "P-256", kty: "EC", x, y })
+        Some(Self::Elliptic { crv, kty: "EC", x, y })
+    }
+
+    /// Its numbers in their shortest form (RFC 7518, section 2).
+    fn rsa(spki: &[u8]) -> Option<Self> {
+        let ([], info) = SubjectPublicKeyInfo::from_der(spki).ok()? else { return None };
+        let Ok(PublicKey::RSA(key)) = info.parsed() else { return None };
+        let number = |der: &[u8]| {
+            let zeros = der.iter().take_while(|octet| **octet == 0).count();
+            URL_SAFE_NO_PAD.encode(der.get(zeros..).unwrap_or_default())
+        };
+        Some(Self::Rsa { e: number(key.exponent), kty: "RSA", n: number(key.modulus) })
+    }
+}
+
+/// What the header calls the way in which a key signs (RFC 7518, section 3.1).
+const fn name_of(algorithm: KeyAlgorithm) -> &'static str {
+    match algorithm {
+        KeyAlgorithm::P256 => "ES256",
+        KeyAlgorithm::P384 => "ES384",
+        KeyAlgorithm::Rsa2048 => "RS256",
+    }
+}
+
+/// A signature of the vault's as JWS has it (RFC 7518, sections 3.3 and 3.4).
+fn in_jws(algorithm: KeyAlgorithm, signature: Vec<u8>) -> Option<Vec<u8>> {
+    match algorithm {
+        KeyAlgorithm::P256 => halves(&signature, 32),
+        KeyAlgorithm::P384 => halves(&signature, 48),
+        KeyAlgorithm::Rsa2048 => Some(signature),
     }
 }
 
@@ -192,26 +238,24 @@ fn encoded(value: &impl Serialize) -> serde_json::Result<String> {
 
 /// The two halves of a signature in DER (RFC 3279, section 2.2.3), each at its full length as JWS
 /// has them (RFC 7518, section 3.4).
-fn halves(der: &[u8]) -> Option<[u8; 2 * HALF]> {
+fn halves(der: &[u8], length: usize) -> Option<Vec<u8>> {
     let [0x30, len, rest @ ..] = der else { return None };
     if usize::from(*len) != rest.len() {
         return None;
     }
-    let (r, rest) = half(rest)?;
-    let (s, rest) = half(rest)?;
-    let mut both = [0; 2 * HALF];
-    both.get_mut(..HALF)?.copy_from_slice(&r);
-    both.get_mut(HALF..)?.copy_from_slice(&s);
+    let (mut both, rest) = half(rest, length)?;
+    let (s, rest) = half(rest, length)?;
+    both.extend_from_slice(&s);
     rest.is_empty().then_some(both)
 }
 
-fn half(der: &[u8]) -> Option<([u8; HALF], &[u8])> {
-    let [0x02, len, rest @ ..] = der else { return None };
-    let (number, rest) = rest.split_at_checked(usize::from(*len))?;
+fn half(der: &[u8], length: usize) -> Option<(Vec<u8>, &[u8])> {
+    let [0x02, octets, rest @ ..] = der else { return None };
+    let (number, rest) = rest.split_at_checked(usize::from(*octets))?;
     // A number whose first bit is set has a zero before it, and a small one is short.
     let number = number.strip_prefix(&[0]).unwrap_or(number);
-    let mut half = [0; HALF];
-    half.get_mut(HALF.checked_sub(number.len())?..)?.copy_from_slice(number);
+    let mut half = vec![0; length.checked_sub(number.len())?];
+    half.extend_from_slice(number);
     Some((half, rest))
 }
 
@@ -225,7 +269,6 @@ mod tests {
     use aws_lc_rs::signature::KeyPair as _;
 
     use super::*;
-    use crate::cert::key::KeyAlgorithm;
     use crate::cert::key::KeyId;
     use crate::cert::key::KeyUsage;
     use crate::cert::key::SealedKey;
@@ -338,20 +381,24 @@ mod tests {
             assert!(signatory.sign(body).unwrap_err().contains("cannot be signed"));
         }
         for der in [&b""[..], &[0x30, 0], &[0x30, 3, 2, 1, 1], &[0x30, 7, 2, 1, 1, 2, 1, 1, 0]] {
-            assert_eq!(halves(der), None, "{der:?}");
+            assert_eq!(halves(der, 32), None, "{der:?}");
         }
         let long = [&[0x30, 38, 2, 33][..], &[1; 33], &[2, 1, 1]].concat();
-        assert_eq!(halves(&long), None);
-        let small = halves(&[0x30, 6, 2, 1, 1, 2, 1, 2]).unwrap();
-        assert_eq!((small[31], small[63], small[0]), (1, 2, 0));
+        assert_eq!(halves(&long, 32), None);
+        let small = halves(&[0x30, 6, 2, 1, 1, 2, 1, 2], 48).unwrap();
+        assert_eq!((small[47], small[95], small[0], small.len()), (1, 2, 0, 96));
     }
 
     #[test]
     fn a_thumbprint_is_that_of_the_standards_example() {
         // Computed with another program: printf of the canonical form, through sha256sum.
         let (mut signatory, _) = signatory(None);
-        signatory.jwk.x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU".to_owned();
-        signatory.jwk.y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0".to_owned();
+        signatory.jwk = Jwk::Elliptic {
+            crv: "P-256",
+            kty: "EC",
+            x: "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU".to_owned(),
+            y: "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0".to_owned(),
+        };
         assert_eq!(signatory.thumbprint().unwrap(), "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U");
     }
 }

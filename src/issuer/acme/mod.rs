@@ -3,8 +3,10 @@
 //! | file | what it is |
 //! |---|---|
 //! | `client` | one bounded HTTPS exchange |
+//! | `contacts` | whom the CA writes to |
 //! | `directory` | what the CA offers |
 //! | `account` | who we are at the CA, kept over restarts |
+//! | `adopt` | an account that was opened elsewhere |
 //! | `change` | another key for the account |
 //! | `examine` | what a CA says, for somebody who asks |
 //! | `jws` | what the account asks, signed by the vault |
@@ -12,10 +14,12 @@
 //! | `persist` | proofs that stay |
 //! | `preflight` | the look at the DNS before an order |
 //! | `prove` | the challenges of an order |
+//! | `record` | an account as it is stored |
 //! | `search` | the order whose URL was lost |
 //! | `alternates` | other chains for the same certificate |
 //! | `crl` | whether the CA has revoked something |
 //! | `ari` | when the CA would like a renewal (RFC 9773) |
+//! | `standing` | what a CA says of an account |
 //! | `revoke` | certificates that are to count no more |
 //! | `classify` | what a refusal means |
 
@@ -34,6 +38,7 @@ use crate::cert::challenge::BoxFuture;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::challenge::Solver;
 use crate::cert::failure::Failure;
+use crate::cert::key::KeyHandle;
 use crate::cert::ports::AccountKeys;
 use crate::cert::ports::Book;
 use crate::cert::ports::CertificateAuthority;
@@ -67,11 +72,13 @@ macro_rules! insist {
 }
 
 mod account;
+mod adopt;
 mod alternates;
 mod ari;
 mod change;
 mod classify;
 mod client;
+mod contacts;
 mod crl;
 mod directory;
 mod examine;
@@ -80,22 +87,28 @@ mod order;
 mod persist;
 mod preflight;
 mod prove;
+mod record;
 mod retry_after;
 mod revoke;
 mod search;
+mod standing;
 
+pub use adopt::AdoptError;
+pub use adopt::Adopted;
 pub use change::Changed;
+pub use examine::AccountLook;
 pub use examine::Examined;
 pub use persist::PersistRecord;
 pub use preflight::CaaView;
+pub use standing::Standing;
 
 use account::AccountDesk;
 use account::Entry;
-pub(super) use account::reseal_account;
 use client::CaClient;
 use directory::Directory;
 use order::Drive;
 use order::Trouble;
+pub(super) use record::reseal_account;
 
 /// What the ACME issuer works with.
 #[derive(Clone, Debug)]
@@ -166,6 +179,34 @@ impl AcmeIssuer {
     pub async fn change_account_key(&self) -> Result<Changed, Failure> {
         let (client, directory) = (self.client().await?, self.directory().await?);
         self.accounts.change_key(client, &directory).await
+    }
+
+    /// Has the account of `key`, which was opened elsewhere, take the place of the one here; one that is
+    /// there only goes by `force`. `by` says who wants it.
+    ///
+    /// # Errors
+    /// [`AdoptError`]; nothing has changed then.
+    pub async fn adopt_account(
+        &self,
+        key: KeyHandle,
+        force: bool,
+        by: &str,
+    ) -> Result<Adopted, AdoptError> {
+        let (client, directory) = (self.client().await?, self.directory().await?);
+        self.accounts.adopt(client, &directory, key, force, by).await
+    }
+
+    /// Tells the CA of the contacts in the configuration, where there is an account that has others;
+    /// whether it had to be told. Asks nobody where there is nothing to tell.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or refuses them.
+    pub async fn bring_contacts(&self) -> Result<bool, Failure> {
+        if !self.accounts.owes_contacts().await? {
+            return Ok(false);
+        }
+        let (client, directory) = (self.client().await?, self.directory().await?);
+        self.accounts.bring_contacts(client, &directory).await
     }
 
     /// The challenges that can be answered, best first: those of the configuration, and the one by
