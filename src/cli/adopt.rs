@@ -1,9 +1,12 @@
 //! `keyward adopt`: takes over what certbot, acme.sh, Caddy, Traefik or lego keep.
 //!
 //! Everything is shown first and nothing is done without `--apply`; nothing in a store is ever changed. Each
-//! key is sealed to the vault before it leaves this process, as for `keyward import`. Not here: the
-//! accounts of those tools, since keyward opens its own at the first order.
+//! key is sealed to the vault before it leaves this process, as for `keyward import`. Their accounts at CAs
+//! are taken in as well, where keyward has none there yet: a CA counts orders by account, and may have bound
+//! names to one.
 
+mod account_stores;
+mod accounts;
 mod acme_sh;
 mod caddy;
 mod certbot;
@@ -17,7 +20,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::Serialize;
 
+use self::accounts::AccountPlan;
 use self::plan::Fate;
 use self::plan::Plan;
 pub(super) use self::tool::Tool;
@@ -48,43 +53,65 @@ pub(super) fn adopt(
     sandbox::forbid_dumps()
         .map_err(|error| Report::new(FAULT, format!("cannot forbid core files: {error}")))?;
     let stores = stores(what)?;
-    let mut plans = Vec::new();
+    let (mut plans, mut owners) = (Vec::new(), Vec::new());
     for (tool, place) in &stores {
         let kept = tool.read(place).map_err(|why| Report::new(FAILED, why))?;
         plans.extend(kept.into_iter().map(|kept| Plan::of(*tool, kept, out.now())));
+        owners.extend(accounts::of(*tool, place).map_err(|why| Report::new(FAILED, why))?);
     }
     plan::choose(&mut plans);
     // To look, no daemon is needed; with one it can be said what is there already.
-    let daemon = client().and_then(|client| Ok((here(&client)?, client)));
+    let daemon =
+        client().and_then(|client| Ok((here(&client)?, accounts::known(&client)?, client)));
     let client = match daemon {
-        Ok((serials, client)) => {
+        Ok((serials, known, client)) => {
             plans.iter_mut().for_each(|plan| plan.compare(&serials));
+            accounts::choose(&mut owners, &known, what.accounts);
             Ok(client)
         }
         Err(report) if what.apply => return Err(report),
-        refused => refused.map(|(_, client)| client),
+        refused => refused.map(|(_, _, client)| client),
     };
     if what.apply
         && let Ok(client) = &client
     {
+        // First of all: what is ordered from then on is ordered by these.
+        for owner in &mut owners {
+            owner.take(client);
+            owner.tell(out)?;
+        }
         for plan in &mut plans {
             take(client, plan, what.exportable);
             tell(plan, out)?;
         }
     }
-    let failed = plans.iter().any(|plan| matches!(plan.fate, Fate::Failed(_)));
+    let fates = plans.iter().map(|plan| &plan.fate).chain(owners.iter().map(|owner| &owner.fate));
+    let failed = fates.into_iter().any(|fate| matches!(fate, Fate::Failed(_)));
     let status = if failed { FAILED } else { DONE };
     if out.json {
-        let shown: Vec<_> = plans.iter().map(Plan::shown).collect();
-        let text = serde_json::to_string_pretty(&shown);
+        let text = serde_json::to_string_pretty(&shown(&plans, &owners));
         let text = text.map_err(|error| Report::new(FAULT, error.to_string()))?;
         return out.line(text).map(|()| status);
     }
     if !what.apply {
         table(&plans, out)?;
+        accounts::table(&owners, out)?;
     }
-    conclude(&stores, &plans, client.as_ref(), what, out)?;
+    conclude(&stores, (&plans, &owners), client.as_ref(), what, out)?;
     Ok(status)
+}
+
+/// One list for programs: certificates, and accounts, which say that they are such.
+fn shown<'a>(plans: &'a [Plan], owners: &'a [AccountPlan]) -> Vec<OneShown<'a>> {
+    let certificates = plans.iter().map(|plan| OneShown::Certificate(plan.shown()));
+    certificates.chain(owners.iter().map(|owner| OneShown::Account(owner.shown()))).collect()
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OneShown<'a> {
+    Certificate(plan::Shown),
+    Account(accounts::ShownAccount<'a>),
 }
 
 /// Each store that is meant, and whose it is.
@@ -191,7 +218,7 @@ fn table(plans: &[Plan], out: &mut Out) -> Result<(), Report> {
 /// What is left for a person to do.
 fn conclude(
     stores: &[(Tool, PathBuf)],
-    plans: &[Plan],
+    (plans, owners): (&[Plan], &[AccountPlan]),
     client: Result<&Client, &Report>,
     what: &Adopt,
     out: &mut Out,
@@ -200,6 +227,11 @@ fn conclude(
     if open > 0 {
         let count = render::count(open as u64, "certificate");
         out.line(format_args!("\n{count} to take over: run it again with --apply"))?;
+    }
+    let open = owners.iter().filter(|owner| matches!(owner.fate, Fate::Take)).count();
+    if open > 0 && client.is_ok() {
+        let count = render::count(open as u64, "account");
+        out.line(format_args!("{count} to use from then on; at the CA nothing changes"))?;
     }
     if let Err(report) = client {
         let why = report.what.as_deref().unwrap_or("the daemon cannot be asked");
@@ -234,6 +266,9 @@ fn conclude(
             if told.insert(tool.name()) {
                 out.note(tool.farewell());
             }
+        }
+        for farewell in owners.iter().filter_map(AccountPlan::farewell) {
+            out.note(farewell);
         }
     }
     Ok(())

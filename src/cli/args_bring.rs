@@ -53,6 +53,9 @@ pub(super) struct Adopt {
     /// Do it: without this it is only shown
     #[arg(long)]
     pub(super) apply: bool,
+    /// Use their accounts at CAs also where there is one here already, which then goes
+    #[arg(long)]
+    pub(super) accounts: bool,
     /// Let the keys be handed out again by keyward export
     #[arg(long)]
     pub(super) exportable: bool,

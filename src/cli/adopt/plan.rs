@@ -52,7 +52,7 @@ impl Fate {
     }
 
     /// In one word, for programs.
-    const fn word(&self) -> &'static str {
+    pub(super) const fn word(&self) -> &'static str {
         match self {
             Self::Take => "to-take-over",
             Self::Taken(_) => "taken-over",

@@ -9,12 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::Deserializer;
-use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
+use super::account_stores::KeptAccount;
+use super::account_stores::Registration;
 use super::kept::Kept;
 use super::kept::words;
 use crate::cli::material::Material;
+use crate::vault::key_file::KeyFile;
 
 /// Largest file that is read; ten thousand certificates take about 60 MiB.
 const MOST: u64 = 256 * 1024 * 1024;
@@ -22,10 +24,20 @@ const MOST: u64 = 256 * 1024 * 1024;
 #[derive(Deserialize)]
 struct Resolver {
     #[serde(rename = "Account", default)]
-    account: Option<IgnoredAny>,
+    account: Option<Account>,
     /// `null` before the first one.
     #[serde(rename = "Certificates", default)]
     certificates: Option<Vec<Stored>>,
+}
+
+/// `null` before the first order.
+#[derive(Deserialize)]
+struct Account {
+    #[serde(rename = "Registration", default)]
+    registration: Option<Registration>,
+    /// PKCS#1, in base64.
+    #[serde(rename = "PrivateKey", deserialize_with = "wiped", default = "nothing")]
+    key: Zeroizing<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +57,26 @@ struct Domain {
 
 fn wiped<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
     String::deserialize(from).map(Zeroizing::new)
+}
+
+fn nothing() -> Zeroizing<String> {
+    Zeroizing::new(String::new())
+}
+
+/// The accounts of its resolvers, by the names of these.
+pub(super) fn accounts(place: &Path) -> Result<Vec<KeptAccount>, String> {
+    let resolvers = parse(&text(place)?).unwrap_or_default();
+    let accounts = resolvers.into_values().filter_map(|resolver| resolver.account);
+    let kept = accounts.filter_map(|Account { registration, key }| {
+        let der = STANDARD.decode(key.as_bytes()).map(Zeroizing::new);
+        let der = der.map_err(|_| format!("{}: the key is no base64", place.display()));
+        let key = der.and_then(|der| {
+            let read = KeyFile::from_pkcs1(&der);
+            read.map_err(|error| format!("{}: {error}", place.display()))
+        });
+        Some(registration?.with(place.to_owned(), key))
+    });
+    Ok(kept.collect())
 }
 
 pub(super) fn recognises(place: &Path) -> bool {
