@@ -4,10 +4,13 @@
 use axum::Extension;
 use axum::Json;
 use axum::extract::Path;
+use axum::extract::Query;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::rejection::PathRejection;
+use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
+use serde::Deserialize;
 
 use super::access::Peer;
 use super::page::Place;
@@ -84,13 +87,22 @@ pub(super) async fn why(
     Ok(Json(desk.house.why(&selector).await?))
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Examination {
+    /// Where to order for a trial; empty for where it is known.
+    staging: Option<String>,
+}
+
 /// `GET /v1/doctor/{selector}`
 pub(super) async fn doctor(
     State(desk): State<Desk>,
     selector: Result<Path<String>, PathRejection>,
+    how: Result<Query<Examination>, QueryRejection>,
 ) -> Result<Json<Doctor>, Problem> {
+    let Query(how) = how.map_err(|rejection| bad_question(&rejection.body_text()))?;
     let selector = select(selector)?;
-    Ok(Json(desk.house.doctor(&selector).await?))
+    Ok(Json(desk.house.doctor(&selector, how.staging).await?))
 }
 
 /// `GET /v1/dns-persist/{selector}`

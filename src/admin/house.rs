@@ -93,8 +93,13 @@ pub trait House: Send + Sync {
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
     /// Why one certificate is as it is.
     fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>>;
-    /// Looks at everything that an order for what `selector` means depends on.
-    fn doctor<'a>(&'a self, _selector: &'a Selector) -> BoxFuture<'a, Result<Doctor, HouseError>> {
+    /// Looks at everything that an order for what `selector` means depends on; with `staging` also by an
+    /// order there, or where it is empty, at the directory for trying that is known of its CA.
+    fn doctor<'a>(
+        &'a self,
+        _selector: &'a Selector,
+        _staging: Option<String>,
+    ) -> BoxFuture<'a, Result<Doctor, HouseError>> {
         Box::pin(async {
             Err(HouseError::Refused { reason: "nothing is examined here".to_owned() })
         })

@@ -22,6 +22,7 @@ use super::args_account::Rotate;
 use super::args_bring::Adopt;
 use super::args_bring::Import;
 use super::args_bring::Onboard;
+use super::args_doctor::Doctor;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
 use crate::vault::age::Recipient;
@@ -189,10 +190,7 @@ pub(super) enum Command {
         name: String,
     },
     /// Examine a name: its DNS, CAA, ports 80 and 443, the CA, the clock; says what to change
-    Doctor {
-        /// A name it is for, its id, or the beginning of the id; any name that is to be served
-        name: String,
-    },
+    Doctor(Doctor),
     /// Print the DNS record that proves a name for good (dns-persist-01), and whether it is there
     DnsPersist {
         /// A name it is for, its id, or the beginning of the id; any name that is to be served
@@ -225,10 +223,10 @@ pub(super) enum Command {
     Backup(Backup),
     /// Bring a backup back, on a machine without a database; needs no daemon
     Restore(Restore),
-    /// List the accounts at CAs, or take in one that was opened elsewhere
-    Account(Account),
     /// Show what happened
     Events(Events),
+    /// List the accounts at CAs, or take in one that was opened elsewhere
+    Account(Account),
     /// Replace secrets before their time
     Rotate {
         #[command(subcommand)]
@@ -272,20 +270,6 @@ pub(super) struct Demo {
     /// Keep the state in this directory
     #[arg(long, value_name = "DIR", default_value = "target/demo")]
     pub(super) state: PathBuf,
-}
-
-#[derive(Debug, clap::Args)]
-#[group(id = "which", required = true, multiple = true)]
-pub(super) struct RotateKeys {
-    /// Names they are for, their ids, or the beginnings of ids
-    #[arg(value_name = "NAME", group = "which", conflicts_with = "all")]
-    pub(super) names: Vec<String>,
-    /// All certificates that are renewed here
-    #[arg(long, group = "which")]
-    pub(super) all: bool,
-    /// Renew at once, instead of when it is due
-    #[arg(long)]
-    pub(super) now: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! `keyward doctor`: what an order for a name depends on, looked at one by one.
 
+use super::args_doctor::Doctor as Asked;
 use super::connect::Client;
 use super::connect::segment;
 use super::out::Out;
@@ -10,9 +11,11 @@ use super::report::plain;
 use crate::admin::wire::doctor::Doctor;
 use crate::admin::wire::doctor::Finding;
 
-/// `keyward doctor NAME`
-pub(super) fn doctor(client: &Client, name: &str, out: &mut Out) -> Result<u8, Report> {
-    let answer = client.get(&format!("/doctor/{}", segment(name)))?;
+/// `keyward doctor NAME [--staging[=URL]]`
+pub(super) fn doctor(client: &Client, what: &Asked, out: &mut Out) -> Result<u8, Report> {
+    let how = what.staging.as_deref().map(|at| format!("?staging={}", segment(at)));
+    let path = format!("/doctor/{}{}", segment(&what.name), how.unwrap_or_default());
+    let answer = client.get(&path)?;
     let doctor: Doctor = answer.decode()?;
     let status = if doctor.finding == Finding::Problem { FAILED } else { DONE };
     if out.json {

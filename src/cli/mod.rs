@@ -10,6 +10,7 @@ mod adopt;
 mod args;
 mod args_account;
 mod args_bring;
+mod args_doctor;
 mod backup;
 mod care;
 pub mod check;
@@ -95,7 +96,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         }
         Command::Host(what) => care::host(&client()?, what, out),
         Command::Unhost { name } => care::unhost(&client()?, name, out),
-        Command::Doctor { name } => doctor::doctor(&client()?, name, out),
+        Command::Doctor(what) => doctor::doctor(&client()?, what, out),
         Command::DnsPersist { name } => persist::persist(&client()?, name, out),
         Command::Why { name } => why::why(&client()?, name, out),
         Command::Import(what) => import::import(&client()?, what, out),
@@ -107,8 +108,8 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Onboarded(what) => guests::onboarded(&client()?, what.limit, what.all, out),
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Export(what) => export::export(&client()?, what, out),
-        Command::Rotate { what } => rotate::rotate(&client()?, what, out),
         Command::Account(what) => account::account(&client()?, what, out),
+        Command::Rotate { what } => rotate::rotate(&client()?, what, out),
         Command::Backup(what) => backup::backup(&client()?, what, out),
         Command::Restore(what) => restore::restore(daemon, what, out),
         Command::Reload => act::reload(&client()?, out),

@@ -16,6 +16,7 @@ use crate::cert::ports::RemoteSigning;
 use crate::cert::spec::IssuerName;
 use crate::config::Acme;
 use crate::config::Config;
+use crate::config::Listen;
 use crate::issuer::AcmeIssuer;
 use crate::issuer::AcmeOptions;
 use crate::issuer::InternalCa;
@@ -95,6 +96,43 @@ impl Authorities {
         }
     }
 
+    /// One like that of `name` at another directory, which keeps what it has in `book` and nowhere else.
+    pub(super) fn trial(
+        &self,
+        name: &IssuerName,
+        directory: &str,
+        book: Arc<dyn Book>,
+    ) -> Option<AcmeIssuer> {
+        let (known, listen) = {
+            let config = self.config.borrow();
+            (config.authority(name)?.clone(), config.listen.clone())
+        };
+        let doorways = self.doorways(&listen);
+        // A binding of the one is not known to the other.
+        let config = Acme { directory: directory.to_owned(), eab: None, ..known };
+        Some(AcmeIssuer::new(self.options(config, doorways, book)))
+    }
+
+    fn doorways(&self, listen: &Listen) -> Doorways {
+        let own = Doorways { http: !listen.http.is_empty(), tls: !listen.https.is_empty() };
+        self.means.inherited.unwrap_or(own)
+    }
+
+    fn options(&self, config: Acme, doorways: Doorways, book: Arc<dyn Book>) -> AcmeOptions {
+        let means = &self.means;
+        AcmeOptions {
+            config,
+            clock: Arc::clone(&means.clock),
+            book,
+            accounts: Arc::clone(&means.accounts),
+            signing: Arc::clone(&means.signing),
+            solver: Arc::clone(&means.solver),
+            dns: Some(means.dns.clone()),
+            has_http: doorways.http,
+            has_tls: doorways.tls,
+        }
+    }
+
     /// The CA that issues under this name, by ACME.
     pub(super) fn acme(&self, name: &IssuerName) -> Option<Arc<AcmeIssuer>> {
         let (all, config, listen) = {
@@ -102,28 +140,15 @@ impl Authorities {
             let all: Vec<_> = config.authorities().map(|ca| ca.directory.clone()).collect();
             (all, config.authority(name)?.clone(), config.listen.clone())
         };
-        let doorways = self
-            .means
-            .inherited
-            .unwrap_or(Doorways { http: !listen.http.is_empty(), tls: !listen.https.is_empty() });
+        let doorways = self.doorways(&listen);
         let mut known = self.acme.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, _, issuer)) =
             known.iter().find(|(of, doors, _)| *of == config && *doors == doorways)
         {
             return Some(Arc::<AcmeIssuer>::clone(issuer));
         }
-        let means = &self.means;
-        let issuer = Arc::new(AcmeIssuer::new(AcmeOptions {
-            config: config.clone(),
-            clock: Arc::clone(&means.clock),
-            book: Arc::clone(&means.book),
-            accounts: Arc::clone(&means.accounts),
-            signing: Arc::clone(&means.signing),
-            solver: Arc::clone(&means.solver),
-            dns: Some(means.dns.clone()),
-            has_http: doorways.http,
-            has_tls: doorways.tls,
-        }));
+        let options = self.options(config.clone(), doorways, Arc::clone(&self.means.book));
+        let issuer = Arc::new(AcmeIssuer::new(options));
         // What the configuration has no more, and what this one was before.
         known.retain(|(of, _, _)| of.directory != config.directory && all.contains(&of.directory));
         known.push((config, doorways, Arc::clone(&issuer)));

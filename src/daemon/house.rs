@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 
+use super::figures::figures;
+use super::figures::vault_figures;
 use super::floods::Told;
 use super::lists::Lists;
 use super::lookout::Lookout;
@@ -29,11 +31,11 @@ use crate::admin::Place;
 use crate::admin::Selector;
 use crate::admin::view;
 use crate::admin::wire;
-use crate::admin::wire::care::HostedAll;
-use crate::admin::wire::care::Why;
 use crate::admin::wire::account::AccountAdopted;
 use crate::admin::wire::account::Accounts;
 use crate::admin::wire::account::AdoptOrder;
+use crate::admin::wire::care::HostedAll;
+use crate::admin::wire::care::Why;
 use crate::admin::wire::doctor::Doctor;
 use crate::admin::wire::guests::Guests;
 use crate::admin::wire::guests::OnboardOrder;
@@ -57,11 +59,9 @@ use crate::cert::challenge::BoxFuture;
 use crate::config::Config;
 use crate::config::Require;
 use crate::edge::Edge;
-use crate::edge::EdgeStats;
 use crate::store::Catalog;
 use crate::store::Store;
 use crate::vault::Vault;
-use crate::vault::VaultFigures;
 use crate::vault::VaultStatus;
 use crate::vault::walls::WallReport;
 
@@ -282,8 +282,12 @@ impl House for Residence {
         Box::pin(self.explain(selector))
     }
 
-    fn doctor<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Doctor, HouseError>> {
-        Box::pin(self.examine(selector))
+    fn doctor<'a>(
+        &'a self,
+        selector: &'a Selector,
+        staging: Option<String>,
+    ) -> BoxFuture<'a, Result<Doctor, HouseError>> {
+        Box::pin(self.examine(selector, staging))
     }
 
     fn dns_persist<'a>(
@@ -458,43 +462,4 @@ const fn required(require: Require) -> &'static str {
         Require::Available => "available",
         Require::Strict => "strict",
     }
-}
-
-fn vault_figures(figures: VaultFigures) -> wire::Figures {
-    [
-        ("hits", figures.hits),
-        ("misses", figures.misses),
-        ("open", figures.open),
-        ("open_bytes", figures.open_bytes),
-        ("signatures", figures.signatures),
-        ("refusals", figures.refusals),
-        ("opened", figures.opened),
-        ("evictions", figures.evictions),
-        ("pinned", figures.pinned),
-        ("warmed", figures.warmed),
-        ("negative", figures.negative),
-        ("together", figures.together),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
-}
-
-/// Nested counters as one flat list: `handshakes.failed.timeout`.
-fn figures(stats: &EdgeStats) -> wire::Figures {
-    fn walk(prefix: &str, value: &serde_json::Value, into: &mut wire::Figures) {
-        match value {
-            serde_json::Value::Object(fields) => {
-                for (name, value) in fields {
-                    let dot = if prefix.is_empty() { "" } else { "." };
-                    walk(&format!("{prefix}{dot}{name}"), value, into);
-                }
-            }
-            other => {
-                into.insert(prefix.to_owned(), other.as_u64().unwrap_or_default());
-            }
-        }
-    }
-    let mut flat = wire::Figures::new();
-    walk("", &serde_json::to_value(stats).unwrap_or_default(), &mut flat);
-    flat
 }

@@ -12,6 +12,7 @@ mod custody;
 mod demo;
 mod doctor;
 mod epochs;
+mod figures;
 mod floods;
 mod guests;
 mod house;

@@ -74,6 +74,7 @@ mod tcp;
 mod terminal;
 mod terms;
 mod tickets;
+mod trial;
 mod unix;
 mod upgrade;
 mod vault;

@@ -19,7 +19,7 @@ pub enum Finding {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// What was looked at: `ca`, `clock`, `account`, `budget`, `address`, `resolver`, `dnssec`, `caa`,
-    /// `port-80`, `port-443`, `dns-account`.
+    /// `port-80`, `port-443`, `dns-account`, `staging`.
     pub what: String,
     /// The name it is about; none where it is about the machine.
     pub name: Option<String>,
@@ -32,7 +32,8 @@ pub struct Check {
     pub change: Option<String>,
 }
 
-/// `GET /v1/doctor/{name}`
+/// `GET /v1/doctor/{name}`; with `?staging=URL` by an order there as well, and with `?staging=` at the
+/// directory for trying that is known of its CA
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Doctor {
     /// The names that were examined.

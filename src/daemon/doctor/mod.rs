@@ -2,7 +2,7 @@
 //! at from here.
 //!
 //! Nothing is changed, and nobody but the DNS, the CA and the addresses of the names is asked. Findings
-//! about names come from `names`, about ports from `ports`.
+//! about names come from `names`, about ports from `ports`, of an order for a trial from `trial`.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -39,6 +39,7 @@ use crate::scheduler::budget::Novelty;
 
 mod names;
 mod ports;
+mod trial;
 
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(AT_ONCE));
 
@@ -52,11 +53,17 @@ struct Patient {
     by_acme: bool,
     /// That CA; where none does, the one that would.
     issuer: IssuerName,
+    /// What is asked of it.
+    profile: Option<String>,
 }
 
 impl Residence {
-    /// Examines what `selector` means.
-    pub(super) async fn examine(&self, selector: &Selector) -> Result<Doctor, HouseError> {
+    /// Examines what `selector` means, by an order at the directory `staging` as well, if there is one.
+    pub(super) async fn examine(
+        &self,
+        selector: &Selector,
+        staging: Option<String>,
+    ) -> Result<Doctor, HouseError> {
         let Ok(_turn) = TURNS.try_acquire() else {
             return Err(HouseError::Unavailable {
                 reason: "others are being examined: try again in a moment".to_owned(),
@@ -65,8 +72,14 @@ impl Residence {
         let patient = self.patient(selector).await?;
         let orders = self.orders()?;
         let mut checks = Vec::new();
-        let looking = self.look(&patient, orders, &mut checks);
-        if timeout(WHOLE, looking).await.is_err() {
+        let looking = timeout(WHOLE, self.look(&patient, orders, &mut checks));
+        let trying = async {
+            let directory = staging?;
+            let authorities = &orders.authorities;
+            Some(trial::order(&patient, &directory, authorities, &self.vault, WHOLE).await)
+        };
+        let (looked, tried) = tokio::join!(looking, trying);
+        if looked.is_err() {
             checks.push(Check::warning(
                 "time",
                 None,
@@ -74,6 +87,7 @@ impl Residence {
                 "see what stands above: who does not answer holds the rest up",
             ));
         }
+        checks.extend(tried);
         Ok(Doctor {
             names: patient.names.iter().map(ToString::to_string).collect(),
             certificate: patient.certificate.map(|one| one.id().to_string()),
@@ -150,7 +164,9 @@ impl Residence {
         let by_acme = asked.as_ref().is_none_or(is_acme);
         let issuer = asked.filter(is_acme).cloned().unwrap_or_else(|| config.acme.issuer());
         let only = site.and_then(|site| site.challenge);
-        Ok(Patient { names, certificate, only, by_acme, issuer })
+        let general = || config.authority(&issuer)?.profile.clone();
+        let profile = site.map_or_else(general, |site| config.profile(site, &issuer));
+        Ok(Patient { names, certificate, only, by_acme, issuer, profile })
     }
 
     /// The certificates that the door may show for `name`, in DER.
