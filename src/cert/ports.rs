@@ -70,6 +70,9 @@ pub struct RenewalAdvice {
 pub trait Progress: Send + Sync {
     /// The CA opened an order at `url`. When this returns it is stored.
     fn order_opened<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
+    /// The order that is about to be opened cannot name what it replaces, so that the CA counts it.
+    /// There is leave to open it when this returns without a failure.
+    fn counted(&self) -> BoxFuture<'_, Result<(), Failure>>;
     /// The stored order is of no use any more.
     fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>>;
     /// The CA refused these proofs and the stored order with them; the attempt goes on by other

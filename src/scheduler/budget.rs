@@ -47,6 +47,22 @@ impl Novelty {
         let known = record.installed.is_some() && record.spec.role != Role::Imported;
         if known && record.issued_by() == issuer { Self::Same } else { Self::New }
     }
+
+    /// What the journal says of an order that was opened, after that.
+    pub(super) const fn in_words(self) -> &'static str {
+        match self {
+            Self::New => "",
+            Self::Same => ", for names it knows",
+            Self::Replacement => ", which names what it replaces",
+        }
+    }
+
+    /// What the journal said. Where it says nothing, as it did formerly, too little is permitted for
+    /// some hours rather than too much.
+    fn told(message: &str) -> Self {
+        let ends = |novelty: &Self| message.ends_with(novelty.in_words());
+        [Self::Replacement, Self::Same].into_iter().find(ends).unwrap_or(Self::New)
+    }
 }
 
 /// A token bucket, kept as the moment at which it will be full again.
@@ -126,9 +142,6 @@ pub struct Budget {
 
 impl Budget {
     /// What the journal and the records tell of the past, oldest entry first, under these limits.
-    ///
-    /// Orders that were exempt cannot be told apart any more and are counted: too little is
-    /// permitted for some hours rather than too much.
     pub fn rebuild(
         records: &[Certificate],
         journal: &[Entry],
@@ -151,7 +164,10 @@ impl Budget {
                 }
                 EntryKind::OrderOpened => {
                     budget.count(&spec.issuer);
-                    budget.spend_order(spec, Novelty::New, entry.at);
+                    match Novelty::told(&entry.message) {
+                        Novelty::Replacement => {}
+                        counted => budget.spend_order(spec, counted, entry.at),
+                    }
                 }
                 EntryKind::Failed | EntryKind::Halted | EntryKind::Astray => {
                     // Which names failed is not in the journal; all of them is the safe reading.

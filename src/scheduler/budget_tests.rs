@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::transition;
 use super::*;
 use crate::cert::journal::Level;
 use crate::cert::key::KeyAlgorithm;
@@ -90,6 +91,28 @@ fn what_the_journal_tells_is_counted_after_a_restart() {
     assert!(budget.permit(&spec, Novelty::New, START.plus(Duration::from_secs(5))).is_err());
     let mut fresh = Budget::rebuild(&records, &journal[..4], HashMap::new());
     let _fifth = fresh.permit(&spec, Novelty::New, START.plus(Duration::from_secs(5))).unwrap();
+}
+
+#[test]
+fn after_a_restart_orders_are_counted_as_they_were_before() {
+    let spec = public("a.example");
+    let record = Certificate::wanted(spec.clone());
+    let opened = |novelty| {
+        let change = transition::order_opened(&record, "https://ca/1", novelty, START);
+        change.entries.into_iter().next_back().unwrap()
+    };
+    let rebuilt =
+        |journal: &[Entry]| Budget::rebuild(std::slice::from_ref(&record), journal, HashMap::new());
+    // An order that named what it replaced is none to the CA.
+    let mut budget = rebuilt(&vec![opened(Novelty::Replacement); 60]);
+    assert_eq!(budget.opened(&spec.issuer), 60);
+    budget.give_back_for_test(&spec);
+    // One for names that are known takes no slot of their domain, but one of theirs.
+    let mut budget = rebuilt(&vec![opened(Novelty::Same); 60]);
+    let _other = budget.permit(&public("b.a.example"), Novelty::New, START).unwrap();
+    assert!(budget.permit(&spec, Novelty::Same, START).is_err());
+    let mut budget = rebuilt(&vec![opened(Novelty::New); 60]);
+    assert!(budget.permit(&public("b.a.example"), Novelty::New, START).is_err());
 }
 
 /// As many orders for new names below one domain as there are slots for.

@@ -10,13 +10,13 @@ use std::sync::atomic::AtomicBool;
 
 use super::budget::Budget;
 use super::budget::Novelty;
-use super::budget::Permit;
 use super::caring;
 use super::check::Looks;
 use super::handle::Authorities;
 use super::manner::Manner;
 use super::publish::Publisher;
 use super::records::Records;
+use super::steps::Steps;
 use super::succession;
 use super::transition;
 use crate::base::Jitter;
@@ -33,7 +33,6 @@ use crate::cert::ports::CertificateAuthority;
 use crate::cert::ports::Issued;
 use crate::cert::ports::Job;
 use crate::cert::ports::KeySource;
-use crate::cert::ports::Progress;
 use crate::cert::ports::RenewalAdvice;
 use crate::cert::record::Certificate;
 use crate::cert::record::Installed;
@@ -163,11 +162,8 @@ async fn attempt(
         }
         _ => None,
     };
-    let novelty = match replaces {
-        Some(_) => Novelty::Replacement,
-        None => Novelty::of(record, &spec.issuer),
-    };
-    let steps = Steps { shop, id, spec, novelty, permit: Mutex::new(None) };
+    let otherwise = Novelty::of(record, &spec.issuer);
+    let steps = Steps::new(shop, (id, spec), replaces.is_some(), otherwise);
     if order.is_none() {
         steps.take_permit()?;
     }
@@ -383,97 +379,5 @@ fn step(role: Role, name: &'static str) {
     match role {
         Role::Primary | Role::Imported | Role::Onboarded => crash::point(name),
         Role::Bridge => crash::point_of("bridge", name),
-    }
-}
-
-/// The steps in the middle of an attempt, on behalf of the issuer.
-struct Steps<'a> {
-    shop: &'a Workshop,
-    id: CertificateId,
-    spec: &'a Specification,
-    novelty: Novelty,
-    /// Taken for an order that is not opened yet (invariant 9).
-    permit: Mutex<Option<Permit>>,
-}
-
-impl Steps<'_> {
-    fn take_permit(&self) -> Result<(), Failure> {
-        let now = self.shop.now();
-        let taken = self.shop.with_budget(|b| b.permit(self.spec, self.novelty, now))?;
-        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
-        Ok(())
-    }
-
-    fn held(&self) -> Option<Permit> {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn give_back(&self) {
-        if let Some(permit) = self.held() {
-            self.shop.with_budget(|budget| budget.give_back(permit));
-        }
-    }
-}
-
-impl Progress for Steps<'_> {
-    fn order_opened<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move {
-            // The order exists: the permit is used up whatever happens to our record.
-            drop(self.held());
-            let now = self.shop.now();
-            let stored = self.shop.records.change(self.id, None, |record| {
-                let change = transition::order_opened(record, url, now);
-                change.record.phase.in_flight().is_some().then_some(change)
-            });
-            let stored = stored.await.map_err(|error| {
-                self.shop.records.note(&error);
-                error.failure()
-            })?;
-            if stored.is_none() {
-                let detail = "the certificate is not wanted any more";
-                return Err(Failure::new(FailureKind::Lapsed, detail));
-            }
-            crash::point("order-stored");
-            Ok(())
-        })
-    }
-
-    fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move {
-            let now = self.shop.now();
-            let stored = self
-                .shop
-                .records
-                .change(self.id, None, |record| Some(transition::order_lost(record, now)));
-            stored.await.map_err(|error| {
-                self.shop.records.note(&error);
-                error.failure()
-            })?;
-            // What follows is a new order.
-            self.take_permit()
-        })
-    }
-
-    fn challenge_failed<'a>(
-        &'a self,
-        failures: &'a [Failure],
-    ) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move {
-            let now = self.shop.now();
-            self.shop.with_budget(|budget| {
-                for failure in failures {
-                    budget.failed(self.spec, failure, now);
-                }
-            });
-            let stored = self.shop.records.change(self.id, None, |record| {
-                Some(transition::challenge_failed(record, failures, now))
-            });
-            stored.await.map_err(|error| {
-                self.shop.records.note(&error);
-                error.failure()
-            })?;
-            // What follows is a new order.
-            self.take_permit()
-        })
     }
 }

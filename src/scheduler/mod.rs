@@ -1,7 +1,8 @@
 //! Decides what to do next for every certificate, and has it done.
 //!
 //! [`plan`], [`transition`], [`caring`] and [`budget`] are pure; `driver` looks at them, at the clock and at
-//! the configuration, and runs a `job` for each attempt.
+//! the configuration, and runs a `job` for each attempt, which tells of its
+//! `steps`.
 
 mod bring;
 pub mod budget;
@@ -20,6 +21,7 @@ mod publish;
 mod records;
 mod revoke;
 mod rotate;
+mod steps;
 mod succession;
 mod supersede;
 #[cfg(test)]

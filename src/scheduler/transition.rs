@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::budget::Novelty;
 use super::caring;
 use super::giving_way;
 use super::giving_way::Verdict;
@@ -83,9 +84,9 @@ pub fn key_unwanted(record: &Certificate, who: &str, now: Timestamp) -> Entry {
     entry(&record.spec, now, EntryKind::Requested, Level::Info, message)
 }
 
-/// The CA opened an order.
-pub fn order_opened(record: &Certificate, url: &str, now: Timestamp) -> Change {
-    let message = format!("{} opened an order", record.issuer());
+/// The CA opened an order, which is `novelty` to it.
+pub fn order_opened(record: &Certificate, url: &str, novelty: Novelty, now: Timestamp) -> Change {
+    let message = format!("{} opened an order{}", record.issuer(), novelty.in_words());
     let told = entry(&record.spec, now, EntryKind::OrderOpened, Level::Info, message);
     let mut change = quiet(record, Event::OrderOpened(url.to_owned()), now);
     change.entries.push(told);

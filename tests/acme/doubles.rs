@@ -186,6 +186,8 @@ impl AccountKeys for Vault {
 pub(crate) struct Steps {
     pub(crate) opened: Mutex<Vec<String>>,
     pub(crate) lost: AtomicUsize,
+    /// Orders that did not name what they replace, though there was something.
+    pub(crate) counted: AtomicUsize,
     /// Failures after which the attempt went on, by another challenge.
     pub(crate) refused: Mutex<Vec<Failure>>,
     /// Admits no further order within the attempt.
@@ -212,6 +214,12 @@ impl Progress for Steps {
             }
             Ok(())
         })
+    }
+
+    fn counted(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.counted.fetch_add(1, Ordering::SeqCst);
+        let limit = self.limit.lock().unwrap().clone();
+        Box::pin(async { limit.map_or(Ok(()), Err) })
     }
 
     fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>> {

@@ -1,10 +1,13 @@
 //! Renewal information, and orders that say what they replace (RFC 9773).
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use keyward::base::Clock as _;
 use keyward::base::SystemClock;
 use keyward::cert::chain::Chain;
+use keyward::cert::failure::Failure;
+use keyward::cert::failure::FailureKind;
 use keyward::cert::ports::CertificateAuthority as _;
 use keyward::cert::ports::Job;
 use keyward::cert::record::Installed;
@@ -23,7 +26,9 @@ async fn a_replacement_is_announced_and_a_second_one_goes_without() {
     assert!(id.is_some());
 
     let second = Job { replaces: id.clone(), ..rig.job(&["shop.example"]) };
-    assert_good(&rig, &second, &obtain(&rig, &second, &Steps::default()).await.unwrap());
+    let steps = Steps::default();
+    assert_good(&rig, &second, &obtain(&rig, &second, &steps).await.unwrap());
+    assert_eq!(steps.counted.load(Ordering::SeqCst), 0);
     let announced = || rig.pebble.output().matches("is a replacement of").count();
     assert_eq!(announced(), 1);
 
@@ -32,7 +37,14 @@ async fn a_replacement_is_announced_and_a_second_one_goes_without() {
     let steps = Steps::default();
     assert_good(&rig, &third, &obtain(&rig, &third, &steps).await.unwrap());
     assert_eq!(steps.opened.lock().unwrap().len(), 1);
+    assert_eq!(steps.counted.load(Ordering::SeqCst), 1, "such an order is not exempt");
     assert_eq!((announced(), rig.pebble.orders()), (1, 3));
+
+    // Nor is it opened where the CA would refuse it for its rate.
+    let full = Failure::new(FailureKind::RateLimited, "used up");
+    let steps = Steps { limit: Mutex::new(Some(full.clone())), ..Steps::default() };
+    assert_eq!(obtain(&rig, &third, &steps).await.unwrap_err(), full);
+    assert_eq!(rig.pebble.orders(), 3);
 
     // A predecessor the CA has never seen, and one that is no identifier at all.
     for stranger in ["aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE", "nonsense", "a.b.c"] {

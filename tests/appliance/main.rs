@@ -33,6 +33,7 @@ mod adopt_accounts;
 mod authority;
 mod backup;
 mod badge;
+mod budget;
 mod clock;
 mod crash;
 mod damage;

@@ -104,7 +104,7 @@ impl World {
         let record = self.get(record.id());
         let key = record.phase.in_flight().unwrap().key;
         self.ca(record.issuer()).orders.insert(url.clone(), key);
-        self.store(transition::order_opened(&record, &url, self.now()));
+        self.store(transition::order_opened(&record, &url, novelty, self.now()));
     }
 
     pub(crate) fn answer(&mut self, record: &Certificate) -> Stepped {

@@ -219,7 +219,12 @@ impl Drive<'_> {
                 self.options.config.renewal_info && self.directory.renewal_info.is_some()
             });
         let opened = match replaces {
-            None => insist!(self.account.new_order(&order).await),
+            None => {
+                if self.job.replaces.is_some() {
+                    self.progress.counted().await?;
+                }
+                insist!(self.account.new_order(&order).await)
+            }
             Some((aki, serial)) => {
                 let id = CertificateIdentifier {
                     authority_key_identifier: aki.into(),
@@ -233,6 +238,7 @@ impl Drive<'_> {
                 match insist!(self.account.new_order(&named).await) {
                     Err(error) if self.is_about_replaces(&error) => {
                         tracing::debug!("the CA refuses to count the order as a replacement");
+                        self.progress.counted().await?;
                         insist!(self.account.new_order(&order).await)
                     }
                     other => other,
