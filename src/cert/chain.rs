@@ -152,22 +152,25 @@ impl Chain {
     }
 
     /// Where the issuer says that the list of those lies that it revoked (RFC 5280, section 4.2.1.13): the
-    /// first place that plain HTTP leads to.
+    /// first place that plain HTTP leads to, for the list is signed and what is reached by HTTPS may be
+    /// revoked itself; or else the first that HTTPS does.
     pub fn revocation_list(&self) -> Option<String> {
         let (_, leaf) = X509Certificate::from_der(self.0.first()?).ok()?;
-        leaf.iter_extensions().find_map(|extension| {
-            let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension()
-            else {
-                return None;
-            };
-            points.iter().find_map(|point| {
-                let Some(DistributionPointName::FullName(names)) = &point.distribution_point else {
-                    return None;
-                };
-                names.iter().find_map(|name| match name {
-                    GeneralName::URI(url) if url.starts_with("http://") => Some((*url).to_owned()),
-                    _ => None,
-                })
+        let points = leaf.iter_extensions().find_map(|one| match one.parsed_extension() {
+            ParsedExtension::CRLDistributionPoints(points) => Some(points),
+            _ => None,
+        })?;
+        let names = || {
+            let full = points.iter().filter_map(|point| match &point.distribution_point {
+                Some(DistributionPointName::FullName(names)) => Some(names),
+                _ => None,
+            });
+            full.flatten()
+        };
+        ["http://", "https://"].into_iter().find_map(|scheme| {
+            names().find_map(|name| match name {
+                GeneralName::URI(url) if url.starts_with(scheme) => Some((*url).to_owned()),
+                _ => None,
             })
         })
     }

@@ -55,6 +55,7 @@ mod listeners;
 mod lists;
 mod master;
 mod oracle;
+mod outside;
 mod passphrase;
 mod policies;
 mod profile;

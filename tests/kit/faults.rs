@@ -33,8 +33,26 @@ pub(crate) enum Fault {
     Silent,
     /// A chain for another key.
     WrongChain,
+    /// The body of the answer becomes another.
+    Rewrite(Rewrite),
     /// The CA does as it is asked, and says that the order is invalid.
     Invalid,
+}
+
+/// What makes another body of one.
+#[derive(Clone)]
+pub(crate) struct Rewrite(Arc<dyn Fn(&str) -> String + Send + Sync>);
+
+impl Rewrite {
+    pub(crate) fn new(make: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+}
+
+impl std::fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rewrite")
+    }
 }
 
 /// A fault, for requests to paths that begin so, and how often.
@@ -173,6 +191,11 @@ fn serve(
             return;
         }
         Some(Fault::WrongChain) => with_body(&pass_on(), &wrong_chain()),
+        Some(Fault::Rewrite(Rewrite(make))) => {
+            let answer = pass_on();
+            let body = answer.split_once("\r\n\r\n").map(|(_, body)| make(body));
+            with_body(&answer, &body.unwrap_or_default())
+        }
         Some(Fault::Invalid) => invalid(&pass_on()),
     };
     // The client may hang up in the middle.

@@ -14,7 +14,7 @@ pub const DERIVATION_PARALLEL: u16 = 16;
 
 /// Largest list of revoked certificates that is fetched: those of the large CAs are cut into pieces of
 /// less than ten MiB.
-pub const REVOCATION_LIST: usize = 16 << 20;
+pub const REVOCATION_LIST: u64 = 16 << 20;
 
 /// How long that may take.
 pub const REVOCATION_FETCH: Duration = Duration::from_secs(30);

@@ -4,15 +4,10 @@
 //! What comes is believed only when the issuer of the leaf has signed it. Deliberately absent: OCSP,
 //! which the CAs are giving up.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
-use http_body_util::Empty;
-use http_body_util::Limited;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use rustls::CertificateError;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
@@ -22,49 +17,44 @@ use rustls_pki_types::ServerName;
 use rustls_pki_types::UnixTime;
 
 use crate::base::Timestamp;
-use crate::base::bounds;
-use crate::base::causes::with_causes;
+use crate::base::bounds::CA_CONNECT;
+use crate::base::bounds::brought::REVOCATION_FETCH;
+use crate::base::bounds::brought::REVOCATION_LIST;
+use crate::base::get::Answer;
+use crate::base::get::Within;
+use crate::base::get::get;
 use crate::base::tls;
 use crate::cert::chain::Chain;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::identifier::Identifier;
 
-/// Whether the list says that the leaf of `chain` is revoked; `None` where there is no list.
+/// Whether the list says that the leaf of `chain` is revoked; `None` where there is no list. By https
+/// it comes from whom the PEM file `ca` vouches for, or without it from whom the system trusts.
 ///
 /// # Errors
 /// When it cannot be had, or is not one of the issuer's.
-pub(super) async fn is_revoked(chain: &Chain, now: Timestamp) -> Result<Option<bool>, Failure> {
+pub(super) async fn is_revoked(
+    chain: &Chain,
+    ca: Option<&Path>,
+    now: Timestamp,
+) -> Result<Option<bool>, Failure> {
     let Some(url) = chain.revocation_list() else { return Ok(None) };
-    let list = fetch(&url).await.map_err(|reason| {
+    let list = get(&url, ca, WITHIN).await.and_then(Answer::ok).map_err(|reason| {
         Failure::new(
             FailureKind::Unreachable,
             format!("the list of revoked ones at {url}: {reason}"),
         )
     })?;
-    look_up(chain, list, now).map(Some).map_err(|reason| {
+    look_up(chain, list.to_vec(), now).map(Some).map_err(|reason| {
         let detail = format!("the list of revoked ones at {url} is not believed: {reason}");
         Failure::new(FailureKind::CaFault, detail)
     })
 }
 
-async fn fetch(url: &str) -> Result<Vec<u8>, String> {
-    let mut tcp = HttpConnector::new();
-    tcp.set_connect_timeout(Some(bounds::CA_CONNECT));
-    let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build(tcp);
-    let exchange = async {
-        let url = url.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
-        let answer = client.get(url).await.map_err(|error| with_causes(&error))?;
-        if !answer.status().is_success() {
-            return Err(answer.status().to_string());
-        }
-        let body =
-            Limited::new(answer.into_body(), bounds::brought::REVOCATION_LIST).collect().await;
-        Ok(body.map_err(|error| with_causes(error.as_ref()))?.to_bytes().to_vec())
-    };
-    let ended = tokio::time::timeout(bounds::brought::REVOCATION_FETCH, exchange).await;
-    ended.unwrap_or_else(|_| Err("no answer in time".to_owned()))
-}
+/// The bounds of one fetch.
+const WITHIN: Within =
+    Within { connect: CA_CONNECT, whole: REVOCATION_FETCH, octets: REVOCATION_LIST };
 
 /// Holds the leaf against the list, which its issuer must have signed and which must be of now.
 fn look_up(chain: &Chain, list: Vec<u8>, now: Timestamp) -> Result<bool, String> {

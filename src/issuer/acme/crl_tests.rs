@@ -93,7 +93,7 @@ fn serve(status: &'static str, body: Vec<u8>) -> String {
 
 async fn asked(ca: &Ca, serial: u64, status: &'static str, list: Vec<u8>) -> Result<bool, String> {
     let chain = ca.chain(serial, &serve(status, list));
-    let found = is_revoked(&chain, NOW).await.map_err(|failure| failure.to_string())?;
+    let found = is_revoked(&chain, None, NOW).await.map_err(|failure| failure.to_string())?;
     Ok(found.unwrap())
 }
 
@@ -117,15 +117,59 @@ async fn a_list_that_others_signed_or_that_is_old_or_none_or_endless_is_not_beli
     assert!(asked(&ca, 7, "200 OK", broken).await.is_err());
     let told = asked(&ca, 7, "503 Busy", ca.list(7, 1)).await.unwrap_err();
     assert!(told.contains("503"), "{told}");
-    let endless = vec![0; bounds::brought::REVOCATION_LIST + 1];
+    let endless = vec![0; usize::try_from(REVOCATION_LIST).unwrap() + 1];
     let told = asked(&ca, 7, "200 OK", endless).await.unwrap_err();
-    assert!(told.contains("limit"), "{told}");
+    assert!(told.contains("longer than"), "{told}");
+}
+
+#[tokio::test]
+async fn a_list_over_https_comes_only_from_a_server_that_the_ca_vouches_for() {
+    let (ca, dir) = (Ca::new("one"), tempfile::tempdir().unwrap());
+    let (root, other) = (dir.path().join("root.pem"), dir.path().join("other.pem"));
+    for (path, ca) in [(&root, &ca), (&other, &Ca::new("one"))] {
+        std::fs::write(path, Chain::from_der(vec![ca.der.clone()]).unwrap().to_pem()).unwrap();
+    }
+    let asked = async |trusted| {
+        let chain = ca.chain(7, &serve_tls(&ca, ca.list(7, 1)));
+        is_revoked(&chain, Some(trusted), NOW).await
+    };
+    assert_eq!(asked(&root).await.unwrap(), Some(true));
+    assert_eq!(asked(&other).await.unwrap_err().kind, FailureKind::Unreachable);
+}
+
+/// As [`serve`] over TLS, under a certificate of `ca`.
+fn serve_tls(ca: &Ca, body: Vec<u8>) -> String {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    long(&mut params);
+    let leaf = params.signed_by(&key, &ca.issuer).unwrap().der().clone();
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf], key.into())
+        .unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(tls, socket);
+        let mut request = [0; 1024];
+        // One that does not believe us says no more.
+        if stream.read(&mut request).is_ok() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _written = stream.write_all(&[head.as_bytes(), &body].concat());
+        }
+    });
+    format!("https://{address}/list.crl")
 }
 
 #[tokio::test]
 async fn a_leaf_that_names_no_list_or_one_elsewhere_is_not_asked_about() {
     let ca = Ca::new("one");
-    for url in ["ldap://127.0.0.1/list", "https://127.0.0.1/list"] {
-        assert_eq!(is_revoked(&ca.chain(7, url), NOW).await.unwrap(), None, "{url}");
+    for url in ["ldap://127.0.0.1/list", "ftp://127.0.0.1/list"] {
+        assert_eq!(is_revoked(&ca.chain(7, url), None, NOW).await.unwrap(), None, "{url}");
     }
 }

@@ -328,7 +328,8 @@ impl CertificateAuthority for AcmeIssuer {
         &'a self,
         installed: &'a Installed,
     ) -> BoxFuture<'a, Result<Option<bool>, Failure>> {
-        Box::pin(crl::is_revoked(&installed.chain, self.options.clock.now()))
+        let ca = self.options.config.ca_root.as_deref();
+        Box::pin(crl::is_revoked(&installed.chain, ca, self.options.clock.now()))
     }
 
     fn revoke<'a>(

@@ -19,11 +19,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::fetch::get;
 use crate::base::Timestamp;
+use crate::base::bounds::visitors::CLIENT_CRL_BYTES;
+use crate::base::bounds::visitors::LIST_CONNECT;
 use crate::base::bounds::visitors::LIST_EARLIEST;
+use crate::base::bounds::visitors::LIST_EXCHANGE;
 use crate::base::bounds::visitors::LIST_LATEST;
 use crate::base::disk;
+use crate::base::get::Within;
+use crate::base::get::get;
 use crate::base::revoked;
 use crate::base::tasks::SharedClock;
 use crate::base::tasks::TaskSet;
@@ -35,7 +39,9 @@ use crate::config::Config;
 use crate::edge::Edge;
 use crate::store::Store;
 
-mod fetch;
+/// The bounds of one fetch.
+const WITHIN: Within =
+    Within { connect: LIST_CONNECT, whole: LIST_EXCHANGE, octets: CLIENT_CRL_BYTES };
 
 /// Who fetches them, and what came of it.
 pub(super) struct Lists {
@@ -126,7 +132,7 @@ impl Lists {
 
     /// Whether there is another one now.
     async fn fetch(&self, url: &str, ca: &Path, file: &Path) -> Result<bool, String> {
-        let bytes = get(url).await?;
+        let bytes = get(url, None, WITHIN).await?.ok()?;
         let (ca, file) = (ca.to_owned(), file.to_owned());
         let (safe, now) = (url.starts_with("https:"), self.clock.now());
         let taken = tokio::task::spawn_blocking(move || take(&bytes, (&ca, &file), safe, now));
