@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -41,6 +42,7 @@ const RECORDS: &str = "\
     dangling CNAME nowhere\n\
     away A 203.0.113.9\n\
     other A 127.0.0.9\n\
+    strange A 127.0.0.7\n\
     closed A 127.0.0.8\n\
     forbidden A 127.0.0.1\nforbidden CAA 0 issue \"other.example\"\n\
     below.forbidden A 127.0.0.1\n\
@@ -57,6 +59,28 @@ fn found(doctor: &Value, what: &str) -> (String, String) {
     let one = one.unwrap_or_else(|| panic!("{what}: {doctor:#}"));
     let text = format!("{} | {}", one["seen"].as_str().unwrap(), one["change"]);
     (one["finding"].as_str().unwrap().to_owned(), text)
+}
+
+/// Somebody else's server at 127.0.0.7, who shakes hands for every name.
+fn stranger() {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["strange.example".to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "a stranger");
+    let leaf = params.self_signed(&pair).unwrap().der().clone();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(pair.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(keyward::base::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf], key.into())
+        .unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.7:443").unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            while tls.is_handshaking() && tls.complete_io(&mut stream).is_ok() {}
+        }
+    });
 }
 
 fn examined(said: &Said) -> Value {
@@ -113,7 +137,9 @@ fn everything_that_an_order_depends_on_is_looked_at_and_what_is_wrong_is_named()
             let _gone = stream.write_all(answer.as_bytes());
         }
     });
+    stranger();
     for (name, what, finding, part) in [
+        ("strange.corp.example", "port-443", "problem", "showed a certificate of CN=a stranger"),
         ("other.corp.example", "port-80", "problem", "404 Not Found\", by elsewhere"),
         ("other.corp.example", "port-443", "problem", "nobody answers at an address of this"),
         ("closed.corp.example", "port-80", "problem", "nobody answers at an address of this"),

@@ -21,6 +21,7 @@ mod astray;
 mod crash;
 mod doctor;
 mod hooks;
+mod mistakes;
 mod persist;
 mod scene;
 mod second;

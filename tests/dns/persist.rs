@@ -80,22 +80,34 @@ fn a_record_that_was_set_once_proves_a_name_and_its_wildcard_and_its_end_is_told
     assert_eq!(scene.pebble.orders(), 1, "{}", scene.pebble.output());
     assert_eq!(scene.added("_acme-challenge.keep.corp.example"), 0);
 
-    // An end that is near is told, and so is a record that is gone, with what to set.
+    // An end that is near is told, and so is a record that is for another account or gone, with what to
+    // set.
     let soon = jiff::Timestamp::now().as_second() + 3 * 24 * 3600;
-    let ending = add(&format!("{wild}; persistUntil={soon}"));
-    let ending = format!("update delete {PLACE} TXT\n{ending}");
-    for (script, kind, part) in [
-        (ending, "proof-ending", "set a later persistUntil".to_owned()),
-        (format!("update delete {PLACE} TXT"), "proof-lacks", format!("needs {PLACE} TXT \"")),
+    let only = |record: &str| format!("update delete {PLACE} TXT\n{record}");
+    let needs = format!("needs {PLACE} TXT \"{plain}");
+    for (script, kind, parts) in [
+        (
+            only(&add(&format!("{wild}; persistUntil={soon}"))),
+            "proof-ending",
+            ["ends at", "set a later persistUntil"],
+        ),
+        (
+            only(&add(&wild.replace("; policy", "0; policy"))),
+            "proof-lacks",
+            ["the record there is for another account", &needs],
+        ),
+        (only(""), "proof-lacks", ["no such record is there", &needs]),
     ] {
-        assert_eq!(events(&scene, kind), [""; 0]);
+        let before = events(&scene, kind);
         scene.bind.update("corp.example", &script);
         scene.keyward.terminate();
         scene.keyward.start();
-        let told = eventually("it is told", Duration::from_secs(180), || {
-            events(&scene, kind).into_iter().next()
+        let told = eventually("it is told", Duration::from_secs(300), || {
+            events(&scene, kind).into_iter().nth(before.len())
         });
-        assert!(told.contains(&part), "{told}");
+        for part in parts {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
     // What is served stays.
     assert_eq!(scene.status("any.keep.corp.example"), "502");

@@ -184,7 +184,9 @@ fn setting(
 ) -> Option<(&'static str, Setting)> {
     if let Some(field) = fields.iter().find(|field| !field.secret && field.name == name) {
         if value.is_empty() || value.chars().any(char::is_control) {
-            findings.error(key, format!("{name} is empty, or has a control character in it"));
+            findings
+                .error(key, format!("{name} is empty, or has a control character in it"))
+                .expected("what the provider calls it, in one line");
         }
         return Some((field.name, Setting::Text(value.to_owned())));
     }
