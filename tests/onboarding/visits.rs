@@ -94,7 +94,7 @@ fn a_connection_for_one_name_is_none_for_anothers() {
 
 #[test]
 fn without_a_hold_the_first_client_is_refused_and_a_later_one_is_served() {
-    let scene = Scene::new("", "");
+    let mut scene = Scene::new("", "");
     scene.keyward.edit("hold = \"30s\"", "hold = \"0s\"");
     scene.keyward.cli(&["reload"]).ok();
     assert_eq!(scene.greet("c.shop.example"), 21);
@@ -103,6 +103,10 @@ fn without_a_hold_the_first_client_is_refused_and_a_later_one_is_served() {
     });
     assert_eq!(scene.visit("c.shop.example", &[]).ok(), "ok");
     assert_eq!(scene.pebble.orders(), 1);
+    // Of those that are there nobody is a first visitor after a kill.
+    scene.keyward.kill9();
+    scene.keyward.start();
+    assert_eq!(scene.greet("c.shop.example"), 22);
 }
 
 /// Whether hands can be shaken over QUIC, verified.
