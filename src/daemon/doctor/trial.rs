@@ -76,6 +76,10 @@ impl Progress for Unnoted {
         Box::pin(async { Ok(()) })
     }
 
+    fn counted(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn order_lost(&self) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async { Ok(()) })
     }
