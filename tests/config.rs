@@ -72,6 +72,36 @@ fn every_refusal_is_word_for_word_what_was_promised() {
 }
 
 #[test]
+fn a_second_ca_stands_by_for_sites_and_services_and_check_says_so() {
+    let text = "[acme]\naccept_terms = true\n[[ca]]\nname = 'zerossl'\naccept_terms = true\n\
+                [[site]]\nnames = ['example.org']\norigin = 'http://127.0.0.1:1'\n\
+                key = ['p256', 'rsa2048']\nstandby = 'zerossl'\npreferred_chain = 'Some Root'\n\
+                [[tcp]]\nnames = ['mail.example.org']\nlisten = ['[::]:993']\n\
+                to = '127.0.0.1:143'\nstandby = 'zerossl'\n";
+    let config = parse(text).unwrap().config;
+    let zerossl = Some(IssuerName::Acme("https://acme.zerossl.com/v2/DV90".to_owned()));
+    for site in &config.sites {
+        assert_eq!(site.standby, zerossl);
+        assert_eq!(site.all_issuers().count(), 2);
+    }
+    let site = &config.sites[0];
+    assert_eq!(config.preferred_chain(site, &site.issuer).as_deref(), Some("Some Root"));
+    assert_eq!(config.preferred_chain(site, &zerossl.unwrap()), None, "a word of the first CA");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keyward.toml");
+    fs::write(&file, text).unwrap();
+    let program = env!("CARGO_BIN_EXE_keyward");
+    let said = std::process::Command::new(program).arg("check").arg(&file).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let told = "a second one of acme.zerossl.com standing by, key p256, and another for rsa2048, up to Some Root";
+    assert!(said.contains(told), "{said}");
+    // Nobody issues whose terms are not accepted.
+    let text = text.replacen("name = 'zerossl'\naccept_terms = true", "name = 'zerossl'", 1);
+    let problems = parse(&text).unwrap_err().to_string();
+    assert!(problems.contains("the terms of acme.zerossl.com are not accepted"), "{problems}");
+}
+
+#[test]
 fn no_message_repeats_a_password() {
     for text in [
         "[[site]]\nnames = [\"a.internal\"]\norigin = \"http://user:hunter2@127.0.0.1:1\"",

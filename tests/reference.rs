@@ -64,6 +64,8 @@ fn the_reference_with_all_keys_is_refused_only_for_what_an_operator_must_bring()
             "acme.accept_terms",
             "acme.ca_root",
             "acme.eab.hmac_key_file",
+            // It stands by.
+            "ca[0].accept_terms",
             "ca[0].ca_root",
             "ca[0].eab.hmac_key_file",
             "dns[0].with.token_file",

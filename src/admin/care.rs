@@ -124,7 +124,7 @@ fn agreed(words: &[String]) -> Result<Accept, Problem> {
     })
 }
 
-fn bad_body(rejection: &JsonRejection) -> Problem {
+pub(super) fn bad_body(rejection: &JsonRejection) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-body", "the body is no such order")
         .detail(rejection.body_text())
 }

@@ -31,6 +31,7 @@ use super::wire::rotate::AccountView;
 use super::wire::rotate::MasterView;
 use super::wire::rotate::RotateKeys;
 use super::wire::rotate::RotatedKeys;
+use super::wire::standby::SwitchedView;
 use super::wire::tickets::TicketsView;
 use super::wire::transfer::BackedUp;
 use super::wire::transfer::Exported;
@@ -91,6 +92,16 @@ pub trait House: Send + Sync {
         reason: Reason,
         peer: Peer,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
+    /// Has the other one of two certificates served, or with `back` the one of the preferred CA, for
+    /// `peer`.
+    fn switch<'a>(
+        &'a self,
+        _selector: &'a Selector,
+        _back: bool,
+        _peer: Peer,
+    ) -> BoxFuture<'a, Result<SwitchedView, HouseError>> {
+        Box::pin(async { Err(HouseError::Refused { reason: "nothing stands by here".to_owned() }) })
+    }
     /// Why one certificate is as it is.
     fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>>;
     /// Looks at everything that an order for what `selector` means depends on; with `staging` also by an

@@ -19,6 +19,7 @@ mod rotate;
 mod routes;
 mod select;
 mod server;
+mod standby;
 mod transfer;
 pub mod view;
 mod view_care;

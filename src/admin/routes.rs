@@ -38,6 +38,7 @@ use super::house::HouseError;
 use super::page::Place;
 use super::rotate;
 use super::select::Selector;
+use super::standby;
 use super::transfer;
 use super::wire::CertificateView;
 use super::wire::Certificates;
@@ -81,6 +82,7 @@ pub(super) fn router(desk: Desk, peer: Peer) -> Router {
         .route("/v1/certificates/{selector}/host", post(care::host))
         .route("/v1/certificates/{selector}/unhost", post(care::unhost))
         .route("/v1/certificates/{selector}/revoke", post(care::revoke))
+        .route("/v1/certificates/{selector}/switch", post(standby::switch))
         .route("/v1/certificates/{selector}/why", get(care::why))
         .route("/v1/doctor/{selector}", get(care::doctor))
         .route("/v1/dns-persist/{selector}", get(care::persist))

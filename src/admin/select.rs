@@ -121,7 +121,8 @@ impl std::fmt::Display for OfKey {
 /// The one certificate that `selector` means.
 ///
 /// A name means the certificate that lists it before one that only covers it by a wildcard, a
-/// wanted one before a retiring one, and a primary one before a bridge.
+/// wanted one before a retiring one, a primary one before a bridge, and one that is served before the one
+/// that stands by.
 ///
 /// # Errors
 /// [`HouseError::NotFound`] or [`HouseError::Ambiguous`].
@@ -158,18 +159,19 @@ where
 }
 
 /// How well `certificate` fits; `None` when it does not.
-fn rank(certificate: &Certificate, selector: &Selector) -> Option<(bool, bool, bool)> {
+fn rank(certificate: &Certificate, selector: &Selector) -> Option<[bool; 4]> {
     match selector {
         Selector::Id(prefix) => {
-            certificate.id().to_string().starts_with(prefix).then_some((true, true, true))
+            certificate.id().to_string().starts_with(prefix).then_some([true; 4])
         }
         Selector::Name(_, Some(key)) if !key.fits(certificate.spec.key) => None,
         Selector::Name(name, _) => certificate.spec.covers(name).then(|| {
-            (
+            [
                 !matches!(certificate.phase, Phase::Retiring { .. }),
                 certificate.spec.names().contains(name),
                 certificate.spec.role == Role::Primary,
-            )
+                !certificate.stands_back(),
+            ]
         }),
     }
 }

@@ -68,6 +68,19 @@ pub fn certificate(record: &Certificate, now: Timestamp) -> CertificateView {
     }
 }
 
+/// The same with what is known of the other one of its site, where there are two.
+pub fn of_two(
+    record: &Certificate,
+    other: Option<&Certificate>,
+    now: Timestamp,
+) -> CertificateView {
+    let mut view = certificate(record, now);
+    if let Some(standby) = &mut view.care.standby {
+        standby.other = other.map(|other| view_care::other(other, now));
+    }
+    view
+}
+
 /// Whether somebody has to act.
 pub fn standing(record: &Certificate, now: Timestamp) -> Standing {
     let good = record.installed.as_ref().map(|one| one.validity).filter(|v| v.contains(now));
@@ -112,6 +125,7 @@ pub fn condition(record: &Certificate, now: Timestamp) -> &'static str {
         _ if record.care.take_over.is_some_and(|one| one.announced >= one_life(record)) => {
             "expiring"
         }
+        _ if record.stands_back() => "standby",
         _ if record.care.hosting.accept().is_some() => "hosted",
         Phase::Holding { .. } | Phase::Retiring { .. } => "issued",
     }
@@ -181,15 +195,17 @@ where
     let mut serving: Option<(&Certificate, &Installed)> = None;
     for record in certificates {
         let retiring = matches!(record.phase, Phase::Retiring { .. });
+        let issuer = &record.spec.issuer;
         if record.spec.role == Role::Primary
             && !retiring
-            && record.spec.issuer == site.issuer
+            && (*issuer == site.issuer || Some(issuer) == site.standby.as_ref())
+            && !record.stands_back()
             && record.spec.key == site.key
             && record.spec.names() == names
         {
             wanted = Some(record);
         }
-        let Some(installed) = record.installed.as_ref() else { continue };
+        let Some(installed) = record.shown() else { continue };
         let better = |than: &(&Certificate, &Installed)| {
             let rank = |record: &Certificate, installed: &Installed| {
                 installed.rank(&record.spec, site.name(), now)
@@ -423,6 +439,8 @@ mod tests {
             origin: crate::config::Origin::http("127.0.0.1:8080".parse().unwrap()),
             issuer: IssuerName::Acme("https://ca.example/dir".to_owned()),
             further: Vec::new(),
+            standby: None,
+            preferred_chain: None,
             key: KeyAlgorithm::P256,
             profile: None,
             hsts: None,

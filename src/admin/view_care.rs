@@ -1,13 +1,18 @@
 //! Hosting, take-over and revocation as the socket shows them.
 
+use super::view;
 use super::wire::Moment;
 use super::wire::care::CareView;
 use super::wire::care::LeftView;
 use super::wire::care::RevokedView;
 use super::wire::care::RevokingView;
+use super::wire::standby::OtherView;
+use super::wire::standby::StandbyView;
+use crate::base::Timestamp;
 use crate::cert::care::Hosting;
 use crate::cert::choice::Left;
 use crate::cert::record::Certificate;
+use crate::cert::standby::Standby;
 
 fn left(left: &Left) -> LeftView {
     LeftView {
@@ -31,7 +36,7 @@ pub(super) fn care(record: &Certificate) -> CareView {
             (Some(Moment(*since)), Vec::new(), Some(difference.clone()))
         }
     };
-    let still = record.installed.as_ref().map(|one| one.serial.as_str());
+    let still = record.shown().map(|one| one.serial.as_str());
     CareView {
         hosted: care.hosting.accept().is_some(),
         hosted_since,
@@ -54,5 +59,29 @@ pub(super) fn care(record: &Certificate) -> CareView {
         stand_in: care.choice.issued.as_ref().map(ToString::to_string),
         asked: care.choice.asked.as_ref().map(ToString::to_string),
         left: care.choice.left.iter().map(left).collect(),
+        standby: care.standby.as_ref().map(standby),
+    }
+}
+
+fn standby(standby: &Standby) -> StandbyView {
+    StandbyView {
+        shown: !standby.back,
+        preferred: standby.first,
+        since: standby.since.into(),
+        reason: standby.cause.to_string(),
+        beside: standby.beside.to_string(),
+        other: None,
+    }
+}
+
+/// The other one of two, for who looks at the first.
+pub(super) fn other(record: &Certificate, now: Timestamp) -> OtherView {
+    let installed = record.installed.as_ref();
+    OtherView {
+        issuer: record.issued_by().to_string(),
+        condition: view::condition(record, now).to_owned(),
+        serial: installed.map(|one| one.serial.clone()),
+        not_after: installed.map(|one| one.validity.not_after.into()),
+        good: record.is_good(now),
     }
 }

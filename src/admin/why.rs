@@ -19,10 +19,11 @@ const TROUBLE: [&str; 5] = ["failed", "astray", "halted", "hosting-ended", "revo
 const STEPS: usize = 12;
 
 /// Explains `record`. `shown` is what clients are shown for its first name; `entries` are those about
-/// it, oldest first; `hindrances` keep the house from ordering anything.
+/// it, oldest first; `hindrances` keep the house from ordering anything; `other` is the other one of its
+/// site, where there are two.
 pub fn explain(
     record: &Certificate,
-    shown: Option<&Certificate>,
+    (shown, other): (Option<&Certificate>, Option<&Certificate>),
     entries: &[EntryView],
     hindrances: &[String],
     now: Timestamp,
@@ -56,10 +57,11 @@ pub fn explain(
         doing: doing(record, hindrances, now),
         change: change(record, problem.as_ref(), hindrances),
         issuers: issuers(record),
+        standby: standby(record, other, now),
         problem,
         checked: checked.collect(),
         next: wake.map(Moment),
-        certificate: view::certificate(record, now),
+        certificate: view::of_two(record, other, now),
     }
 }
 
@@ -74,6 +76,7 @@ fn served(record: &Certificate, shown: Option<&Certificate>, now: Timestamp) -> 
             Role::Bridge => "a bridge, which browsers do not trust",
             Role::Imported => "an imported one",
             Role::Onboarded => "the one of the onboarded name",
+            Role::Primary if record.stands_back() => "the one that it stands by for",
             Role::Primary => "another one",
         };
         format!("{role} (id {})", one.id())
@@ -145,6 +148,39 @@ fn issuers(record: &Certificate) -> Vec<String> {
             told.push(format!("{issued} issued what is served, in the place of {first}"));
         }
         (None, None, _) => {}
+    }
+    told
+}
+
+/// Which one stands by and since when, and whether it could be served.
+fn standby(record: &Certificate, other: Option<&Certificate>, now: Timestamp) -> Vec<String> {
+    let Some(standby) = &record.care.standby else { return Vec::new() };
+    let name = record.spec.names().first().map(ToString::to_string).unwrap_or_default();
+    let (since, cause) = (standby.since, &standby.cause);
+    let mut told = vec![if standby.back {
+        format!("this one stands by and is not served since {since}: {cause}")
+    } else {
+        format!("this one is served since {since}: {cause}")
+    }];
+    let Some(other) = other else { return told };
+    let (id, issuer) = (other.id(), other.issued_by());
+    let state = match &other.installed {
+        None => "is not issued yet".to_owned(),
+        Some(installed) if other.is_good(now) => {
+            let until = installed.validity.not_after;
+            format!("has serial {}, good until {until}", installed.serial)
+        }
+        Some(installed) => format!(
+            "has serial {}, which cannot be served: it is {}",
+            installed.serial,
+            view::condition(other, now)
+        ),
+    };
+    let role = if standby.back { "is served" } else { "stands by" };
+    told.push(format!("the one of {issuer} (id {id}) {role}: it {state}"));
+    if !standby.back && other.is_good(now) {
+        let back = if standby.first { "" } else { " --back" };
+        told.push(format!("to have it served: keyward switch {name}{back}"));
     }
     told
 }

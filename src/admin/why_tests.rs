@@ -38,7 +38,7 @@ fn one_that_waits_tells_its_problem_what_to_change_and_when_it_goes_on() {
     let until = NOW.plus(std::time::Duration::from_secs(600));
     let failure = failure(FailureKind::Dns);
     let waiting = record(Phase::Waiting { attempt: 2, until, failure, in_flight: None });
-    let why = explain(&waiting, None, &[entry(7, "failed", "attempt 2 failed")], &[], NOW);
+    let why = explain(&waiting, (None, None), &[entry(7, "failed", "attempt 2 failed")], &[], NOW);
     assert!(why.served.starts_with("nothing"), "{why:?}");
     assert_eq!(why.next, Some(until.into()));
     let problem = why.problem.unwrap();
@@ -51,7 +51,7 @@ fn one_that_waits_tells_its_problem_what_to_change_and_when_it_goes_on() {
 #[test]
 fn one_that_halted_waits_for_somebody_and_says_how_to_go_on() {
     let halted = record(Phase::Halted { failure: failure(FailureKind::Terms), since: NOW });
-    let why = explain(&halted, None, &[], &[], NOW);
+    let why = explain(&halted, (None, None), &[], &[], NOW);
     assert_eq!(why.next, None);
     assert!(why.doing.contains("waits for you"), "{}", why.doing);
     assert!(why.change.last().unwrap().contains("keyward renew shop.example"), "{:?}", why.change);
@@ -61,9 +61,9 @@ fn one_that_halted_waits_for_somebody_and_says_how_to_go_on() {
 fn a_problem_that_is_over_says_so_and_a_hindrance_comes_first() {
     let due = record(Phase::Due { attempt: 0, in_flight: None });
     let entries = [entry(3, "failed", "attempt 1 failed: 503"), entry(4, "installed", "serial 0a")];
-    let why = explain(&due, None, &entries, &[], NOW);
+    let why = explain(&due, (None, None), &entries, &[], NOW);
     assert!(why.problem.unwrap().over);
-    let why = explain(&due, None, &entries[..1], &["the clock is behind".to_owned()], NOW);
+    let why = explain(&due, (None, None), &entries[..1], &["the clock is behind".to_owned()], NOW);
     assert!(!why.problem.as_ref().unwrap().over);
     assert!(why.doing.contains("the clock is behind") && why.next.is_none(), "{why:?}");
     assert_eq!(why.change.first().unwrap(), "the clock is behind");

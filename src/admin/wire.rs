@@ -18,6 +18,7 @@ pub mod guests;
 pub mod persist;
 pub mod rotate;
 pub mod signing;
+pub mod standby;
 pub mod terms;
 pub mod tickets;
 pub mod transfer;

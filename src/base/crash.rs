@@ -81,6 +81,9 @@ pub const ROTATION_POINTS: &[&str] =
 /// lie those of an issuance.
 pub const REVOCATION_POINTS: &[&str] = &["revocation-noted", "revocation-told"];
 
+/// Every point at which another one of two certificates of a site is shown, in the order in which it is.
+pub const SWITCH_POINTS: &[&str] = &["switch-decided", "switch-stored", "switch-shown"];
+
 /// Every point of a change of an account's key, in the order in which it passes them.
 pub const ACCOUNT_POINTS: &[&str] = &["account-key-stored", "account-key-changed"];
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::Choice;
 use super::spec::IssuerName;
+use super::standby::Standby;
 use crate::base::Timestamp;
 
 /// Everything that is kept of that; the usual certificate has none of it.
@@ -27,6 +28,9 @@ pub struct Care {
     /// Which CA of several is asked. The store keeps it behind the rest, where there is any.
     #[serde(skip)]
     pub choice: Choice,
+    /// How it stands to the other one, where its site keeps two; behind all of that.
+    #[serde(skip)]
+    pub standby: Option<Standby>,
 }
 
 /// Whether the owner has a certificate hosted: renewed with the same specification.

@@ -115,6 +115,8 @@ pub enum EntryKind {
     AccountContact,
     /// It was not; it is tried again.
     AccountContactFailed,
+    /// The other one of two certificates of a site is served from now on.
+    Switched,
 }
 
 /// One entry of the journal.

@@ -20,5 +20,6 @@ pub mod properties;
 pub mod record;
 pub mod served;
 pub mod spec;
+pub mod standby;
 pub mod validity;
 pub mod zone;

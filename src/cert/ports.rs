@@ -46,6 +46,9 @@ pub struct Job {
     pub before: Option<Failure>,
     /// The one challenge to prove by; any where there is none.
     pub challenge: Option<ChallengeType>,
+    /// Common name of the root up to which the chain is to lead; `None` for the one that stands with the
+    /// CA.
+    pub preferred_chain: Option<String>,
 }
 
 /// A certificate that was obtained.

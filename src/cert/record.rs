@@ -89,6 +89,27 @@ impl Certificate {
         spec
     }
 
+    /// Whether it is kept ready beside another one and not shown.
+    pub fn stands_back(&self) -> bool {
+        self.care.standby.as_ref().is_some_and(|standby| standby.back)
+    }
+
+    /// What clients are shown of it.
+    pub fn shown(&self) -> Option<&Installed> {
+        self.installed.as_ref().filter(|_| !self.stands_back())
+    }
+
+    /// Whether what is installed is good for clients at `now`: in its time, and neither revoked nor about
+    /// to be.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.installed.as_ref().is_some_and(|installed| {
+            let revoking = self.care.revoking.as_ref();
+            installed.validity.contains(now)
+                && !self.care.is_revoked(&installed.serial)
+                && revoking.is_none_or(|revoking| revoking.serial != installed.serial)
+        })
+    }
+
     /// Whether the house renews it: one that was brought, only where somebody said so.
     pub fn is_renewed_here(&self) -> bool {
         self.spec.role != Role::Imported || self.care.is_succeeded_here()

@@ -22,6 +22,7 @@ use super::args_account::Rotate;
 use super::args_bring::Adopt;
 use super::args_bring::Import;
 use super::args_bring::Onboard;
+use super::args_bring::Switch;
 use super::args_doctor::Doctor;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
@@ -184,6 +185,8 @@ pub(super) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Serve the certificate that stands by in the place of the present one
+    Switch(Switch),
     /// Explain one certificate: what is served, what is being done, what went wrong, what to change
     Why {
         /// A name it is for, its id, or the beginning of the id

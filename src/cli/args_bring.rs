@@ -1,4 +1,4 @@
-//! What may be written after `import` and `adopt`, by which certificates come from elsewhere.
+//! What may be written after `import`, `adopt`, `onboard` and `switch`.
 
 use std::path::PathBuf;
 
@@ -59,4 +59,13 @@ pub(super) struct Adopt {
     /// Let the keys be handed out again by keyward export
     #[arg(long)]
     pub(super) exportable: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Switch {
+    /// A name of the site, or the id of one of its certificates
+    pub(super) name: String,
+    /// Serve the one of the preferred CA again
+    #[arg(long)]
+    pub(super) back: bool,
 }

@@ -148,7 +148,12 @@ pub(super) fn certificate(config: &Config, site: &Site) -> String {
                 [] => String::new(),
                 names => format!(", else from {}", names.join(", else from ")),
             };
-            format!("from {} by {}{further}", site.issuer, challenges(config, site).join(" or "))
+            let standby = match &site.standby {
+                Some(standby) => format!(", a second one of {standby} standing by"),
+                None => String::new(),
+            };
+            let challenges = challenges(config, site).join(" or ");
+            format!("from {} by {challenges}{further}{standby}", site.issuer)
         }
     };
     text.push_str(&format!(", key {}", site.key));
@@ -157,6 +162,9 @@ pub(super) fn certificate(config: &Config, site: &Site) -> String {
     }
     if let Some(profile) = config.profile(site, &site.issuer) {
         text.push_str(&format!(", profile {profile}"));
+    }
+    if let Some(root) = &site.preferred_chain {
+        text.push_str(&format!(", up to {root}"));
     }
     text
 }
@@ -233,6 +241,8 @@ struct JsonSite {
     issuer: String,
     /// Who is asked in its place.
     further: Vec<String>,
+    /// Who keeps a second certificate ready.
+    standby: Option<String>,
     challenges: Vec<String>,
     origin: String,
     hsts: Option<JsonHsts>,
@@ -295,6 +305,7 @@ fn json_sites(config: &Config) -> Vec<JsonSite> {
         names: site.names.iter().map(ToString::to_string).collect(),
         issuer: site.issuer.to_string(),
         further: site.further.iter().map(ToString::to_string).collect(),
+        standby: site.standby.as_ref().map(ToString::to_string),
         challenges: challenges(config, site),
         origin: site.origin.to_string(),
         hsts: site.hsts.map(|hsts| JsonHsts {

@@ -151,6 +151,9 @@ fn cared_for(care: &CareView, fields: &mut Fields, out: &Out) {
     if let Some(asked) = &care.asked {
         fields.add("asked now", asked);
     }
+    if let Some(standby) = &care.standby {
+        super::standby::stands(standby, fields, out);
+    }
     for (number, left) in care.left.iter().enumerate() {
         let text = format!("{}, {}: {}", left.issuer, render::both(left.at, out), left.reason);
         fields.add(if number == 0 { "left" } else { "" }, text);
@@ -202,7 +205,7 @@ pub(super) fn everything(certificate: &CertificateView, out: &Out) -> Fields {
     for name in names {
         fields.add("", name);
     }
-    fields.add("state", format!("{} ({})", certificate.state.word(), certificate.condition));
+    fields.add("state", render::state(certificate.state, &certificate.condition));
     fields.add("next", next(certificate, out.now()));
     fields.add("id", &certificate.id);
     fields.add("issuer", &certificate.issuer);

@@ -38,6 +38,7 @@ mod rotate;
 mod run;
 mod shell;
 mod sse;
+mod standby;
 mod status;
 mod trust;
 pub(crate) mod ways;
@@ -95,6 +96,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
             care::revoke(&client()?, name, *reason, *wait, out)
         }
         Command::Host(what) => care::host(&client()?, what, out),
+        Command::Switch(what) => standby::switch(&client()?, what, out),
         Command::Unhost { name } => care::unhost(&client()?, name, out),
         Command::Doctor(what) => doctor::doctor(&client()?, what, out),
         Command::DnsPersist { name } => persist::persist(&client()?, name, out),

@@ -77,7 +77,20 @@ pub(super) fn life(state: Standing, condition: &str) -> Cell {
     if usual {
         return standing(state);
     }
+    if condition == STANDBY && state == Standing::Served {
+        return coloured(state, condition);
+    }
     coloured(state, &format!("{}, {condition}", state.word()))
+}
+
+/// What stands by is ready, and not served.
+const STANDBY: &str = "standby";
+
+/// Both in words.
+pub(super) fn state(state: Standing, condition: &str) -> String {
+    let word =
+        if condition == STANDBY && state == Standing::Served { "ready" } else { state.word() };
+    format!("{word} ({condition})")
 }
 
 /// Pairs of a word and what there is to say, one below the other.

@@ -19,7 +19,7 @@ pub(super) fn why(client: &Client, name: &str, out: &mut Out) -> Result<u8, Repo
     let mut fields = Fields::default();
     let certificate = &why.certificate;
     fields.add("name", certificate.names.first().map_or("", String::as_str));
-    fields.add("state", format!("{} ({})", certificate.state.word(), certificate.condition));
+    fields.add("state", render::state(certificate.state, &certificate.condition));
     fields.add("served", &why.served);
     fields.add("doing", &why.doing);
     match &why.problem {
@@ -33,6 +33,9 @@ pub(super) fn why(client: &Client, name: &str, out: &mut Out) -> Result<u8, Repo
     }
     for (number, told) in why.issuers.iter().enumerate() {
         fields.add(if number == 0 { "issuers" } else { "" }, told);
+    }
+    for (number, told) in why.standby.iter().enumerate() {
+        fields.add(if number == 0 { "standby" } else { "" }, told);
     }
     for (number, change) in why.change.iter().enumerate() {
         fields.add(if number == 0 { "change" } else { "" }, change);

@@ -79,11 +79,23 @@ impl Config {
         let own = site.profile.as_ref().filter(|_| site.issuer == *issuer);
         own.or(ca.profile.as_ref()).cloned()
     }
+
+    /// The root up to which the chain is to lead that a site gets of the CA which issues under this
+    /// name, as the site says itself; `None` where what stands with the CA counts.
+    pub fn preferred_chain(&self, site: &Site, issuer: &IssuerName) -> Option<String> {
+        // As a profile, a root is a word of one CA.
+        site.preferred_chain.as_ref().filter(|_| site.issuer == *issuer).cloned()
+    }
 }
 
 impl Site {
     /// Who is asked for its certificate, in order of preference.
     pub fn issuers(&self) -> impl Iterator<Item = &IssuerName> {
         std::iter::once(&self.issuer).chain(&self.further)
+    }
+
+    /// Everybody who is asked for one of its certificates.
+    pub fn all_issuers(&self) -> impl Iterator<Item = &IssuerName> {
+        self.issuers().chain(&self.standby)
     }
 }

@@ -46,6 +46,8 @@ pub struct Changes {
     pub removed: Vec<Identifier>,
     /// Sites that are not what they were.
     pub changed: Vec<Identifier>,
+    /// Sites that prefer another root, of the same CA: they show it from their next renewal on.
+    pub chains: Vec<Identifier>,
     /// Sections of which some key changed.
     pub sections: Vec<&'static str>,
     /// Changed keys that only a restart takes up.
@@ -56,6 +58,7 @@ pub struct Changes {
 pub fn diff(old: &Config, new: &Config) -> Changes {
     let mut changes = Changes::default();
     sites(&old.sites, &new.sites, &mut changes);
+    changes.chains = chains(old, new);
     for (section, changed) in [
         ("acme", old.acme != new.acme),
         ("ca", old.cas != new.cas),
@@ -110,6 +113,21 @@ fn sites(old: &[Site], new: &[Site], changes: &mut Changes) {
             Some(_) => {}
         }
     }
+}
+
+/// The sites whose next certificate is to lead up to another root of the CA that issues it now.
+fn chains(old: &Config, new: &Config) -> Vec<Identifier> {
+    let root = |config: &Config, site: &Site| {
+        let ca = config.authority(&site.issuer)?;
+        let own = config.preferred_chain(site, &site.issuer);
+        Some(own.or_else(|| ca.preferred_chain.clone()))
+    };
+    let before: BTreeMap<_, _> = old.sites.iter().map(|site| (site.name(), site)).collect();
+    let other = |site: &&Site| {
+        let former = before.get(site.name()).filter(|former| former.issuer == site.issuer);
+        former.is_some_and(|former| root(old, former) != root(new, site))
+    };
+    new.sites.iter().filter(other).map(|site| site.name().clone()).collect()
 }
 
 /// Whether two sites do the same; where they stand in the file is no difference.
@@ -194,6 +212,27 @@ mod tests {
         let changes = diff(&old, &new);
         assert!(changes.is_empty());
         assert_eq!(changes.to_string(), "nothing changed");
+    }
+
+    #[test]
+    fn sites_that_prefer_another_root_are_named_and_no_others() {
+        let text = |acme: &str, site: &str| {
+            let site = format!("names = ['a.example.org']\norigin = 'http://127.0.0.1:1'\n{site}");
+            config(&format!("[acme]\naccept_terms = true\n{acme}\n[[site]]\n{site}"))
+        };
+        let (r1, r2) = ("preferred_chain = 'R1'", "preferred_chain = 'R2'");
+        for (old, new, named) in [
+            ((r1, ""), (r2, ""), true),
+            ((r1, ""), (r1, r2), true),
+            ((r1, r2), ("", r2), false),
+            ((r1, ""), ("", r1), false),
+            (("", r1), ("", ""), true),
+            ((r1, ""), (r1, "redirect = false"), false),
+            (("", ""), ("", "issuer = 'internal'"), false),
+        ] {
+            let changes = diff(&text(old.0, old.1), &text(new.0, new.1));
+            assert_eq!(changes.chains.len(), usize::from(named), "{old:?} {new:?}");
+        }
     }
 
     #[test]

@@ -338,6 +338,9 @@ pub struct Site {
     /// Who is asked in its place, in this order, when it gives none for reasons of its own; each speaks
     /// ACME, and so does the first then.
     pub further: Vec<IssuerName>,
+    /// Who issues a second certificate for the same names, which is kept ready and not shown; speaks
+    /// ACME, and is none of the above.
+    pub standby: Option<IssuerName>,
     /// The one challenge by which its names are proven; any where there is none.
     pub challenge: Option<ChallengeType>,
     /// The kind of key.
@@ -353,6 +356,9 @@ pub struct Site {
     pub keeping: Keeping,
     /// Profile asked for of the first CA, instead of the one that stands with it.
     pub profile: Option<String>,
+    /// Common name of the root up to which chains of the first CA are to lead, instead of the one that
+    /// stands with it.
+    pub preferred_chain: Option<String>,
     /// What is agreed on with clients.
     pub tls: Agreement,
     /// Which certificates clients show, if they are asked for any.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
-use super::raw_ca::{RawAcme, RawCa, RawIssuers};
+use super::raw_ca::{RawAcme, RawBeside, RawCa, RawIssuers};
 use super::raw_dns::RawDns;
 use super::raw_keeping::RawKeeping;
 use super::raw_onboarding::RawOnboarding;
@@ -127,6 +127,8 @@ pub(super) struct RawSite {
     pub(super) files: RawFiles,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<RawIssuers>,
+    #[serde(flatten)]
+    pub(super) beside: RawBeside,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) challenge: Option<String>,
     pub(super) key: RawKeys,
@@ -334,6 +336,7 @@ impl Default for RawSite {
             origin: None,
             files: RawFiles::default(),
             issuer: None,
+            beside: RawBeside::default(),
             challenge: None,
             key: RawKeys::One("p256".to_owned()),
             reuse_key: false,
@@ -415,6 +418,7 @@ impl RawConfig {
                 files: RawFiles::example(),
                 keeping: RawKeeping::example(),
                 issuer: Some(RawIssuers::One("acme".to_owned())),
+                beside: RawBeside::example(),
                 challenge: Some("dns-01".to_owned()),
                 profile: Some("tlsserver".to_owned()),
                 hsts: Some(RawHsts::Table(RawHstsTable::complete())),

@@ -1,4 +1,5 @@
-//! `[acme]` and `[[ca]]`, the CAs that speak ACME, as they are written; see `raw`.
+//! `[acme]` and `[[ca]]`, the CAs that speak ACME, and what sites say of them, as they are written; see
+//! `raw`.
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,26 @@ pub(super) struct RawLimits {
 pub(super) enum RawIssuers {
     One(String),
     Several(Vec<String>),
+}
+
+/// What a site says besides of who issues for it: keys that stand in `[[site]]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct RawBeside {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) standby: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preferred_chain: Option<String>,
+}
+
+impl RawBeside {
+    /// A value for every key.
+    pub(super) fn example() -> Self {
+        Self {
+            standby: Some("zerossl".to_owned()),
+            preferred_chain: Some("ISRG Root X1".to_owned()),
+        }
+    }
 }
 
 impl Default for RawAcme {

@@ -22,6 +22,10 @@ pub(super) struct RawTcp {
     pub(super) access_log: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) issuer: Option<RawIssuers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) standby: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preferred_chain: Option<String>,
     pub(super) key: RawKeys,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
@@ -45,6 +49,8 @@ impl Default for RawTcp {
             max_connections: 0,
             access_log: true,
             issuer: None,
+            standby: None,
+            preferred_chain: None,
             key: RawKeys::One("p256".to_owned()),
             profile: None,
             tls: None,
@@ -60,6 +66,8 @@ impl RawTcp {
             listen: vec!["[::]:993".to_owned()],
             to: Some(RawOrigin::One("127.0.0.1:143".to_owned())),
             issuer: Some(RawIssuers::One("acme".to_owned())),
+            standby: Some("zerossl".to_owned()),
+            preferred_chain: Some("ISRG Root X1".to_owned()),
             profile: Some("tlsserver".to_owned()),
             tls: Some(RawSiteTls {
                 preset: Some("modern".to_owned()),

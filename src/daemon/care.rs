@@ -156,7 +156,10 @@ impl Residence {
         let behind = scheduler.clock_behind();
         let (trouble, damage) = (Store::trouble(store), Store::damage(store));
         let hindrances = notices::hindrances(behind, trouble.as_deref(), damage.as_deref(), now);
-        Ok(why::explain(&record, shown.as_deref(), &entries, &hindrances, now))
+        let beside = record.care.standby.as_ref().map(|standby| standby.beside);
+        let other = beside.and_then(|id| scheduler.driven().into_iter().find(|one| one.id() == id));
+        let around = (shown.as_deref(), other.as_deref());
+        Ok(why::explain(&record, around, &entries, &hindrances, now))
     }
 
     /// The certificate that a name means to its owner: what is served for it, and by an id the one that
@@ -193,7 +196,7 @@ fn best(
     now: crate::base::Timestamp,
 ) -> Option<Arc<Certificate>> {
     let ranked = all.into_iter().filter_map(|record| {
-        let rank = record.installed.as_ref()?.rank(&record.spec, name, now);
+        let rank = record.shown()?.rank(&record.spec, name, now);
         Some((rank, record))
     });
     ranked.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, record)| record)

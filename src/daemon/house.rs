@@ -44,6 +44,7 @@ use crate::admin::wire::rotate::AccountView;
 use crate::admin::wire::rotate::MasterView;
 use crate::admin::wire::rotate::RotateKeys;
 use crate::admin::wire::rotate::RotatedKeys;
+use crate::admin::wire::standby::SwitchedView;
 use crate::admin::wire::tickets::TicketsView;
 use crate::admin::wire::transfer::BackedUp;
 use crate::admin::wire::transfer::Exported;
@@ -221,7 +222,7 @@ impl House for Residence {
             if let Some(terms) = &mut terms {
                 terms.servers = servers::views(self.edge.servers(&terms.site));
             }
-            Ok(wire::CertificateView { signing, terms, ..view::certificate(&found, now) })
+            Ok(wire::CertificateView { signing, terms, ..self.with_other(&found) })
         })
     }
 
@@ -276,6 +277,15 @@ impl House for Residence {
         peer: Peer,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
         Box::pin(self.take_back(selector, reason, peer))
+    }
+
+    fn switch<'a>(
+        &'a self,
+        selector: &'a Selector,
+        back: bool,
+        peer: Peer,
+    ) -> BoxFuture<'a, Result<SwitchedView, HouseError>> {
+        Box::pin(self.serve_other(selector, back, peer))
     }
 
     fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>> {

@@ -29,6 +29,7 @@ mod restore;
 mod rotate;
 mod seals;
 mod servers;
+mod standby;
 mod sticky;
 mod supervise;
 mod takeover;

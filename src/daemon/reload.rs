@@ -105,6 +105,14 @@ impl Reloader {
         let mut notes: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         notes.extend(hidden);
         notes.extend(changes.restart.iter().map(|key| format!("{key} needs a restart to be seen")));
+        if let Some(first) = changes.chains.first() {
+            let more = changes.chains.len().saturating_sub(1);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            notes.push(format!(
+                "preferred_chain: {first}{more} will be served up to that root from the next renewal on \
+                 (keyward renew NAME does not wait for it)"
+            ));
+        }
         let addresses = new.tcp_addresses();
         let moved = old.tcp_addresses() != addresses;
         let opened = if moved { self.edge.open_tcp(&addresses) } else { Ok(Vec::new()) };

@@ -160,7 +160,7 @@ pub(super) fn forbids(record: &Certificate, key: KeyId) -> bool {
 /// there is nothing to revoke.
 pub fn tell_at(record: &Certificate) -> Option<Timestamp> {
     let revoking = record.care.revoking.as_ref()?;
-    let served = record.installed.as_ref().is_some_and(|one| one.serial == revoking.serial);
+    let served = record.shown().is_some_and(|one| one.serial == revoking.serial);
     let wanted = !matches!(record.phase, Phase::Retiring { .. });
     (!(served && wanted)).then_some(revoking.next)
 }

@@ -94,7 +94,7 @@ async fn look_up(
             // Whatever was the reason, the key is not used again.
             shop.records.store().wear_out(vec![installed.key], Vec::new()).await?;
             let seen = |r: &_| caring::seen_revoked(r, &installed.serial, now);
-            shop.records.change(id, None, seen).await.map(drop)
+            shop.change_two(id, seen).await.map(drop)
         }
         Ok(_) => Ok(()),
         Err(failure) => {

@@ -28,6 +28,7 @@ use super::plan::Work;
 use super::publish::Publisher;
 use super::records::Records;
 use super::revoke;
+use super::standby;
 use super::supersede;
 use super::transition;
 use super::woken::Alarm;
@@ -37,9 +38,8 @@ use crate::base::tasks::TaskSet;
 use crate::cert::journal::Entry;
 use crate::cert::limits::Limits;
 use crate::cert::record::Certificate;
-use crate::cert::served::Served;
-use crate::cert::spec::CertificateId;
 use crate::cert::spec::IssuerName;
+use crate::cert::spec::Specification;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -72,6 +72,7 @@ pub(super) async fn start(
         trusted: AtomicBool::new(false),
         behind: Mutex::new(None),
         looks: check::Looks::default(),
+        showing: tokio::sync::Mutex::default(),
     });
     for record in all {
         let now = shop.now();
@@ -192,6 +193,13 @@ impl Driver {
         let records = self.shop.records.driven();
         let brought = |name: &_| self.shop.publisher.brought(name);
         let desired = plan::desired(&config, &records, brought, now);
+        let records = match self.settle(&config, &desired, records, now).await {
+            Ok(records) => records,
+            Err(error) => {
+                self.refused(&error);
+                return false;
+            }
+        };
         let steps = plan::plan(&desired, &records, &self.crew.busy(), holding, now);
         let mut again = false;
         let steps = match self.add(steps, now).await {
@@ -268,17 +276,27 @@ impl Driver {
         Ok((rest, any))
     }
 
-    /// Publishes what is installed for a certificate, if it is not published.
-    async fn show(&self, id: CertificateId) -> Result<(), StoreError> {
-        let Some(record) = self.shop.records.get(id) else { return Ok(()) };
-        let Some(installed) = record.installed.clone() else { return Ok(()) };
-        if self.shop.publisher.shows(id) {
-            return Ok(());
+    /// Has of two certificates of a site the right one shown, and gives the records as they are then.
+    async fn settle(
+        &self,
+        config: &Config,
+        desired: &[Specification],
+        records: Vec<Arc<Certificate>>,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Certificate>>, StoreError> {
+        let wanted = desired.iter().map(Specification::id).collect();
+        let changes = standby::settle(config, &wanted, &records, now);
+        if changes.is_empty() {
+            return Ok(records);
         }
-        let Some(key) = self.shop.records.store().key(installed.key).await? else { return Ok(()) };
-        let spec = record.spec.clone();
-        self.shop.publisher.put(Served { id, spec, installed, key }, record.revision).await?;
-        Ok(())
+        for change in changes {
+            match self.shop.store_all(change).await {
+                // Somebody else was faster: it is looked at again in the next turn.
+                Ok(()) | Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.shop.records.driven())
     }
 
     async fn carry_out(
@@ -293,7 +311,7 @@ impl Driver {
             Step::Return(id) => {
                 let draw = self.shop.jitter.draw();
                 records.change(id, None, |r| Some(transition::returned(r, draw, now))).await?;
-                self.show(id).await?;
+                self.shop.show(id).await?;
             }
             Step::Remove(id, keep_until) => {
                 self.crew.dismiss(id);
@@ -384,7 +402,8 @@ impl Driver {
                 old == *site
             });
             if !same {
-                touched.extend(plan::primaries(config, site).map(|spec| spec.id()));
+                let all = plan::primaries(config, site).chain(plan::standbys(config, site));
+                touched.extend(all.map(|spec| spec.id()));
             }
         }
         for record in self.shop.records.driven() {

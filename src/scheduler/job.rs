@@ -58,6 +58,8 @@ pub(super) struct Workshop {
     pub(super) behind: Mutex<Option<Timestamp>>,
     /// When lists of revoked certificates were looked at.
     pub(super) looks: Looks,
+    /// Held while what is shown of a certificate follows its record.
+    pub(super) showing: tokio::sync::Mutex<()>,
 }
 
 impl Workshop {
@@ -181,6 +183,7 @@ async fn attempt(
         attempt: failures,
         before,
         challenge: manner.challenge,
+        preferred_chain: manner.offer(&spec.issuer).and_then(|offer| offer.chain.clone()),
     };
     let obtained = obtain(authority.as_ref(), job, &steps).await;
     steps.give_back();
@@ -368,8 +371,19 @@ async fn install(
     );
     let role = spec.role;
     let served = Served { id, spec, installed, key };
-    let publication = shop.publisher.put(served, stored.revision).await;
-    shop.publisher.copied(publication.map_err(|error| refused(shop, &error))?).await;
+    let turn = shop.showing.lock().await;
+    // Since it was stored, the other one of two may have taken its place.
+    let current = shop.records.get(id).unwrap_or(stored);
+    let publication = if current.stands_back() {
+        None
+    } else {
+        let put = shop.publisher.put(served, current.revision).await;
+        Some(put.map_err(|error| refused(shop, &error))?)
+    };
+    drop(turn);
+    if let Some(publication) = publication {
+        shop.publisher.copied(publication).await;
+    }
     step(role, "published");
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::cert::record::Certificate;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
 use crate::config::Config;
+use crate::config::Site;
 
 /// How a certificate is to be obtained, as the configuration says.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Offer {
     pub(super) issuer: IssuerName,
     /// The profile, if any.
     pub(super) profile: Option<String>,
+    /// The root up to which the chain is to lead, where the site says.
+    pub(super) chain: Option<String>,
     /// Whether the order may name the certificate it replaces.
     pub(super) renewal_info: bool,
 }
@@ -47,9 +50,15 @@ impl Manner {
                 Some(site) => config.profile(site, issuer),
                 None => config.acme.profile.clone(),
             },
+            chain: site.and_then(|site| config.preferred_chain(site, issuer)),
             renewal_info: config.authority(issuer).is_some_and(|ca| ca.renewal_info),
         };
+        // Whoever stands by for one that failed is not given to it as well.
+        let by = |site: &Site| site.standby.as_ref() == Some(&record.spec.issuer);
         let offers = match site {
+            Some(site) if record.spec.role == Role::Primary && by(site) => {
+                vec![offer(&record.spec.issuer)]
+            }
             Some(site) => site.issuers().map(offer).collect(),
             None if !record.spec.role.is_driven() => vec![offer(&source)],
             None => vec![offer(&record.spec.issuer)],

@@ -1,8 +1,7 @@
 //! Decides what to do next for every certificate, and has it done.
 //!
-//! [`plan`], [`transition`], [`caring`] and [`budget`] are pure; `driver` looks at them, at the clock and at
-//! the configuration, and runs a `job` for each attempt, which tells of its
-//! `steps`.
+//! [`plan`], [`transition`], [`caring`], [`standby`] and [`budget`] are pure; `driver` looks at them, at
+//! the clock and at the configuration, and runs a `job` for each attempt, which tells of its `steps`.
 
 mod bring;
 pub mod budget;
@@ -21,6 +20,8 @@ mod publish;
 mod records;
 mod revoke;
 mod rotate;
+pub mod standby;
+mod standing;
 mod steps;
 mod succession;
 mod supersede;
@@ -42,3 +43,6 @@ pub use host::HostError;
 pub use publish::Audience;
 pub use revoke::RevokeError;
 pub use rotate::Turn;
+pub use standing::Pair;
+pub use standing::SwitchError;
+pub use standing::Switched;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::caring;
+use super::standby;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::identifier::Identifier;
@@ -70,9 +71,20 @@ pub fn primaries(config: &Config, site: &Site) -> impl Iterator<Item = Specifica
 }
 
 fn primary(config: &Config, site: &Site, key: KeyAlgorithm) -> Specification {
-    let profile = config.profile(site, &site.issuer);
-    let (names, issuer) = (site.names.clone(), site.issuer.clone());
-    Specification::new(names, issuer, key, profile, Role::Primary)
+    own(config, site, &site.issuer, key)
+}
+
+fn own(config: &Config, site: &Site, issuer: &IssuerName, key: KeyAlgorithm) -> Specification {
+    let profile = config.profile(site, issuer);
+    Specification::new(site.names.clone(), issuer.clone(), key, profile, Role::Primary)
+}
+
+/// The specifications of the certificates that stand by those, in their order; they would be the site's
+/// own if it preferred that CA.
+pub fn standbys(config: &Config, site: &Site) -> impl Iterator<Item = Specification> {
+    let keys = [Some(site.key), site.second_key].into_iter().flatten();
+    let of = |issuer| keys.map(move |key| own(config, site, issuer, key));
+    site.standby.as_ref().map(of).into_iter().flatten()
 }
 
 /// The specification of the certificate of an onboarded name, under a site as they all are.
@@ -88,7 +100,10 @@ pub fn site_of<'a>(config: &'a Config, spec: &Specification) -> Option<&'a Site>
     }
     // The names first: a digest for each of ten thousand sites takes its time.
     let mut named = config.sites.iter().filter(|site| spec.names().contains(site.name()));
-    named.find(|site| primaries(config, site).any(|own| own.id() == spec.id()))
+    named.find(|site| {
+        let mut all = primaries(config, site).chain(standbys(config, site));
+        all.any(|own| own.id() == spec.id())
+    })
 }
 
 /// Every certificate that should exist: one for each site and kind of key, and a bridge for each site that has
@@ -130,6 +145,17 @@ pub fn desired(
             wanted.push(Specification::new(names, issuer, site.key, None, Role::Bridge));
         }
         wanted.extend(primaries(config, site));
+    }
+    let with = config.sites.iter().filter(|site| site.standby.is_some());
+    let pairs: Vec<_> = with.flat_map(|site| standby::pairs(config, site)).collect();
+    if !pairs.is_empty() {
+        let known: BTreeMap<_, _> = records.iter().map(|record| (record.id(), record)).collect();
+        // One that is there stays, whatever becomes of the other.
+        let is_wanted = |first: &Specification, second: &Specification| {
+            let first = known.get(&first.id()).map(|record| record.as_ref());
+            known.contains_key(&second.id()) || standby::is_wanted(first)
+        };
+        wanted.extend(pairs.into_iter().filter(|(a, b)| is_wanted(a, b)).map(|(_, b)| b));
     }
     wanted
 }
@@ -202,6 +228,7 @@ pub fn woken(record: &Certificate, now: Timestamp) -> Option<Step> {
 pub fn next_wake(records: &[Arc<Certificate>], now: Timestamp) -> Option<Timestamp> {
     let wakes = records.iter().filter_map(|record| record.phase.wake_at(now));
     let wakes = wakes.chain(records.iter().filter_map(|record| caring::tell_at(record)));
+    let wakes = wakes.chain(records.iter().flat_map(|record| standby::wakes(record)));
     wakes.filter(|wake| *wake > now).min()
 }
 
@@ -210,8 +237,8 @@ fn choose(mut due: Vec<&Arc<Certificate>>, busy: &Busy) -> Vec<Step> {
     due.sort_by_key(|record| {
         let internal = record.spec.issuer == IssuerName::Internal;
         let expires = record.installed.as_ref().map(|installed| installed.validity.not_after);
-        // `None` sorts first: a site without a certificate is the most pressing.
-        (Reverse(internal), expires, record.id())
+        // `None` sorts first: a site without a certificate is the most pressing. What stands by has time.
+        (Reverse(internal), record.stands_back(), expires, record.id())
     });
     let count = |wanted: Work| busy.values().filter(|work| **work == wanted).count();
     let mut internal = bounds::INTERNAL_ORDERS_AT_ONCE.saturating_sub(count(Work::InternalOrder));

@@ -110,6 +110,14 @@ impl Records {
         Ok(())
     }
 
+    /// Reads a record again that somebody else has changed.
+    pub(super) async fn refresh(&self, id: CertificateId) -> Result<(), StoreError> {
+        if let Some(record) = self.store.certificate(id).await? {
+            self.put(record);
+        }
+        Ok(())
+    }
+
     /// Adds a record with its key, in one transaction.
     pub(super) async fn add_with_key(
         &self,

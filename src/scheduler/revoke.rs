@@ -72,8 +72,7 @@ impl SchedulerHandle {
         keys.extend(record.phase.in_flight().map(|in_flight| in_flight.key));
         shop.records.store().wear_out(keys, Vec::new()).await?;
         let now = shop.now();
-        let noted =
-            shop.records.change(id, None, |r| caring::wanted_revoked(r, reason, who, now)).await?;
+        let noted = shop.change_two(id, |r| caring::wanted_revoked(r, reason, who, now)).await?;
         noted.ok_or(RevokeError::NotIssued)?;
         crash::point("revocation-noted");
         shop.trusted.store(true, std::sync::atomic::Ordering::Relaxed);

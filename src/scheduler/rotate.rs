@@ -50,6 +50,7 @@ impl SchedulerHandle {
             after = Some(*last);
             let mut publication = None;
             for id in page {
+                let _turn = shop.showing.lock().await;
                 let Some((stored, revision)) = shop.records.store().served(id).await? else {
                     continue;
                 };
@@ -75,10 +76,12 @@ impl SchedulerHandle {
     /// [`StoreError`] of reading.
     pub async fn publish_again(&self, id: CertificateId) -> Result<bool, StoreError> {
         let shop = &self.shop;
+        let turn = shop.showing.lock().await;
         let Some((stored, revision)) = shop.records.store().served(id).await? else {
             return Ok(false);
         };
         let publication = shop.publisher.put(stored, revision).await?;
+        drop(turn);
         shop.publisher.copied(publication).await;
         Ok(true)
     }

@@ -26,7 +26,7 @@ pub(super) fn superseded(
     now: Timestamp,
 ) -> BTreeSet<CertificateId> {
     let retired = |record: &Certificate| matches!(record.phase, Phase::Retiring { .. });
-    let shown = |record: &&Arc<Certificate>| retired(record) && record.installed.is_some();
+    let shown = |record: &&Arc<Certificate>| retired(record) && record.shown().is_some();
     if !records.iter().any(|record| shown(&record)) {
         return BTreeSet::new();
     }
@@ -39,7 +39,8 @@ pub(super) fn superseded(
     }
     let mut valid = BTreeSet::new();
     for record in records {
-        let good = record.installed.as_ref().is_some_and(|i| i.validity.contains(now));
+        // What is revoked replaces nothing, and neither does what only stands by.
+        let good = record.is_good(now) && !record.stands_back();
         if good && !retired(record) && record.spec.role == Role::Primary {
             valid.extend(record.spec.names());
         }

@@ -54,6 +54,8 @@ pub(crate) fn site(names: &[&str], issuer: IssuerName) -> Site {
         origin: config::Origin::Welcome,
         issuer,
         further: Vec::new(),
+        standby: None,
+        preferred_chain: None,
         key: KeyAlgorithm::P256,
         profile: None,
         hsts: None,

@@ -46,6 +46,7 @@ mod faults;
 mod herd;
 mod revoke;
 mod rotate;
+mod standby;
 
 const CA: &str = "https://ca.example/dir";
 const DAY: Duration = Duration::from_secs(86_400);

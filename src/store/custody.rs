@@ -33,7 +33,7 @@ impl Store {
         self.ask(move |disk| disk.some_keys(most)).await
     }
 
-    /// What is stored of a certificate that is installed, with its key, and the revision of its
+    /// What is stored of a certificate that clients are shown, with its key, and the revision of its
     /// record.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! How the second copy follows the store: made from it, brought up to date after a crash, and told
 //! apart from the copy of another store.
 //!
-//! A change of what is installed is marked in the very transaction that makes it. The mark goes
+//! A change of what is shown is marked in the very transaction that makes it. The mark goes
 //! once the copy has the change; after a crash the marks say what the copy may lack.
 
 use std::path::Path;
@@ -27,7 +27,7 @@ use crate::cert::spec::CertificateId;
 pub(super) type Settled = Vec<(CertificateId, u64)>;
 
 /// Takes the marks of what is `settled` away, and makes one if the change from `old` to `new`
-/// changes what is installed.
+/// changes what is shown.
 pub(super) fn mark(
     txn: &WriteTransaction,
     settled: &Settled,
@@ -42,8 +42,7 @@ pub(super) fn mark(
             pending.remove(&id.0)?;
         }
     }
-    let installed = |record: Option<&Certificate>| record.and_then(|one| one.installed.clone());
-    if installed(old) != installed(new) {
+    if old.and_then(Certificate::shown) != new.and_then(Certificate::shown) {
         let gone = || old.map(|record| (record.id(), record.revision.saturating_add(1)));
         let change = new.map(|record| (record.id(), record.revision)).or_else(gone);
         if let Some((id, revision)) = change {

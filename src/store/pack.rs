@@ -11,6 +11,7 @@ use super::error::StoreError;
 use crate::cert::care::Care;
 use crate::cert::choice::Choice;
 use crate::cert::record::Certificate;
+use crate::cert::standby::Standby;
 
 /// The version of a record that has something behind it.
 const WITH_CARE: u8 = 2;
@@ -18,10 +19,17 @@ const WITH_CARE: u8 = 2;
 /// The same with which of several CAs is asked behind that.
 const WITH_CHOICE: u8 = 3;
 
+/// The same with how it stands to another one behind that.
+const WITH_STANDBY: u8 = 4;
+
 /// Packs a record.
 pub(super) fn pack(record: &Certificate) -> Vec<u8> {
     if record.care == Care::default() {
         return codec::encode(record);
+    }
+    if let Some(standby) = &record.care.standby {
+        let all = (record, &record.care, &record.care.choice, standby);
+        return codec::encode_as(WITH_STANDBY, &all);
     }
     if record.care.choice == Choice::default() {
         return codec::encode_as(WITH_CARE, &(record, &record.care));
@@ -41,15 +49,23 @@ pub(super) fn unpack(
     #[derive(Deserialize)]
     struct Both(Certificate, Care);
     #[derive(Deserialize)]
-    struct All(Certificate, Care, Choice);
+    struct Three(Certificate, Care, Choice);
+    #[derive(Deserialize)]
+    struct All(Certificate, Care, Choice, Standby);
     match bytes.first() {
         Some(&WITH_CARE) => {
             let Both(record, care) = codec::decode_as(WITH_CARE, table, key, bytes)?;
             Ok(Certificate { care, ..record })
         }
         Some(&WITH_CHOICE) => {
-            let All(record, care, choice) = codec::decode_as(WITH_CHOICE, table, key, bytes)?;
+            let Three(record, care, choice) = codec::decode_as(WITH_CHOICE, table, key, bytes)?;
             Ok(Certificate { care: Care { choice, ..care }, ..record })
+        }
+        Some(&WITH_STANDBY) => {
+            let All(record, care, choice, standby) =
+                codec::decode_as(WITH_STANDBY, table, key, bytes)?;
+            let standby = Some(standby);
+            Ok(Certificate { care: Care { choice, standby, ..care }, ..record })
         }
         _ => codec::decode(table, key, bytes),
     }
@@ -71,9 +87,11 @@ mod tests {
     use crate::cert::failure::FailureKind;
     use crate::cert::identifier::Identifier;
     use crate::cert::key::KeyAlgorithm;
+    use crate::cert::spec::CertificateId;
     use crate::cert::spec::IssuerName;
     use crate::cert::spec::Role;
     use crate::cert::spec::Specification;
+    use crate::cert::standby::Cause;
 
     fn plain() -> Certificate {
         let names = vec![Identifier::parse("a.example").unwrap()];
@@ -98,8 +116,21 @@ mod tests {
             }),
             revoked: Some(Revoked { serial: "09".to_owned(), at, reason: None }),
             choice: Choice::default(),
+            standby: None,
         };
         Certificate { care, ..plain() }
+    }
+
+    fn standing_by(record: Certificate) -> Certificate {
+        let standby = Standby {
+            beside: CertificateId([9; 8]),
+            first: false,
+            back: true,
+            since: Timestamp::from_unix(7),
+            cause: Cause::Asked("root".to_owned()),
+        };
+        let care = Care { standby: Some(standby), ..record.care };
+        Certificate { care, ..record }
     }
 
     fn by_another_ca() -> Certificate {
@@ -122,7 +153,8 @@ mod tests {
 
     #[test]
     fn what_is_to_become_of_a_certificate_survives_packing() {
-        for record in [plain(), cared_for(), by_another_ca()] {
+        let standing = [standing_by(plain()), standing_by(by_another_ca())];
+        for record in [plain(), cared_for(), by_another_ca()].into_iter().chain(standing) {
             assert_eq!(read(&pack(&record)).unwrap(), record);
         }
     }
@@ -136,7 +168,8 @@ mod tests {
 
     #[test]
     fn one_flipped_bit_is_noticed_wherever_it_is() {
-        for whole in [pack(&cared_for()), pack(&by_another_ca())] {
+        let standing = pack(&standing_by(by_another_ca()));
+        for whole in [pack(&cared_for()), pack(&by_another_ca()), standing] {
             for at in 0..whole.len() * 8 {
                 let mut bytes = whole.clone();
                 bytes[at / 8] ^= 1 << (at % 8);

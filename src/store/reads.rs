@@ -142,10 +142,10 @@ impl Disk {
         Ok(found)
     }
 
-    /// What is installed for a certificate, with its key.
+    /// What clients are shown of a certificate, with its key.
     pub(super) fn served(&self, id: CertificateId) -> Result<Option<Served>, StoreError> {
         let Some(record) = self.certificate(id)? else { return Ok(None) };
-        let Some(installed) = record.installed else { return Ok(None) };
+        let Some(installed) = record.shown().cloned() else { return Ok(None) };
         let missing = StoreError::MissingKey { id, key: installed.key };
         let key = self.key(installed.key)?.ok_or(missing)?;
         Ok(Some(Served { id, spec: record.spec, installed, key }))

@@ -1,6 +1,7 @@
 //! The chain up to the root that is preferred, where the CA offers several.
 
 use keyward::cert::chain::Chain;
+use keyward::cert::ports::Job;
 
 use crate::doubles::Steps;
 use crate::rig::Rig;
@@ -34,5 +35,17 @@ async fn the_chain_up_to_the_preferred_root_is_taken_and_else_the_default() {
         let job = rig.job(&["shop.example"]);
         let issued = obtain(&rig, &job, &Steps::default()).await.unwrap();
         assert_good(&rig, &job, &issued);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_site_says_of_the_root_counts_more_than_what_stands_with_the_ca() {
+    let mut rig = Rig::with(|settings| settings.alternate_roots = 2);
+    let roots = [1, 2].map(|number| rig.pebble.alternate_root(number));
+    rig.config.preferred_chain = Some(common_name(&roots[0]));
+    for (said, root) in [(None, &roots[0]), (Some(common_name(&roots[1])), &roots[1])] {
+        let job = Job { preferred_chain: said, ..rig.job(&["shop.example"]) };
+        let issued = obtain(&rig, &job, &Steps::default()).await.unwrap();
+        verify(root, &issued, job.spec.names());
     }
 }

@@ -65,6 +65,7 @@ impl House {
             attempt: 0,
             before: None,
             challenge: None,
+            preferred_chain: None,
         }
     }
 

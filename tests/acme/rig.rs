@@ -99,6 +99,7 @@ impl Rig {
             attempt: 0,
             before: None,
             challenge: None,
+            preferred_chain: None,
         }
     }
 }

@@ -109,6 +109,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
         attempt: 0,
         before: None,
         challenge: None,
+        preferred_chain: None,
     };
     let failure = obtain_by(&issuer, &job, &Steps::default()).await.unwrap_err();
     let heads = heads.lock().unwrap().clone();

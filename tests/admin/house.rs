@@ -414,6 +414,7 @@ impl House for Fake {
                 doing: "nothing is needed now".to_owned(),
                 problem: None,
                 checked: vec!["a step".to_owned()],
+                standby: Vec::new(),
                 issuers: Vec::new(),
                 change: Vec::new(),
                 next: certificate.next_wake,

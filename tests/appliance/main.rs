@@ -70,6 +70,7 @@ mod seals;
 mod secrets;
 mod servers;
 mod sites;
+mod standby;
 mod start;
 mod status;
 mod tcp;

@@ -42,6 +42,8 @@ pub(crate) fn site(names: &[&str], origin: SocketAddr) -> config::Site {
         origin: config::Origin::http(origin.to_string().parse().unwrap()),
         issuer: IssuerName::Internal,
         further: Vec::new(),
+        standby: None,
+        preferred_chain: None,
         key: KeyAlgorithm::P256,
         profile: None,
         hsts: Some(config::Hsts { max_age: 63_072_000, include_subdomains: false, preload: false }),

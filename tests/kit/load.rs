@@ -67,8 +67,14 @@ pub struct Load {
 
 /// A TLS client configuration that trusts `root`.
 pub fn client_config(root: &CertificateDer<'static>, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    trusting(std::slice::from_ref(root), alpn)
+}
+
+fn trusting(trusted: &[CertificateDer<'static>], alpn: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(root.clone()).unwrap();
+    for root in trusted {
+        roots.add(root.clone()).unwrap();
+    }
     let mut config = ClientConfig::builder_with_provider(keyward::base::tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -101,13 +107,23 @@ pub fn serial(stream: &TlsStream<TcpStream>) -> String {
 impl Load {
     /// Starts `clients` clients on the current runtime.
     pub fn start(target: &Target, clients: usize) -> Self {
+        Self::trusting(target, &[], clients)
+    }
+
+    /// The same, which trust these roots as well.
+    pub fn trusting(target: &Target, more: &[CertificateDer<'static>], clients: usize) -> Self {
+        let alpn: &[&[u8]] = if target.h2 { &[b"h2"] } else { &[b"http/1.1"] };
+        let roots = [std::slice::from_ref(&target.root), more].concat();
         let (seen, stop) = (Arc::<Seen>::default(), Arc::<AtomicBool>::default());
         let tasks = (0..clients)
             .map(|_| {
                 let (target, seen, stop) = (target.clone(), Arc::clone(&seen), Arc::clone(&stop));
+                let roots = roots.clone();
                 tokio::task::spawn(async move {
                     while !stop.load(Ordering::SeqCst) {
-                        let visit = visit(&target, &seen, &stop);
+                        // Another one each time: nothing is resumed.
+                        let config = trusting(&roots, alpn);
+                        let visit = visit(&target, config, &seen, &stop);
                         let result = tokio::time::timeout(Duration::from_secs(20), visit).await;
                         let failure = match result {
                             Ok(Ok(())) => continue,
@@ -157,9 +173,12 @@ enum Sender {
 }
 
 /// One connection and its requests.
-async fn visit(target: &Target, seen: &Seen, stop: &AtomicBool) -> Result<(), String> {
-    let alpn: &[&[u8]] = if target.h2 { &[b"h2"] } else { &[b"http/1.1"] };
-    let config = client_config(&target.root, alpn);
+async fn visit(
+    target: &Target,
+    config: Arc<ClientConfig>,
+    seen: &Seen,
+    stop: &AtomicBool,
+) -> Result<(), String> {
     let stream = connect(&config, target.address, &target.name)
         .await
         .map_err(|e| format!("connect: {e}"))?;

@@ -148,7 +148,8 @@ impl World {
         self.store(change);
         self.installs += 1;
         self.count(record);
-        if record.spec.role != Role::Bridge && !is_transient(&record.spec) {
+        let alone = !self.is_one_of_two(record);
+        if record.spec.role != Role::Bridge && !is_transient(&record.spec) && alone {
             self.covered.insert(record.id());
         }
         Ok(None)

@@ -273,7 +273,7 @@ impl World {
     /// The CA is told.
     pub(crate) fn tell(&mut self, record: &Certificate, mut attempt: Attempt) {
         let Some(revoking) = record.care.revoking.clone() else { return };
-        let served = record.installed.as_ref().is_some_and(|one| one.serial == revoking.serial);
+        let served = record.shown().is_some_and(|one| one.serial == revoking.serial);
         let wanted = !matches!(record.phase, Phase::Retiring { .. });
         assert!(!(served && wanted), "it is revoked while it is served");
         let (now, draw) = (self.now(), self.rng.u32(..));

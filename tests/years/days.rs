@@ -30,6 +30,9 @@ impl World {
                 self.turn();
             }
             self.look();
+            if !self.weather.clock_steps {
+                self.look_at_standbys();
+            }
             let every: Vec<_> = self.every().map(Arc::clone).collect();
             self.wake = plan::next_wake(&every, self.now());
             let wake = self.wake.map_or(DAY, |at| at.since(self.now()).as_secs().max(1));

@@ -33,11 +33,22 @@ pub(crate) fn with_two_cas() -> Config {
     config
 }
 
+/// The same house where one of the second stands by for every site of the first CA.
+pub(crate) fn with_standbys() -> Config {
+    let mut config = configuration();
+    for site in config.sites.iter_mut().filter(|site| site.issuer == acme()) {
+        site.standby = Some(second());
+    }
+    config
+}
+
 pub(crate) fn site(name: &str, issuer: IssuerName, profile: Option<&str>) -> Site {
     Site {
         names: vec![Identifier::parse(name).unwrap()],
         origin: config::Origin::Welcome,
         further: Vec::new(),
+        standby: None,
+        preferred_chain: None,
         issuer,
         key: KeyAlgorithm::P256,
         profile: profile.map(str::to_owned),

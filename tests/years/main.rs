@@ -40,9 +40,11 @@ mod authority;
 mod care;
 mod days;
 mod house;
+mod standby;
 
 use care::Cared;
 use house::configuration;
+use house::with_standbys;
 use house::with_two_cas;
 
 const DAY: u64 = 86_400;
@@ -60,11 +62,14 @@ struct Weather {
     clock_steps: bool,
     /// Whether the CA of every site is gone for months now and then, and each has another.
     outages: bool,
+    /// Whether that other one is not asked in its place, and stands by.
+    standbys: bool,
 }
 
-const FAIR: Weather = Weather { clock_steps: false, outages: false };
-const CLOCKS: Weather = Weather { clock_steps: true, outages: false };
-const OUTAGES: Weather = Weather { clock_steps: false, outages: true };
+const FAIR: Weather = Weather { clock_steps: false, outages: false, standbys: false };
+const CLOCKS: Weather = Weather { clock_steps: true, ..FAIR };
+const OUTAGES: Weather = Weather { outages: true, ..FAIR };
+const STANDBYS: Weather = Weather { outages: true, standbys: true, ..FAIR };
 
 /// An attempt under way.
 struct Attempt {
@@ -160,6 +165,10 @@ struct World {
     installs: u64,
     crashes: u64,
     care: Cared,
+    /// Sites that had two certificates, of which one must be valid and shown from then on.
+    ready: BTreeSet<Identifier>,
+    /// How often another one of two was shown.
+    switched: u64,
     /// Whether something happened that the plan has not looked at.
     stirred: bool,
     /// When time alone brings something next, as the plan said last.
@@ -173,7 +182,7 @@ impl World {
         let mut config = configuration();
         if weather.outages {
             ca = ca.with_outages(&mut rng);
-            config = with_two_cas();
+            config = if weather.standbys { with_standbys() } else { with_two_cas() };
             // What was brought has one that takes it over.
             config.sites.retain(|site| site.issuer != IssuerName::Imported);
         }
@@ -200,6 +209,8 @@ impl World {
             installs: 0,
             crashes: 0,
             care: Cared::default(),
+            ready: BTreeSet::new(),
+            switched: 0,
             stirred: true,
             wake: None,
         }
@@ -252,9 +263,10 @@ impl World {
             let (now, records) = (self.now(), self.all());
             let desired = plan::desired(&self.config, &records, |name| self.shown(name), now);
             let holding = self.newest.is_some_and(|n| n.since(now) > bounds::CLOCK_BEHIND);
-            let steps = plan::plan(&desired, &records, &self.busy(), holding, now);
+            let settled = self.settle(&desired, now);
+            let steps = plan::plan(&desired, &self.all(), &self.busy(), holding, now);
             let woken = self.ring(holding, now);
-            if steps.is_empty() && !woken {
+            if steps.is_empty() && !woken && !settled {
                 return;
             }
             for step in steps {
@@ -402,6 +414,9 @@ impl World {
     /// Those that may be asked for a certificate, in order of preference.
     fn issuers(&self, record: &Certificate) -> Vec<IssuerName> {
         match plan::site_of(&self.config, &record.spec) {
+            Some(site) if site.standby.as_ref() == Some(&record.spec.issuer) => {
+                vec![record.spec.issuer.clone()]
+            }
             Some(site) => site.issuers().cloned().collect(),
             None => vec![record.issuer().clone()],
         }
@@ -457,6 +472,19 @@ fn ten_years_with_a_ca_that_is_gone_for_months_and_another_steps_in_and_back_aga
         assert!(by_second > 40 && by_first > by_second, "{by_first}, {by_second} installations");
         // Whoever stepped in was not asked while the first was well.
         assert!(world.care.astray * 50 < by_second, "{} of {by_second}", world.care.astray);
+    });
+}
+
+#[test]
+fn ten_years_with_a_ca_that_is_gone_for_months_and_another_stands_by() {
+    seeds(3, |seed| {
+        let mut world = World::new(seed, STANDBYS);
+        world.run();
+        assert!(world.installs > 1_000, "{} installations", world.installs);
+        assert!(world.orders < world.installs * 2, "{} orders", world.orders);
+        // Those of the file that stay; the invariant is looked at throughout.
+        assert!(world.ready.len() >= 3, "{:?}", world.ready);
+        assert!(world.switched > 10, "{} times another one was shown", world.switched);
     });
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::CertificateView;
 use super::FailureView;
 use super::Moment;
+use super::standby::StandbyView;
 use crate::cert::care::Reason;
 
 /// What is to become of a certificate besides.
@@ -44,6 +45,9 @@ pub struct CareView {
     /// CAs that gave none, since the preferred one was asked last.
     #[serde(default)]
     pub left: Vec<LeftView>,
+    /// How it stands to the other one of its site, where there are two.
+    #[serde(default)]
+    pub standby: Option<StandbyView>,
 }
 
 /// A CA that gave no certificate, for reasons of its own.
@@ -156,6 +160,9 @@ pub struct Why {
     /// empty where the preferred one gives them.
     #[serde(default)]
     pub issuers: Vec<String>,
+    /// Which other certificate stands by, or why this one does; empty where there is none.
+    #[serde(default)]
+    pub standby: Vec<String>,
     /// What somebody may change, the most likely first.
     pub change: Vec<String>,
     /// When the house tries next; none when it waits for somebody.

@@ -14,8 +14,8 @@ use crate::cert::challenge::ChallengeType;
 use crate::cert::identifier::Identifier;
 use crate::cert::spec::IssuerName;
 
-const INTERNAL: &str = "internal";
-const IMPORTED: &str = "imported";
+pub(super) const INTERNAL: &str = "internal";
+pub(super) const IMPORTED: &str = "imported";
 
 /// Who issues, and who is asked in its place: as the site says, else by its names.
 pub(super) fn check(
@@ -78,9 +78,7 @@ fn one(
         IMPORTED => return IssuerName::Imported,
         _ => {}
     }
-    let well_known = |ca: &&Acme| ca::DIRECTORIES.contains(&(said, ca.directory.as_str()));
-    let Some(ca) = cas.iter().find(|ca| ca.name == said).or_else(|| cas.iter().find(well_known))
-    else {
+    let Some(ca) = called(said, cas) else {
         let known: Vec<&str> = cas.iter().map(|ca| ca.name.as_str()).collect();
         let listed: Vec<String> = known.iter().map(|name| format!("{name:?}")).collect();
         let finding = findings
@@ -105,6 +103,12 @@ fn one(
         }
     }
     ca.issuer()
+}
+
+/// The CA that a word means.
+pub(super) fn called<'a>(said: &str, cas: &'a [Acme]) -> Option<&'a Acme> {
+    let well_known = |ca: &&Acme| ca::DIRECTORIES.contains(&(said, ca.directory.as_str()));
+    cas.iter().find(|ca| ca.name == said).or_else(|| cas.iter().find(well_known))
 }
 
 /// Where the site does not say.
@@ -191,7 +195,7 @@ pub(super) fn short_lived(
 /// A public CA issues to nobody who has not accepted its terms.
 pub(super) fn terms(sites: &[Site], cas: &[Acme], list: &KeyPath, findings: &mut Findings) {
     for (number, site) in sites.iter().enumerate().filter(|(_, site)| !site.names.is_empty()) {
-        for issuer in site.issuers() {
+        for issuer in site.all_issuers() {
             unaccepted(issuer, site.name(), &list.index(number), cas, findings);
         }
     }

@@ -25,6 +25,7 @@ mod policy;
 mod route;
 mod service;
 mod site;
+mod standby;
 mod statics;
 mod tcp;
 mod tls;

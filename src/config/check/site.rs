@@ -12,7 +12,9 @@ use super::super::raw::{RawKeys, RawSite};
 use super::super::raw_ca::RawIssuers;
 use super::super::suggest;
 use super::names::Seen;
-use super::{acme, clients, hsts, issuers, keeping, names, origins, policy, quoted, route, tls};
+use super::{
+    acme, clients, hsts, issuers, keeping, names, origins, policy, quoted, route, standby, tls,
+};
 use crate::cert::challenge::ChallengeType;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
@@ -40,6 +42,8 @@ pub(super) struct General<'a> {
 /// What a certificate is asked to be.
 pub(super) struct Wanted<'a> {
     pub(super) issuer: Option<&'a RawIssuers>,
+    pub(super) standby: Option<&'a str>,
+    pub(super) preferred_chain: Option<&'a str>,
     pub(super) challenge: Option<ChallengeType>,
     pub(super) profile: Option<&'a str>,
     pub(super) key: &'a RawKeys,
@@ -50,6 +54,8 @@ pub(super) struct Ordered {
     /// Who issues it, the first of them by preference; never empty.
     pub(super) issuer: IssuerName,
     pub(super) further: Vec<IssuerName>,
+    pub(super) standby: Option<IssuerName>,
+    pub(super) preferred_chain: Option<String>,
     pub(super) key: KeyAlgorithm,
     pub(super) second_key: Option<KeyAlgorithm>,
 }
@@ -63,7 +69,10 @@ pub(super) fn wanted(
     findings: &mut Findings,
 ) -> Ordered {
     let (issuer, further) = issuers::check(raw.issuer, names, general.cas, at, findings);
-    for (number, issuer) in std::iter::once(&issuer).chain(&further).enumerate() {
+    let list: Vec<&IssuerName> = std::iter::once(&issuer).chain(&further).collect();
+    let standby = standby::check(raw.standby, &list, (names, general.cas), at, findings);
+    standby::chain(raw.preferred_chain, &issuer, at, findings);
+    for (number, issuer) in list.into_iter().chain(&standby).enumerate() {
         let Some(ca) = general.cas.iter().find(|ca| ca.issuer() == *issuer) else { continue };
         issuers::provable(names, raw.challenge, (ca, general.dns), findings);
         // A profile is a word of the first CA.
@@ -74,7 +83,8 @@ pub(super) fn wanted(
         acme::profile(name, &at.key("profile"), findings);
     }
     let (key, second_key) = keys(raw.key, &at.key("key"), findings);
-    Ordered { issuer, further, key, second_key }
+    let preferred_chain = raw.preferred_chain.map(str::to_owned);
+    Ordered { issuer, further, standby, preferred_chain, key, second_key }
 }
 
 pub(super) fn check_all(
@@ -95,6 +105,8 @@ pub(super) fn check_all(
         let challenge = challenge(raw.challenge.as_deref(), &at.key("challenge"), findings);
         let own = Wanted {
             issuer: raw.issuer.as_ref(),
+            standby: raw.beside.standby.as_deref(),
+            preferred_chain: raw.beside.preferred_chain.as_deref(),
             challenge,
             profile: raw.profile.as_deref(),
             key: &raw.key,
@@ -132,6 +144,8 @@ pub(super) fn check_all(
             origin,
             issuer: own.issuer,
             further: own.further,
+            standby: own.standby,
+            preferred_chain: own.preferred_chain,
             challenge,
             key: own.key,
             second_key: own.second_key,

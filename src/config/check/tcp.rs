@@ -294,6 +294,8 @@ fn holder(
 ) -> Option<Site> {
     let own = site::Wanted {
         issuer: raw.issuer.as_ref(),
+        standby: raw.standby.as_deref(),
+        preferred_chain: raw.preferred_chain.as_deref(),
         challenge: None,
         profile: raw.profile.as_deref(),
         key: &raw.key,
@@ -303,7 +305,7 @@ fn holder(
     }
     let own = site::wanted(own, &names, general, at, findings);
     if let Some((first, _)) = names.first() {
-        for issuer in std::iter::once(&own.issuer).chain(&own.further) {
+        for issuer in std::iter::once(&own.issuer).chain(&own.further).chain(&own.standby) {
             issuers::unaccepted(issuer, first, at, general.cas, findings);
         }
     }
@@ -312,6 +314,8 @@ fn holder(
         origin: Origin::Service,
         issuer: own.issuer,
         further: own.further,
+        standby: own.standby,
+        preferred_chain: own.preferred_chain,
         key: own.key,
         second_key: own.second_key,
         reuse_key: false,

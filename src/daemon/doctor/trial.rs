@@ -147,6 +147,8 @@ pub(super) async fn order(
         attempt: 0,
         before: None,
         challenge: patient.only,
+        // The roots of where it is tried are others.
+        preferred_chain: None,
     };
     match timeout(limit, issuer.obtain(job, &Unnoted)).await {
         Ok(Ok(issued)) => {

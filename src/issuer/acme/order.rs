@@ -365,7 +365,8 @@ impl Drive<'_> {
         let now = self.options.clock.now();
         let check = |pem: &str| check::chain(pem, self.job.spec.names(), self.job.key.id, now);
         let chain = check(&pem).map_err(Trouble::Gone)?;
-        let preferred = self.options.config.preferred_chain.as_deref();
+        let preferred = self.job.preferred_chain.as_ref();
+        let preferred = preferred.or(self.options.config.preferred_chain.as_ref());
         let Some(preferred) = preferred.filter(|name| !alternates::leads_to(&chain, name)) else {
             return Ok(chain);
         };

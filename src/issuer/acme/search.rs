@@ -308,6 +308,7 @@ mod tests {
             attempt: 0,
             before: None,
             challenge: None,
+            preferred_chain: None,
         }
     }
 

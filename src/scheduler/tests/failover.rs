@@ -10,6 +10,7 @@ fn other() -> IssuerName {
 fn two_cas() -> Config {
     let mut site = site(&["a.example"], acme());
     site.further = vec![other()];
+    site.preferred_chain = Some("Root of the first".to_owned());
     let mut config = config(vec![site]);
     let second = crate::config::Acme {
         name: "other".to_owned(),
@@ -74,6 +75,10 @@ async fn a_ca_that_cannot_be_reached_gives_way_and_is_asked_first_again_at_the_r
     assert_eq!(record.care.choice.left.len(), 1);
     let last = house.askings().pop().unwrap();
     assert_eq!(last.spec.profile.as_deref(), Some("of-the-other"));
+    // A root is a word of the first CA.
+    let chains: Vec<_> = house.askings().into_iter().map(|job| job.preferred_chain).collect();
+    assert_eq!(chains.first().unwrap().as_deref(), Some("Root of the first"));
+    assert_eq!(last.preferred_chain, None);
     assert!(!last.resumed, "no order of the other's is looked for");
     assert_eq!(house.told(EntryKind::IssuerLeft).await, 1);
     // Nothing is asked before its own renewal.

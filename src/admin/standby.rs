@@ -1,0 +1,28 @@
+//! The route by which the other one of two certificates is served. Who did it stands in the journal.
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::PathRejection;
+
+use super::access::Peer;
+use super::care::bad_body;
+use super::routes::Desk;
+use super::routes::select;
+use super::wire::Problem;
+use super::wire::standby::SwitchOrder;
+use super::wire::standby::SwitchedView;
+
+/// `POST /v1/certificates/{selector}/switch`
+pub(super) async fn switch(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    selector: Result<Path<String>, PathRejection>,
+    order: Result<Json<SwitchOrder>, JsonRejection>,
+) -> Result<Json<SwitchedView>, Problem> {
+    let selector = select(selector)?;
+    let Json(order) = order.map_err(|rejection| bad_body(&rejection))?;
+    Ok(Json(desk.house.switch(&selector, order.back, peer).await?))
+}
