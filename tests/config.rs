@@ -102,6 +102,22 @@ fn a_second_ca_stands_by_for_sites_and_services_and_check_says_so() {
 }
 
 #[test]
+fn what_follows_an_imported_certificate_may_come_from_several_cas() {
+    let text = |list: &str| {
+        format!(
+            "[acme]\naccept_terms = true\n[[ca]]\nname = 'zerossl'\naccept_terms = true\n\
+             [[site]]\nnames = ['example.org']\norigin = 'http://127.0.0.1:1'\nissuer = {list}\n"
+        )
+    };
+    let config = parse(&text("['imported', 'acme', 'zerossl']")).unwrap().config;
+    let site = &config.sites[0];
+    assert_eq!((&site.issuer, site.further.len()), (&IssuerName::Imported, 2));
+    let problems = parse(&text("['acme', 'imported']")).unwrap_err().to_string();
+    let expected = "this word before the CAs whose certificate follows an imported one, or alone";
+    assert!(problems.contains(expected), "{problems}");
+}
+
+#[test]
 fn no_message_repeats_a_password() {
     for text in [
         "[[site]]\nnames = [\"a.internal\"]\norigin = \"http://user:hunter2@127.0.0.1:1\"",

@@ -139,14 +139,16 @@ fn write_site(out: &mut impl Write, config: &Config, site: &Site) -> io::Result<
 
 /// "from acme-v02.api.letsencrypt.org by tls-alpn-01 or http-01, key p256"
 pub(super) fn certificate(config: &Config, site: &Site) -> String {
+    let further: Vec<String> = site.further.iter().map(ToString::to_string).collect();
+    let further = further.join(", else from ");
     let mut text = match &site.issuer {
         IssuerName::Internal => "from the internal CA".to_owned(),
-        IssuerName::Imported => "brought from elsewhere".to_owned(),
+        IssuerName::Imported if further.is_empty() => "brought from elsewhere".to_owned(),
+        IssuerName::Imported => format!("brought from elsewhere, followed by one from {further}"),
         IssuerName::Acme(_) => {
-            let further: Vec<String> = site.further.iter().map(ToString::to_string).collect();
-            let further = match further.as_slice() {
-                [] => String::new(),
-                names => format!(", else from {}", names.join(", else from ")),
+            let further = match further.as_str() {
+                "" => String::new(),
+                names => format!(", else from {names}"),
             };
             let standby = match &site.standby {
                 Some(standby) => format!(", a second one of {standby} standing by"),

@@ -336,7 +336,8 @@ pub struct Site {
     /// Who issues its certificate.
     pub issuer: IssuerName,
     /// Who is asked in its place, in this order, when it gives none for reasons of its own; each speaks
-    /// ACME, and so does the first then.
+    /// ACME, and so does the first then. Where certificates are brought: who is asked, in this order, for
+    /// what follows one.
     pub further: Vec<IssuerName>,
     /// Who issues a second certificate for the same names, which is kept ready and not shown; speaks
     /// ACME, and is none of the above.

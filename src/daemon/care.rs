@@ -25,6 +25,7 @@ use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
+use crate::scheduler;
 use crate::scheduler::HostError;
 use crate::scheduler::RevokeError;
 use crate::store::Store;
@@ -43,9 +44,10 @@ impl Residence {
         accept: Accept,
         peer: Peer,
     ) -> Result<CertificateView, HouseError> {
-        let id = self.meant(selector).await?.id();
+        let record = self.meant(selector).await?;
+        let source = scheduler::source(&self.config.borrow(), &record);
         let scheduler = &self.orders()?.scheduler;
-        let hosted = scheduler.host(id, accept, &self.source(), &who(peer)).await;
+        let hosted = scheduler.host(record.id(), accept, &source, &who(peer)).await;
         let hosted = hosted.map_err(|error| not_hosted(selector, error))?;
         Ok(view::certificate(&hosted, self.clock.now()))
     }
@@ -85,7 +87,8 @@ impl Residence {
     ) -> Result<HostedAll, HouseError> {
         let (page, next) = self.page(after, AT_ONCE).await?;
         let scheduler = &self.orders()?.scheduler;
-        let (source, who, now) = (self.source(), who(peer), self.clock.now());
+        let (who, now) = (who(peer), self.clock.now());
+        let config = Arc::clone(&self.config.borrow());
         let mut all = HostedAll { next: next.map(|next| next.to_string()), ..HostedAll::default() };
         for record in page {
             // What only bridges or retires is nobody's certificate.
@@ -96,6 +99,7 @@ impl Residence {
                 all.already += 1;
                 continue;
             }
+            let source = scheduler::source(&config, &record);
             match scheduler.host(record.id(), accept, &source, &who).await {
                 Ok(hosted) => all.hosted.push(view::certificate(&hosted, now)),
                 Err(HostError::Store(error)) => return Err(unavailable(&error)),
@@ -181,11 +185,6 @@ impl Residence {
             Err(HouseError::NotFound { .. }) => find(all, selector).cloned(),
             other => other.cloned(),
         }
-    }
-
-    /// Who issues in the place of what was brought.
-    fn source(&self) -> IssuerName {
-        IssuerName::Acme(self.config.borrow().acme.directory.clone())
     }
 }
 

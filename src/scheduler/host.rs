@@ -145,7 +145,6 @@ impl Workshop {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let fresh = !hosted.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, config));
-        let source = IssuerName::Acme(config.acme.directory.clone());
         let sites: HashMap<_, _> = config
             .sites
             .iter()
@@ -183,6 +182,7 @@ impl Workshop {
             if !asked || !issued || matches!(record.phase, Phase::Retiring { .. }) {
                 continue;
             }
+            let source = succession::source(config, &record);
             let hosted = |r: &_| Some(caring::hosted(r, accept, &source, "the configuration", now));
             self.records.change(record.id(), None, hosted).await?;
         }

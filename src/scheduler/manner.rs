@@ -4,6 +4,7 @@
 //! Which of several CAs is asked stands in the record.
 
 use super::plan;
+use super::succession;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::record::Certificate;
 use crate::cert::spec::IssuerName;
@@ -43,12 +44,12 @@ impl Manner {
     /// As `config` says for `record`.
     pub(super) fn of(config: &Config, record: &Certificate) -> Self {
         let site = plan::site_of(config, &record.spec);
-        let source = config.acme.issuer();
+        let successors = succession::successors(config, record);
         let offer = |issuer: &IssuerName| Offer {
             issuer: issuer.clone(),
             profile: match site {
                 Some(site) => config.profile(site, issuer),
-                None => config.acme.profile.clone(),
+                None => config.authority(issuer).and_then(|ca| ca.profile.clone()),
             },
             chain: site.and_then(|site| config.preferred_chain(site, issuer)),
             renewal_info: config.authority(issuer).is_some_and(|ca| ca.renewal_info),
@@ -60,15 +61,15 @@ impl Manner {
                 vec![offer(&record.spec.issuer)]
             }
             Some(site) => site.issuers().map(offer).collect(),
-            None if !record.spec.role.is_driven() => vec![offer(&source)],
+            None if !record.spec.role.is_driven() => successors.iter().map(offer).collect(),
             None => vec![offer(&record.spec.issuer)],
         };
         Self {
             offers,
-            source: Some(match site {
-                Some(site) if record.spec.role == Role::Onboarded => site.issuer.clone(),
-                _ => source,
-            }),
+            source: match site {
+                Some(site) if record.spec.role == Role::Onboarded => Some(site.issuer.clone()),
+                _ => successors.into_iter().next(),
+            },
             reuse_key: site.is_some_and(|site| site.reuse_key),
             exportable: site.is_some_and(|site| site.exportable),
             challenge: site.and_then(|site| site.challenge),

@@ -46,3 +46,4 @@ pub use rotate::Turn;
 pub use standing::Pair;
 pub use standing::SwitchError;
 pub use standing::Switched;
+pub use succession::source;

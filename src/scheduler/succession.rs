@@ -89,6 +89,25 @@ pub(super) async fn end(
     })
 }
 
+/// Who is asked for what follows a certificate that was brought, in order of preference: those that its
+/// site names, else the CA of `[acme]`. One that has to be followed by its like has one CA alone: what
+/// another one issues would not be like it.
+pub(super) fn successors(config: &Config, record: &Certificate) -> Vec<IssuerName> {
+    let sites = config.sites.iter().filter(|site| site.issuer == IssuerName::Imported);
+    let mut named = sites.filter(|site| !site.further.is_empty());
+    let site = named.find(|site| site.names.iter().any(|name| record.spec.covers(name)));
+    let mut list = site.map_or_else(|| vec![config.acme.issuer()], |site| site.further.clone());
+    if record.care.hosting.accept().is_some_and(|accept| !accept.issuer) {
+        list.truncate(1);
+    }
+    list
+}
+
+/// Who is asked first.
+pub fn source(config: &Config, record: &Certificate) -> IssuerName {
+    successors(config, record).into_iter().next().unwrap_or_else(|| config.acme.issuer())
+}
+
 /// When a free certificate takes the place of one that was brought; `None` where that is forbidden, or
 /// could not be.
 pub(super) fn take_over_at(config: &Config, record: &Certificate) -> Option<Timestamp> {
@@ -99,9 +118,10 @@ pub(super) fn take_over_at(config: &Config, record: &Certificate) -> Option<Time
         site.keeping.take_over && site.names.iter().any(|name| record.spec.covers(name))
     });
     let names = record.spec.names();
+    let ca = config.authority(&source(config, record)).unwrap_or(&config.acme);
     let provable = names.iter().all(|name| {
-        config.acme.challenges.iter().any(|challenge| challenge.can_prove(name))
-            && (!name.is_internal() || config.acme.ca_root.is_some())
+        ca.challenges.iter().any(|challenge| challenge.can_prove(name))
+            && (!name.is_internal() || ca.ca_root.is_some())
     });
     let share: Duration = validity.life() / 100 * left;
     let at = validity.not_after.minus(share).min(validity.last_call());

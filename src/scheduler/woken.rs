@@ -20,7 +20,6 @@ use crate::base::bounds;
 use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
-use crate::cert::spec::IssuerName;
 use crate::cert::spec::Role;
 use crate::config::Config;
 use crate::store::StoreError;
@@ -126,7 +125,7 @@ pub fn succeeded(record: &Certificate, config: &Config, now: Timestamp) -> Optio
     if record.care.hosting.accept().is_some() || record.spec.role == Role::Onboarded {
         return None;
     }
-    let source = IssuerName::Acme(config.acme.directory.clone());
+    let source = succession::source(config, record);
     match (record.care.take_over, succession::take_over_at(config, record)) {
         (Some(_), Some(_)) => None,
         (Some(_), None) => Some(caring::withdrawn(record, now)),

@@ -37,10 +37,16 @@ pub(super) fn check(
         if findings.is_spoilt(&key) {
             continue;
         }
-        if texts.len() > 1 && [INTERNAL, IMPORTED].contains(&text.as_str()) {
+        let follows = number == 0 && text == IMPORTED;
+        if texts.len() > 1 && [INTERNAL, IMPORTED].contains(&text.as_str()) && !follows {
+            let expected = if text == IMPORTED {
+                "this word before the CAs whose certificate follows an imported one, or alone"
+            } else {
+                "CAs that speak ACME in a list, or this word alone"
+            };
             findings
                 .error(&key, format!("the issuer {} stands in a list", quoted(text)))
-                .expected("CAs that speak ACME in a list, or this word alone")
+                .expected(expected)
                 .hint(format!("issuer = {text:?}, or take it out: until a CA answers, the internal one bridges the time"));
             continue;
         }

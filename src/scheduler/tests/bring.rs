@@ -5,6 +5,7 @@ use rcgen::PublicKeyData as _;
 use super::*;
 use crate::base::bounds::catalog::COPY_PAUSE;
 use crate::cert::brought::Brought;
+use crate::cert::care::Accept;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyId;
@@ -140,5 +141,55 @@ async fn who_brings_does_not_wait_for_the_second_copy_which_follows() {
     tokio::time::timeout(patience, followed).await.expect("the copy follows");
     for (id, key) in brought {
         assert_eq!(house.shown(id), Some(key));
+    }
+}
+
+#[tokio::test]
+async fn what_follows_an_imported_one_comes_from_the_next_ca_where_its_site_names_several() {
+    let other = || IssuerName::Acme("https://other.example/dir".to_owned());
+    for hosted in [false, true] {
+        let mut site = site(&["a.example"], IssuerName::Imported);
+        site.further = vec![acme(), other()];
+        let mut config = config(vec![site]);
+        config.cas = vec![crate::config::Acme {
+            name: "other".to_owned(),
+            directory: "https://other.example/dir".to_owned(),
+            profile: Some("of-the-other".to_owned()),
+            ..config.acme.clone()
+        }];
+        let house = House::new(config, Act::Issue).await;
+        let (id, _) = house.bring(&["a.example"], 90).await;
+        let ill = Failure::new(FailureKind::CaFault, "503");
+        *house.ca.behaviour.lock().unwrap() = Arc::new(move |job| match &job.spec.issuer {
+            IssuerName::Acme(directory) if directory == CA => Act::Fail(ill.clone()),
+            _ => Act::Issue,
+        });
+        if hosted {
+            // Its like is asked of one CA alone, whatever becomes of that.
+            house.handle.host(id, Accept::default(), &acme(), "somebody").await.unwrap();
+        }
+        house.pass(DAY * 70).await;
+        let mut record = house.store.certificate(id).await.unwrap().unwrap();
+        for _ in 0..60 {
+            if *record.issued_by() == other() {
+                break;
+            }
+            house.pass(DAY / 4).await;
+            record = house.store.certificate(id).await.unwrap().unwrap();
+        }
+        let asked: Vec<_> =
+            house.ca.asked.lock().unwrap().iter().map(|a| a.job.spec.clone()).collect();
+        let of = |issuer: &IssuerName| asked.iter().filter(|spec| spec.issuer == *issuer).count();
+        assert!(of(&acme()) >= 3, "{asked:?}");
+        if hosted {
+            assert_eq!(of(&other()), 0);
+            assert!(record.care.hosting.accept().is_some(), "and hosting does not end for that");
+            continue;
+        }
+        assert_eq!((record.issued_by(), record.first_issuer()), (&other(), &acme()));
+        assert_eq!(record.phase.word(), "holding");
+        let last = asked.iter().rfind(|spec| spec.issuer == other()).unwrap();
+        assert_eq!(last.profile.as_deref(), Some("of-the-other"));
+        assert_eq!(house.told(EntryKind::IssuerLeft).await, 1);
     }
 }
