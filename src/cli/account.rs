@@ -25,6 +25,9 @@ use crate::os::sandbox;
 use crate::vault::key_file::KeyFile;
 use crate::vault::key_jwk;
 
+/// The private key of an account, as it was read.
+pub(super) type AccountKey = KeyFile;
+
 /// `keyward account [adopt]`
 pub(super) fn account(client: &Client, what: &Account, out: &mut Out) -> Result<u8, Report> {
     match &what.what {
@@ -116,7 +119,7 @@ fn adopt(client: &Client, what: &AdoptAccount, out: &mut Out) -> Result<u8, Repo
 /// Seals the key and has the daemon take the account in.
 pub(super) fn take(
     client: &Client,
-    key: &KeyFile,
+    key: &AccountKey,
     ca: Option<&str>,
     force: bool,
 ) -> Result<super::connect::Answer, Report> {
@@ -133,7 +136,7 @@ pub(super) fn take(
 }
 
 /// The key in a file, PEM or JSON.
-pub(super) fn read(path: &Path) -> Result<KeyFile, Report> {
+pub(super) fn read(path: &Path) -> Result<AccountKey, Report> {
     let bytes = material::whole(path)?;
     let first = bytes.iter().find(|octet| !octet.is_ascii_whitespace());
     let read = match first {
@@ -141,4 +144,12 @@ pub(super) fn read(path: &Path) -> Result<KeyFile, Report> {
         _ => KeyFile::from_pem(&bytes),
     };
     read.map_err(|error| Report::new(FAILED, format!("{}: {error}", path.display())))
+}
+
+/// An RSA key in DER that was found at `place`, as Traefik has it.
+///
+/// # Errors
+/// In words, when it is none.
+pub(super) fn rsa(der: &[u8], place: &Path) -> Result<AccountKey, String> {
+    KeyFile::from_pkcs1(der).map_err(|error| format!("{}: {error}", place.display()))
 }

@@ -311,27 +311,27 @@ mod tests {
     #[test]
     fn both_halves_of_a_change_name_the_other_key_and_are_nothing_else() {
         let (inner, outer) = change(CHANGE, ACCOUNT, 1);
-        let half = |key: &KeyId, message: &str| super::half(key, MADE_HERE, message.as_bytes());
-        assert_eq!(half(&id_of(5), &inner), Some(Half::OfNext { former: id_of(1) }));
-        assert_eq!(half(&id_of(1), &outer), Some(Half::OfFormer { next: id_of(5) }));
+        let half_of = |key: &KeyId, message: &str| half(key, MADE_HERE, message.as_bytes());
+        assert_eq!(half_of(&id_of(5), &inner), Some(Half::OfNext { former: id_of(1) }));
+        assert_eq!(half_of(&id_of(1), &outer), Some(Half::OfFormer { next: id_of(5) }));
         for (key, message) in [(5, &inner), (1, &outer)] {
             assert!(!is_one(&id_of(key), MADE_HERE, message.as_bytes()), "an ordinary request");
         }
         // By another key than the one that it says.
-        assert_eq!(half(&id_of(1), &inner), None);
-        assert_eq!(half(&id_of(5), &outer), None);
+        assert_eq!(half_of(&id_of(1), &inner), None);
+        assert_eq!(half_of(&id_of(5), &outer), None);
         for (url, account, old) in [
             ("https://ca.example/other", ACCOUNT, 1),
             (CHANGE, "https://ca.example/acct/2", 1),
             (CHANGE, ACCOUNT, 3),
         ] {
             let (_, outer) = change(url, account, old);
-            assert_eq!(half(&id_of(1), &outer), None, "{url} {account} {old}");
+            assert_eq!(half_of(&id_of(1), &outer), None, "{url} {account} {old}");
         }
         // A key that follows itself, and an ordinary request.
         let (inner, _) = change(CHANGE, ACCOUNT, 5);
-        assert_eq!(half(&id_of(5), &inner), None);
-        assert_eq!(half(&key(), &input(&header(KID), "{}")), None);
+        assert_eq!(half_of(&id_of(5), &inner), None);
+        assert_eq!(half_of(&key(), &input(&header(KID), "{}")), None);
     }
 
     #[test]

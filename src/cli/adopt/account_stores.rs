@@ -13,8 +13,8 @@ use super::kept::name;
 use super::kept::words;
 use super::tool::Tool;
 use crate::cli::account;
+use crate::cli::account::AccountKey;
 use crate::cli::material;
-use crate::vault::key_file::KeyFile;
 
 /// Directories within each other that are looked into: host, path, name and keys, and some more.
 const DEPTH: usize = 8;
@@ -27,7 +27,7 @@ pub(super) struct KeptAccount {
     /// Where its key is.
     pub(super) at: PathBuf,
     /// That, or why it is of no use.
-    pub(super) key: Result<KeyFile, String>,
+    pub(super) key: Result<AccountKey, String>,
 }
 
 /// An account as CAs describe it (RFC 8555, section 7.1.2).
@@ -60,7 +60,7 @@ struct Caddy {
 }
 
 impl Registration {
-    pub(super) fn with(self, at: PathBuf, key: Result<KeyFile, String>) -> KeptAccount {
+    pub(super) fn with(self, at: PathBuf, key: Result<AccountKey, String>) -> KeptAccount {
         KeptAccount { url: self.uri, contact: self.body.contact.unwrap_or_default(), at, key }
     }
 }
@@ -97,7 +97,7 @@ fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&material::whole(path).ok()?).ok()
 }
 
-fn key(path: &Path) -> Result<KeyFile, String> {
+fn key(path: &Path) -> Result<AccountKey, String> {
     account::read(path).map_err(words)
 }
 

@@ -4,6 +4,7 @@
 //! Not here: where the stores keep them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -17,12 +18,12 @@ use crate::admin::wire::account::AccountAdopted;
 use crate::admin::wire::account::AccountEntry;
 use crate::admin::wire::account::Accounts;
 use crate::cli::account;
+use crate::cli::account::AccountKey;
 use crate::cli::connect::Client;
 use crate::cli::out::Out;
 use crate::cli::render;
 use crate::cli::report::Report;
 use crate::cli::report::plain;
-use crate::vault::key_file::KeyFile;
 
 /// An account in a store, and what becomes of it.
 pub(super) struct AccountPlan {
@@ -30,7 +31,7 @@ pub(super) struct AccountPlan {
     at: PathBuf,
     url: String,
     contact: Vec<String>,
-    key: Option<KeyFile>,
+    key: Option<AccountKey>,
     /// What the configuration calls its CA, as soon as that is known.
     ca: Option<String>,
     /// Whether the house has another one there, which goes.
@@ -59,7 +60,7 @@ pub(super) struct ShownAccount<'a> {
 ///
 /// # Errors
 /// In words, when the store cannot be read.
-pub(super) fn of(tool: Tool, place: &std::path::Path) -> Result<Vec<AccountPlan>, String> {
+pub(super) fn of(tool: Tool, place: &Path) -> Result<Vec<AccountPlan>, String> {
     let kept = account_stores::read(tool, place)?;
     let plan = |KeptAccount { url, contact, at, key }: KeptAccount| {
         let (key, fate) = match key {

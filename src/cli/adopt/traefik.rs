@@ -15,8 +15,8 @@ use super::account_stores::KeptAccount;
 use super::account_stores::Registration;
 use super::kept::Kept;
 use super::kept::words;
+use crate::cli::account;
 use crate::cli::material::Material;
-use crate::vault::key_file::KeyFile;
 
 /// Largest file that is read; ten thousand certificates take about 60 MiB.
 const MOST: u64 = 256 * 1024 * 1024;
@@ -70,10 +70,7 @@ pub(super) fn accounts(place: &Path) -> Result<Vec<KeptAccount>, String> {
     let kept = accounts.filter_map(|Account { registration, key }| {
         let der = STANDARD.decode(key.as_bytes()).map(Zeroizing::new);
         let der = der.map_err(|_| format!("{}: the key is no base64", place.display()));
-        let key = der.and_then(|der| {
-            let read = KeyFile::from_pkcs1(&der);
-            read.map_err(|error| format!("{}: {error}", place.display()))
-        });
+        let key = der.and_then(|der| account::rsa(&der, place));
         Some(registration?.with(place.to_owned(), key))
     });
     Ok(kept.collect())
