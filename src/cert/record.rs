@@ -76,6 +76,15 @@ impl Certificate {
         self.care.choice.revoker.as_ref().unwrap_or_else(|| self.first_issuer())
     }
 
+    /// When the CA is to be told of a revocation; `None` while what is to be revoked is served, or where
+    /// there is nothing to revoke.
+    pub fn revocation_due(&self) -> Option<Timestamp> {
+        let revoking = self.care.revoking.as_ref()?;
+        let served = self.shown().is_some_and(|one| one.serial == revoking.serial);
+        let wanted = !matches!(self.phase, Phase::Retiring { .. });
+        (!(served && wanted)).then_some(revoking.next)
+    }
+
     /// What is asked for when the next one is ordered. One that was brought keeps its identity, and is
     /// ordered from whoever has taken it over, under that one's `profile`; so does any that is ordered
     /// from another CA than its first.

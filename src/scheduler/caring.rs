@@ -156,15 +156,6 @@ pub(super) fn forbids(record: &Certificate, key: KeyId) -> bool {
     installed.serial == revoking.serial && installed.key == key
 }
 
-/// When the CA is to be told of a revocation; `None` while what is to be revoked is served, or where
-/// there is nothing to revoke.
-pub fn tell_at(record: &Certificate) -> Option<Timestamp> {
-    let revoking = record.care.revoking.as_ref()?;
-    let served = record.shown().is_some_and(|one| one.serial == revoking.serial);
-    let wanted = !matches!(record.phase, Phase::Retiring { .. });
-    (!(served && wanted)).then_some(revoking.next)
-}
-
 /// The CA took the revocation of the serial number `serial`.
 pub fn revoked(
     record: &Certificate,
@@ -269,23 +260,23 @@ mod tests {
         let record = record(Role::Primary);
         let change = wanted_revoked(&record, Reason::KeyCompromise, "root", NOW).unwrap();
         assert!(matches!(change.record.phase, Phase::Due { .. }));
-        assert_eq!(tell_at(&change.record), None, "it is still served");
+        assert_eq!(change.record.revocation_due(), None, "it is still served");
         let mut replaced = change.record.clone();
         replaced.installed.as_mut().unwrap().serial = "0b".to_owned();
-        assert_eq!(tell_at(&replaced), Some(NOW));
+        assert_eq!(replaced.revocation_due(), Some(NOW));
         let mut retired = change.record;
         retired.phase = Phase::Retiring { until: NOW };
-        assert_eq!(tell_at(&retired), Some(NOW));
+        assert_eq!(retired.revocation_due(), Some(NOW));
         // What the CA refuses is asked again, later and later, and done once.
         let failure = Failure::new(FailureKind::CaFault, "503");
         let again = not_revoked(&replaced, "0a", &failure, 0, NOW).unwrap().record;
-        let first = tell_at(&again).unwrap();
+        let first = again.revocation_due().unwrap();
         assert!(first > NOW);
         let again = not_revoked(&again, "0a", &failure, 0, NOW).unwrap().record;
-        assert!(tell_at(&again).unwrap() > first);
+        assert!(again.revocation_due().unwrap() > first);
         assert!(revoked(&again, "0b", Revocation::Told, NOW).is_none(), "of another");
         let done = revoked(&again, "0a", Revocation::Told, NOW).unwrap().record;
-        assert_eq!((tell_at(&done), done.care.is_revoked("0a")), (None, true));
+        assert_eq!((done.revocation_due(), done.care.is_revoked("0a")), (None, true));
         assert!(revoked(&done, "0a", Revocation::Told, NOW).is_none());
     }
 

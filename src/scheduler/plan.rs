@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::caring;
 use super::standby;
 use crate::base::Timestamp;
 use crate::base::bounds;
@@ -190,7 +189,7 @@ pub fn plan(
             (true, true) => steps.push(Step::Return(id)),
             (false, false) => steps.push(Step::Remove(id, now.plus(keep(record)))),
             _ if busy.contains_key(&id) => {}
-            _ if caring::tell_at(record).is_some_and(|at| at <= now) => revocations.push(id),
+            _ if record.revocation_due().is_some_and(|at| at <= now) => revocations.push(id),
             _ => match woken(record, now) {
                 Some(Step::Order(_)) => orders.push(record),
                 Some(Step::Check(_)) => checks.push(id),
@@ -227,7 +226,7 @@ pub fn woken(record: &Certificate, now: Timestamp) -> Option<Step> {
 /// The next moment after `now` at which time alone brings a step.
 pub fn next_wake(records: &[Arc<Certificate>], now: Timestamp) -> Option<Timestamp> {
     let wakes = records.iter().filter_map(|record| record.phase.wake_at(now));
-    let wakes = wakes.chain(records.iter().filter_map(|record| caring::tell_at(record)));
+    let wakes = wakes.chain(records.iter().filter_map(|record| record.revocation_due()));
     let wakes = wakes.chain(records.iter().flat_map(|record| standby::wakes(record)));
     wakes.filter(|wake| *wake > now).min()
 }

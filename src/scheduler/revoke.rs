@@ -35,9 +35,6 @@ pub enum RevokeError {
     /// It was brought from elsewhere.
     #[error("it was imported: have it revoked where it was issued, and import its successor")]
     Imported,
-    /// It is of an onboarded name, whose key goes with it.
-    #[error("its name is onboarded: keyward offboard deletes the certificate with its key")]
-    Onboarded,
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,9 +56,6 @@ impl SchedulerHandle {
         let record = shop.records.find(id).await?.ok_or(RevokeError::NotFound(id))?;
         if record.spec.role == Role::Imported {
             return Err(RevokeError::Imported);
-        }
-        if record.spec.role == Role::Onboarded {
-            return Err(RevokeError::Onboarded);
         }
         if let Some(revoking) = &record.care.revoking {
             return Err(RevokeError::AtWork { serial: revoking.serial.clone() });

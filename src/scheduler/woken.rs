@@ -81,6 +81,12 @@ impl Alarm {
                 }
                 Ok(found) => found,
             };
+            if let Some(record) = &record
+                && record.revocation_due().is_some_and(|at| at <= now)
+            {
+                self.due.insert(id, (Arc::clone(record), Work::Revoke));
+                continue;
+            }
             let step = record.as_ref().and_then(|record| plan::woken(record, now));
             match (step, record) {
                 (Some(Step::Remind(_) | Step::Order(_)), Some(record)) => {

@@ -223,5 +223,6 @@ pub(super) fn keys_of(record: &Certificate) -> impl Iterator<Item = KeyId> + use
 
 /// When a record wants to be looked at; what is due is due since ever.
 pub(super) fn wake(record: &Certificate) -> Option<u64> {
-    record.phase.wake_at(Timestamp::from_unix(0)).map(Timestamp::as_unix)
+    let phase = record.phase.wake_at(Timestamp::from_unix(0));
+    phase.into_iter().chain(record.revocation_due()).min().map(Timestamp::as_unix)
 }

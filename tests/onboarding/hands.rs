@@ -5,7 +5,10 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
+use crate::daemon::eventually;
+use crate::daemon::was_killed;
 use crate::origin::Origin;
 use crate::scene::Scene;
 
@@ -47,6 +50,46 @@ fn a_name_is_onboarded_by_hand_with_its_own_origin_and_offboarded_for_good() {
     scene.keyward.cli(&["offboard", "www.shop.example", "--may-return"]).ok();
     assert_eq!(scene.names(), Vec::<String>::new());
     assert_eq!(scene.visit("www.shop.example", &[]).ok(), "ok", "it may return");
+}
+
+#[test]
+fn the_certificate_of_an_onboarded_name_is_replaced_and_then_revoked_also_after_a_restart() {
+    let mut scene = Scene::new("", "");
+    scene.keyward.cli(&["onboard", "www.shop.example", "--wait"]).ok();
+    let serial = |scene: &Scene| -> String {
+        let view = scene.keyward.certificate("www.shop.example").unwrap();
+        view["installed"]["serial"].as_str().unwrap().to_owned()
+    };
+    let standing = |scene: &Scene, serial: &str| scene.pebble.standing(serial).unwrap();
+    let first = serial(&scene);
+    let order = ["revoke", "www.shop.example", "--reason", "keyCompromise", "--wait"];
+    let said = scene.keyward.cli(&order).ok();
+    assert!(said.contains("revoked serial"), "{said}");
+    let second = serial(&scene);
+    assert_ne!(first, second);
+    assert_eq!(standing(&scene, &first)["Status"], "Revoked");
+    assert_eq!(standing(&scene, &first)["Reason"], 1);
+    assert_eq!(standing(&scene, &second)["Status"], "Valid");
+    assert_eq!(scene.visit("www.shop.example", &[]).ok(), "ok");
+    // Killed when it is noted, the next start goes on with it: nobody holds such a one in memory.
+    for point in ["revocation-noted", "revocation-told"] {
+        let former = serial(&scene);
+        assert!(scene.keyward.terminate().success());
+        scene.keyward.with_env("KEYWARD_CRASH_AT", point);
+        scene.keyward.start();
+        let _said = scene.keyward.cli(&["revoke", "www.shop.example"]);
+        assert!(was_killed(scene.keyward.wait_end(Duration::from_secs(100))), "{point}");
+        scene.keyward.without_env("KEYWARD_CRASH_AT");
+        scene.keyward.start();
+        eventually("it is revoked", Duration::from_secs(100), || {
+            (standing(&scene, &former)["Status"] == "Revoked").then_some(())
+        });
+        assert_ne!(serial(&scene), former, "{point}");
+        eventually("that is known", Duration::from_secs(60), || {
+            let view = scene.keyward.certificate("www.shop.example")?;
+            (view["care"]["revoked"]["serial"] == former.as_str()).then_some(())
+        });
+    }
 }
 
 #[test]
