@@ -363,7 +363,7 @@ impl Drop for Pebble {
 }
 
 /// A root and a certificate for 127.0.0.1, for Pebble's own listeners.
-fn make_certificates(dir: &Path) {
+pub(crate) fn make_certificates(dir: &Path) {
     use rcgen::BasicConstraints;
     use rcgen::CertificateParams;
     use rcgen::CertifiedIssuer;
@@ -387,7 +387,7 @@ fn make_certificates(dir: &Path) {
 }
 
 /// Finds a program where `scripts/install-pebble` finds or puts it.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let mut places: Vec<PathBuf> = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).collect())
         .unwrap_or_default();

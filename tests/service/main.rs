@@ -2,6 +2,10 @@
 //! way a machine at a provider does it. See `rig` for how.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
+#[path = "../kit/pebble.rs"]
+mod pebble;
+
+mod dns;
 mod faults;
 mod install;
 mod life;
