@@ -1,3 +1,5 @@
+//! Which of two certificates is shown: the pure decision, at every moment of both lives.
+
 use super::*;
 use crate::cert::care::Revoked;
 use crate::cert::chain::Chain;
@@ -9,6 +11,7 @@ use crate::cert::lifecycle::FIRST;
 use crate::cert::record::Installed;
 use crate::cert::spec::IssuerName;
 use crate::cert::validity::Validity;
+use crate::scheduler::caring;
 use crate::scheduler::testing::config;
 use crate::scheduler::testing::site;
 
@@ -129,7 +132,7 @@ fn the_other_one_is_shown_when_the_present_one_is_no_good_and_not_before() {
     revoked.care.revoked = Some(Revoked { serial, at: NOW, reason: None });
     assert_eq!(turned(&revoked, &two, NOW), Some(Cause::Revoked));
     let reason = crate::cert::care::Reason::KeyCompromise;
-    let wanted = super::super::caring::wanted_revoked(&one, reason, "root", NOW).unwrap().record;
+    let wanted = caring::wanted_revoked(&one, reason, "root", NOW).unwrap().record;
     assert_eq!(turned(&wanted, &two, NOW), Some(Cause::Revoked));
     // What is no good itself takes nobody's place.
     for worse in [both(&config, 50, 0)[1].clone(), {

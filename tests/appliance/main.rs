@@ -34,6 +34,7 @@ mod authority;
 mod backup;
 mod badge;
 mod budget;
+mod chain;
 mod clock;
 mod crash;
 mod damage;

@@ -151,9 +151,9 @@ async fn a_switch_is_told_once_and_stays_over_restarts_and_is_refused_where_noth
     each(&house, Act::Issue, Act::Issue);
     house.pass(DAY).await;
     let [first, second] = house.both().await;
-    assert_eq!(house.switch(false).await.unwrap(), true);
+    assert!(house.switch(false).await.unwrap());
     assert_eq!(house.on_show(), [serial(&second)], "when it returns");
-    assert_eq!(house.switch(false).await.unwrap(), false);
+    assert!(!house.switch(false).await.unwrap());
     assert_eq!(house.told(EntryKind::Switched).await, 1);
     let house = house.restart(Act::Issue).await;
     assert_eq!(house.on_show(), [serial(&second)]);
@@ -167,7 +167,7 @@ async fn a_switch_is_told_once_and_stays_over_restarts_and_is_refused_where_noth
     let fresh = house.of_which(&acme(), |one| serial(one) != serial(&first)).await;
     house.look().await;
     assert_eq!(house.on_show(), [serial(&second)]);
-    assert_eq!(house.switch(true).await.unwrap(), true);
+    assert!(house.switch(true).await.unwrap());
     assert_eq!(house.on_show(), [serial(&fresh)]);
     // Without the line there is one again, and the other goes.
     house.config.send_replace(Arc::new(one_site()));
