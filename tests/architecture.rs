@@ -69,7 +69,7 @@ const CLI_ONLY: &[(&str, &str)] = &[("admin", "wire")];
 
 /// Files of the command line that seal something for the vault or for a backup, or print its root.
 const CLI_WITH_VAULT: &[&str] =
-    &["account.rs", "trust.rs", "import.rs", "material.rs", "args.rs", "backup.rs"];
+    &["trust.rs", "import.rs", "material.rs", "args.rs", "backup.rs", "account.rs"];
 
 /// Files of the vault that run in main; all others run in its own process, without a runtime.
 const VAULT_CLIENT: &[&str] = &[
