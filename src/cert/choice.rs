@@ -62,6 +62,11 @@ impl Left {
         };
         Self { issuer, at: now, kind: failure.kind, detail: failure.to_string(), again }
     }
+
+    /// Whether it named no moment before which it is not to be asked.
+    pub fn is_free(&self) -> bool {
+        self.again.is_some_and(|again| again <= self.at)
+    }
 }
 
 impl Choice {

@@ -3,7 +3,10 @@
 //! What fails because of the site itself - its DNS, its reachability, its proofs - would fail anywhere
 //! else, and never crosses over: a name that cannot be proven must not use up the patience of two CAs.
 
+use std::time::Duration;
+
 use crate::base::Timestamp;
+use crate::base::bounds::choice::LEAST_REST;
 use crate::base::bounds::choice::PATIENCE_CAA;
 use crate::base::bounds::choice::PATIENCE_FAILURES;
 use crate::base::bounds::choice::PATIENCE_LIMIT;
@@ -28,8 +31,8 @@ pub(super) enum Verdict {
     Leave {
         /// Which.
         to: IssuerName,
-        /// When; `None` for as soon as the retry ladder lets it.
-        at: Option<Timestamp>,
+        /// When.
+        at: Timestamp,
         /// Failures that do not count on its ladder: those of the CA that is left.
         forgiven: u32,
     },
@@ -38,12 +41,13 @@ pub(super) enum Verdict {
 }
 
 /// Judges a `failure` of the CA `issuer`, one of `list` in order of preference, and notes it in `choice`.
-/// `installed` is when the certificate that is there is good.
+/// `installed` is when the certificate that is there is good; `wait` is what the retry ladder has come to.
 pub(super) fn judge(
     choice: &mut Choice,
     failure: &Failure,
     (issuer, list): (&IssuerName, &[IssuerName]),
     installed: Option<Validity>,
+    wait: Duration,
     now: Timestamp,
 ) -> Verdict {
     if list.len() < 2 {
@@ -59,7 +63,9 @@ pub(super) fn judge(
     choice.trouble = Some(trouble);
     // Once each of them was left, they take turns.
     let again = choice.left.iter().any(|left| left.issuer == *issuer);
-    if !again && !is_enough(failure, trouble, installed, now) {
+    // Nor does one have credit that did not give what is there: it may be gone for months.
+    let credit = choice.issued.as_ref().is_none_or(|by| by == issuer);
+    if !again && !is_enough(failure, trouble, installed.filter(|_| credit), now) {
         return Verdict::Stay;
     }
     choice.left.retain(|left| left.issuer != *issuer && list.contains(&left.issuer));
@@ -69,23 +75,31 @@ pub(super) fn judge(
         |candidate: &&IssuerName| choice.left.iter().any(|left| left.issuer == **candidate);
     if let Some(next) = list.iter().find(|candidate| !was_left(candidate)) {
         let forgiven = trouble.failures;
-        return Verdict::Leave { to: next.clone(), at: Some(now), forgiven };
+        return Verdict::Leave { to: next.clone(), at: now, forgiven };
     }
     if choice.left.iter().all(|left| left.again.is_none()) {
         return Verdict::GiveUp;
     }
-    // The one whose moment is the earliest, and of those the one that rests the longest. Whoever waits
-    // for somebody to act is asked all the same, once a day: the others may be gone for months.
-    let moment = |left: &Left| left.again.unwrap_or_else(|| left.at.plus(REFUSAL_REST)).max(now);
-    let waiting = choice.left.iter().map(|left| (moment(left), left));
+    // The one whose moment is the earliest, and of those the one that rests the longest: each rests as the
+    // ladder has it, or as it asked for itself. Whoever waits for somebody to act is asked all the same:
+    // the others may be gone for months.
+    let moment = |left: &Left| match left.again {
+        Some(_) if left.is_free() => left.at.plus(wait),
+        Some(again) => again,
+        None => rested(left.at, installed),
+    };
+    let waiting = choice.left.iter().map(|left| (moment(left).max(now), left));
     match waiting.min_by_key(|(again, left)| (*again, left.at)) {
-        Some((again, left)) => Verdict::Leave {
-            to: left.issuer.clone(),
-            at: (again > now).then_some(again),
-            forgiven: 0,
-        },
+        Some((at, left)) => Verdict::Leave { to: left.issuer.clone(), at, forgiven: 0 },
         None => Verdict::GiveUp,
     }
+}
+
+/// When one that refused at `at` is asked again: after a day, or half of what the certificate still has.
+fn rested(at: Timestamp, installed: Option<Validity>) -> Timestamp {
+    let left = installed.map(|one| one.not_after.since(at)).filter(|left| !left.is_zero());
+    let rest = left.map_or(REFUSAL_REST, |left| (left / 2).clamp(LEAST_REST, REFUSAL_REST));
+    at.plus(rest)
 }
 
 /// Whether another CA may not have what is wrong here.
@@ -129,7 +143,7 @@ fn is_enough(
     installed: Option<Validity>,
     now: Timestamp,
 ) -> bool {
-    let left = installed.map_or(std::time::Duration::ZERO, |one| one.not_after.since(now));
+    let left = installed.map_or(Duration::ZERO, |one| one.not_after.since(now));
     let patience = (left / PATIENCE_SHARE).min(PATIENCE_LONGEST);
     let waited = trouble.since.plus(patience) <= now;
     match (failure.remedy, failure.kind) {

@@ -1,7 +1,5 @@
 //! When a CA gives way, and to which.
 
-use std::time::Duration;
-
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -18,8 +16,19 @@ fn at(minutes: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(60 * minutes))
 }
 
+/// The ladder is at its foot.
+fn judge(
+    choice: &mut Choice,
+    failure: &Failure,
+    whose: (&IssuerName, &[IssuerName]),
+    installed: Option<Validity>,
+    now: Timestamp,
+) -> Verdict {
+    super::judge(choice, failure, whose, installed, Duration::ZERO, now)
+}
+
 fn leave(to: &str, at: Timestamp, forgiven: u32) -> Verdict {
-    Verdict::Leave { to: ca(to), at: Some(at), forgiven }
+    Verdict::Leave { to: ca(to), at, forgiven }
 }
 
 fn unreachable() -> Failure {
@@ -112,6 +121,12 @@ fn what_is_served_and_good_waits_for_its_own_ca_an_eighth_of_what_is_left_and_a_
         let end = at(60 * patience);
         let last = judge(&mut choice, &unreachable(), whose, good, end);
         assert_eq!(last, leave("b", end, 6), "{hours_left}");
+        // Another one gave it because this one was gone: that is not waited for once more.
+        let mut choice = Choice { issued: Some(ca("b")), ..Choice::default() };
+        for _ in 0..2 {
+            assert_eq!(judge(&mut choice, &unreachable(), whose, good, NOW), Verdict::Stay);
+        }
+        assert_eq!(judge(&mut choice, &unreachable(), whose, good, NOW), leave("b", NOW, 3));
     }
 }
 
@@ -128,30 +143,65 @@ fn when_all_were_left_they_take_turns_on_the_ladder_and_who_refused_is_asked_onc
     let later =
         Failure::new(FailureKind::RateLimited, "429").with_remedy(Remedy::RetryAfter(at(600)));
     let back = judge(&mut choice, &later, (&ca("c"), &list), None, at(7));
-    assert_eq!(back, Verdict::Leave { to: ca("b"), at: None, forgiven: 0 });
+    assert_eq!(back, leave("b", at(7), 0));
     // One more failure is enough now, and the only other one names its moment.
     let again = judge(&mut choice, &unreachable(), (&ca("b"), &list), None, at(8));
-    assert_eq!(again, Verdict::Leave { to: ca("b"), at: None, forgiven: 0 });
+    assert_eq!(again, leave("b", at(8), 0));
     // A day later the one that refused may have thought better of it, and has another day if not.
     let tomorrow = 24 * 60;
     let first = judge(&mut choice.clone(), &later, (&ca("b"), &list), None, at(tomorrow - 1));
-    assert_eq!(first, Verdict::Leave { to: ca("c"), at: None, forgiven: 0 });
+    assert_eq!(first, leave("c", at(tomorrow - 1), 0));
     let mut alone = choice.clone();
     alone.left.retain(|left| left.issuer != ca("c"));
     let pair = [ca("a"), ca("b")];
     for (minute, to) in [(tomorrow - 1, "b"), (tomorrow, "a")] {
         let verdict = judge(&mut alone, &unreachable(), (&ca("b"), &pair), None, at(minute));
-        assert_eq!(verdict, Verdict::Leave { to: ca(to), at: None, forgiven: 0 }, "{minute}");
+        assert_eq!(verdict, leave(to, at(minute), 0), "{minute}");
     }
     for (minute, to) in [(tomorrow, "b"), (2 * tomorrow - 1, "b"), (2 * tomorrow, "a")] {
         let asked = if minute == tomorrow { "a" } else { "b" };
         let failure = if minute == tomorrow { &refused } else { &unreachable() };
         let verdict = judge(&mut alone, failure, (&ca(asked), &pair), None, at(minute));
-        assert_eq!(verdict, Verdict::Leave { to: ca(to), at: None, forgiven: 0 }, "{minute}");
+        assert_eq!(verdict, leave(to, at(minute), 0), "{minute}");
     }
     // When each of them waits for somebody, so does the certificate.
     for (name, last) in [("b", false), ("c", true)] {
         let verdict = judge(&mut choice, &refused, (&ca(name), &list), None, at(9));
         assert_eq!(verdict == Verdict::GiveUp, last, "{verdict:?}");
+    }
+}
+
+#[test]
+fn who_refused_is_asked_again_while_there_is_time_where_the_others_are_gone() {
+    let pair = [ca("a"), ca("b")];
+    let refused = Failure::new(FailureKind::Account, "no");
+    // Hours that are left when it refuses, and after which it is asked again.
+    for (left, hours) in [(16, 8), (100, 24), (1, 1)] {
+        let good = Some(Validity { not_before: NOW, not_after: at(60 * left) });
+        let mut choice = Choice::default();
+        choice.left.push(Left::because(ca("b"), &refused, NOW));
+        choice.left.push(Left::because(ca("a"), &unreachable(), NOW));
+        for (minute, to) in [(60 * hours - 1, "a"), (60 * hours, "b")] {
+            let verdict = judge(&mut choice, &unreachable(), (&ca("a"), &pair), good, at(minute));
+            assert_eq!(verdict, leave(to, at(minute), 0), "{left} {minute}");
+        }
+    }
+}
+
+#[test]
+fn each_rests_as_the_ladder_has_it_or_as_it_asked_for_itself() {
+    let pair = [ca("a"), ca("b")];
+    let wait = Duration::from_secs(5 * 3600);
+    let slow =
+        Failure::new(FailureKind::RateLimited, "429").with_remedy(Remedy::RetryAfter(at(60)));
+    // Minutes before now at which the other one failed, and who is asked when.
+    for (ago, to, moment) in [(10, "b", 60), (280, "a", 20), (400, "a", 0)] {
+        let mut choice = Choice::default();
+        choice.left.push(Left::because(ca("b"), &unreachable(), NOW));
+        let failed = NOW.minus(Duration::from_secs(60 * ago));
+        choice.left.push(Left::because(ca("a"), &unreachable(), failed));
+        let whose = (&ca("b"), pair.as_slice());
+        let verdict = super::judge(&mut choice, &slow, whose, None, wait, NOW);
+        assert_eq!(verdict, leave(to, at(moment), 0), "{ago}");
     }
 }

@@ -186,7 +186,12 @@ pub fn fail(
     let whose = (record.issuer(), list);
     let installed = record.installed.as_ref().map(|one| one.validity);
     let installed = installed.filter(|validity| validity.contains(now));
-    match giving_way::judge(&mut choice, failure, whose, installed, now) {
+    let failures = match record.phase {
+        Phase::Ordering { attempt, .. } => attempt.saturating_add(1),
+        _ => 1,
+    };
+    let wait = hurried(now.plus(ladder::wait(failures, draw)), record.installed.as_ref(), now);
+    match giving_way::judge(&mut choice, failure, whose, installed, wait.since(now), now) {
         Verdict::Stay => change.record.care.choice = choice,
         Verdict::GiveUp => {
             // Whatever one of them said last: no other is left to be waited for.
@@ -196,7 +201,7 @@ pub fn fail(
             change.record.care.choice = choice;
         }
         Verdict::Leave { to, at, forgiven } => {
-            divert(record, &mut change, (to, at, forgiven), (choice, failure, draw), now);
+            divert(record, &mut change, (to, at, forgiven), (choice, failure), now);
         }
     }
     change
@@ -207,23 +212,24 @@ pub fn fail(
 fn divert(
     record: &Certificate,
     change: &mut Change,
-    (to, at, forgiven): (IssuerName, Option<Timestamp>, u32),
-    (mut choice, failure, draw): (Choice, &Failure, u32),
+    (to, until, forgiven): (IssuerName, Timestamp, u32),
+    (mut choice, failure): (Choice, &Failure),
     now: Timestamp,
 ) {
     let Phase::Ordering { attempt, .. } = record.phase else { return };
-    let failures = attempt.saturating_add(1);
-    let attempt = failures.saturating_sub(forgiven);
-    let until = at.unwrap_or_else(|| now.plus(ladder::wait(failures, draw)));
+    let attempt = attempt.saturating_add(1).saturating_sub(forgiven);
     let event = Event::Diverted { attempt, until, failure: failure.clone() };
     let (phase, _) = record.phase.clone().step(event, now);
-    change.record.phase = hurry(phase, record.installed.as_ref(), now);
-    let until = change.record.phase.wake_at(now).unwrap_or(until);
+    change.record.phase = phase;
     let first = record.first_issuer();
-    let told = format!(
-        "{} gives none: {failure}; {to} is asked at {until}, and {first} first again at the next renewal",
-        record.issuer()
-    );
+    let issuer = record.issuer();
+    let told = if to == *issuer {
+        format!("{issuer} gives none: {failure}; it is asked again at {until}")
+    } else {
+        format!(
+            "{issuer} gives none: {failure}; {to} is asked at {until}, and {first} first again at the next renewal"
+        )
+    };
     choice.asked = (to != *first).then_some(to);
     change.record.care.choice = choice;
     change.entries = vec![
@@ -269,22 +275,25 @@ fn failed(record: &Certificate, failure: &Failure, draw: u32, now: Timestamp) ->
     Change { record, entries }
 }
 
-/// Shortens a wait of the ladder to an eighth of what is left of the certificate: a day between
-/// attempts is too long for one that lasts six. A moment the CA named stands, and so does the
-/// ladder once the certificate has run out: more attempts than that would exhaust the CA's
-/// patience with a name that cannot be proven.
+/// A wait of the ladder, shortened as far as the certificate cannot wait. A moment the CA named stands.
 fn hurry(phase: Phase, installed: Option<&Installed>, now: Timestamp) -> Phase {
     match phase {
         Phase::Waiting { attempt, until, failure, in_flight }
             if failure.remedy == Remedy::Retry =>
         {
-            let left = installed.map_or(Duration::ZERO, |i| i.validity.not_after.since(now));
-            let cap = now.plus((left / 8).max(LEAST_HURRY));
-            let until = if left.is_zero() { until } else { until.min(cap) };
+            let until = hurried(until, installed, now);
             Phase::Waiting { attempt, until, failure, in_flight }
         }
         other => other,
     }
+}
+
+/// `until`, or when an eighth of what is left of the certificate is over: a day between attempts is too
+/// long for one that lasts six. The ladder stands once the certificate has run out: more attempts than
+/// that would exhaust the CA's patience with a name that cannot be proven.
+fn hurried(until: Timestamp, installed: Option<&Installed>, now: Timestamp) -> Timestamp {
+    let left = installed.map_or(Duration::ZERO, |one| one.validity.not_after.since(now));
+    if left.is_zero() { until } else { until.min(now.plus((left / 8).max(LEAST_HURRY))) }
 }
 
 /// However little is left: two attempts an hour stay below what a CA admits of failures.

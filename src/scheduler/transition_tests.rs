@@ -1,9 +1,11 @@
 //! What is told of changes, and what is not.
 
 use super::*;
+use crate::cert::choice::Left;
 use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::IssuerName;
+use crate::cert::validity::Validity;
 
 #[test]
 fn what_is_looked_at_again_and_again_is_told_once() {
@@ -31,4 +33,32 @@ fn what_is_looked_at_again_and_again_is_told_once() {
     let first = fail(&leased.record, &failure, &[], 0, now);
     let (again, _) = lease(&first.record, now.plus(Duration::from_secs(4000))).unwrap();
     assert_eq!(kinds(&again), [EntryKind::Ordering]);
+}
+
+#[test]
+fn what_one_ca_asks_to_wait_does_not_hold_back_the_next_while_the_certificate_runs_out() {
+    let now = Timestamp::from_unix(1_000_000_000);
+    let ca = |name: &str| IssuerName::Acme(format!("https://{name}.example/dir"));
+    let (first, second) = (ca("first"), ca("second"));
+    let names = vec![Identifier::parse("shop.example").unwrap()];
+    let spec = Specification::new(names, first.clone(), KeyAlgorithm::P256, None, Role::Primary);
+    let day = Duration::from_secs(24 * 3600);
+    let mut record = Certificate::wanted(spec);
+    record.installed = Some(Installed {
+        chain: serde_json::from_str("[[48]]").unwrap(),
+        key: crate::cert::key::KeyId([1; 32]),
+        validity: Validity { not_before: now.minus(day * 5), not_after: now.plus(day) },
+        serial: "01".to_owned(),
+        ari_id: None,
+        at: now.minus(day * 5),
+    });
+    let gone = Failure::new(FailureKind::Unreachable, "no route");
+    record.care.choice.left.push(Left::because(first.clone(), &gone, now.minus(day)));
+    record.care.choice.asked = Some(second.clone());
+    record.phase = Phase::Ordering { attempt: 12, in_flight: None, deadline: now.plus(day) };
+    let slow = Failure::new(FailureKind::RateLimited, "slow down")
+        .with_remedy(Remedy::RetryAfter(now.plus(day / 2)));
+    let diverted = fail(&record, &slow, &[first, second], u32::MAX, now).record;
+    assert_eq!(diverted.care.choice.asked, None, "the first is asked");
+    assert_eq!(diverted.phase.wake_at(now), Some(now.plus(day / 8)));
 }

@@ -16,12 +16,15 @@ pub const PATIENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// of it.
 pub const PATIENCE_LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// That wait as a share of what is left of the certificate: one of so many parts.
+pub const PATIENCE_SHARE: u32 = 8;
+
 /// After so long a CA that refused is asked again, where the others fail: nothing else would come of it
 /// than another refusal, and something might.
 pub const REFUSAL_REST: Duration = Duration::from_secs(24 * 3600);
 
-/// That wait as a share of what is left of the certificate: one of so many parts.
-pub const PATIENCE_SHARE: u32 = 8;
+/// Where the certificate runs out before that: it rests half of what is left, and so long at least.
+pub const LEAST_REST: Duration = Duration::from_secs(3600);
 
 /// Domains without a slot that are told of at once, for each look.
 pub const BUDGETS_TOLD: usize = 5;
