@@ -86,6 +86,15 @@ impl KeyAlgorithm {
             Self::Rsa2048 => KeyKind::Rsa,
         }
     }
+
+    /// As it is written in the file, and in the digest of which a certificate has its name.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::P256 => "p256",
+            Self::P384 => "p384",
+            Self::Rsa2048 => "rsa2048",
+        }
+    }
 }
 
 impl fmt::Display for KeyKind {
@@ -99,11 +108,7 @@ impl fmt::Display for KeyKind {
 
 impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::P256 => "p256",
-            Self::P384 => "p384",
-            Self::Rsa2048 => "rsa2048",
-        })
+        f.write_str(self.text())
     }
 }
 

@@ -124,13 +124,12 @@ impl Specification {
         // clients that cannot check the one need the other beside it.
         let key = match (self.role, self.key.kind()) {
             // Up to schema 3 of the store: for any kind.
-            (Role::Imported, KeyKind::Ecdsa) => "any".to_owned(),
-            (Role::Imported, KeyKind::Rsa) => "rsa".to_owned(),
-            (Role::Primary | Role::Bridge | Role::Onboarded, _) => self.key.to_string(),
+            (Role::Imported, KeyKind::Ecdsa) => "any",
+            (Role::Imported, KeyKind::Rsa) => "rsa",
+            (Role::Primary | Role::Bridge | Role::Onboarded, _) => self.key.text(),
         };
-        let mut text = format!("v1\n{role}\n{issuer}\n{key}\n");
         let profile = self.profile.as_deref().filter(|_| self.role != Role::Onboarded);
-        text.push_str(profile.unwrap_or("-"));
+        let mut text = ["v1", role, issuer, key, profile.unwrap_or("-")].join("\n");
         for name in &self.names {
             text.push('\n');
             text.push_str(&name.text());

@@ -8,6 +8,7 @@ use super::caring;
 use super::handle::SchedulerHandle;
 use super::job::Workshop;
 use super::succession;
+use super::take_over;
 use crate::base::Timestamp;
 use crate::cert::care::Accept;
 use crate::cert::care::Hosting;
@@ -182,7 +183,7 @@ impl Workshop {
             if !asked || !issued || matches!(record.phase, Phase::Retiring { .. }) {
                 continue;
             }
-            let source = succession::source(config, &record);
+            let source = take_over::source(config, &record);
             let hosted = |r: &_| Some(caring::hosted(r, accept, &source, "the configuration", now));
             self.records.change(record.id(), None, hosted).await?;
         }

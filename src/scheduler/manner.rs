@@ -4,7 +4,7 @@
 //! Which of several CAs is asked stands in the record.
 
 use super::plan;
-use super::succession;
+use super::take_over;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::record::Certificate;
 use crate::cert::spec::IssuerName;
@@ -44,7 +44,7 @@ impl Manner {
     /// As `config` says for `record`.
     pub(super) fn of(config: &Config, record: &Certificate) -> Self {
         let site = plan::site_of(config, &record.spec);
-        let successors = succession::successors(config, record);
+        let successors = take_over::successors(config, record);
         let offer = |issuer: &IssuerName| Offer {
             issuer: issuer.clone(),
             profile: match site {

@@ -25,12 +25,13 @@ mod standing;
 mod steps;
 mod succession;
 mod supersede;
+pub mod take_over;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 pub mod transition;
-pub mod woken;
+mod woken;
 
 pub use bring::ForgetError;
 pub use guests::OffboardError;
@@ -46,4 +47,4 @@ pub use rotate::Turn;
 pub use standing::Pair;
 pub use standing::SwitchError;
 pub use standing::Switched;
-pub use succession::source;
+pub use take_over::source;

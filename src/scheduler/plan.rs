@@ -171,19 +171,21 @@ pub fn plan(
     holding: bool,
     now: Timestamp,
 ) -> Vec<Step> {
-    let wanted: BTreeSet<_> = desired.iter().map(Specification::id).collect();
-    let known: BTreeSet<_> = records.iter().map(|record| record.id()).collect();
+    // Each name of a certificate is a digest: made once for each.
+    let asked: Vec<_> = desired.iter().map(Specification::id).collect();
+    let wanted: BTreeSet<_> = asked.iter().copied().collect();
+    let held: Vec<_> = records.iter().map(|record| record.id()).collect();
+    let known: BTreeSet<_> = held.iter().copied().collect();
     let mut steps = Vec::new();
     let mut added = BTreeSet::new();
-    for spec in desired {
-        if !known.contains(&spec.id()) && added.insert(spec.id()) {
+    for (spec, id) in desired.iter().zip(asked) {
+        if !known.contains(&id) && added.insert(id) {
             steps.push(Step::Add(spec.clone()));
         }
     }
     let (mut orders, mut checks) = (Vec::new(), Vec::new());
     let mut revocations = Vec::new();
-    for record in records {
-        let id = record.id();
+    for (record, id) in records.iter().zip(held) {
         let retiring = matches!(record.phase, Phase::Retiring { .. });
         match (wanted.contains(&id), retiring) {
             (true, true) => steps.push(Step::Return(id)),

@@ -7,20 +7,17 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::caring;
 use super::job::Workshop;
 use super::plan;
 use super::plan::Step;
 use super::plan::Work;
-use super::succession;
+use super::take_over;
 use super::transition;
-use super::transition::Change;
 use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
-use crate::cert::spec::Role;
 use crate::config::Config;
 use crate::store::StoreError;
 
@@ -90,7 +87,7 @@ impl Alarm {
             let step = record.as_ref().and_then(|record| plan::woken(record, now));
             match (step, record) {
                 (Some(Step::Remind(_) | Step::Order(_)), Some(record)) => {
-                    match succeeded(&record, config, now) {
+                    match take_over::succeeded(&record, config, now) {
                         Some(change) => changes.push(change),
                         None => {
                             let work = plan::work_of(&record);
@@ -123,20 +120,6 @@ impl Alarm {
         }
         // What waits for room is looked at again when an attempt ends, and what stands behind it then.
         Ok(acted || (more && self.due.is_empty()))
-    }
-}
-
-/// What is noted about one whose moment of renewal has come; `None` when its successor is to be ordered.
-pub fn succeeded(record: &Certificate, config: &Config, now: Timestamp) -> Option<Change> {
-    if record.care.hosting.accept().is_some() || record.spec.role == Role::Onboarded {
-        return None;
-    }
-    let source = succession::source(config, record);
-    match (record.care.take_over, succession::take_over_at(config, record)) {
-        (Some(_), Some(_)) => None,
-        (Some(_), None) => Some(caring::withdrawn(record, now)),
-        (None, Some(at)) => Some(caring::announced(record, &source, at.max(now), now)),
-        (None, None) => transition::remind(record, now),
     }
 }
 

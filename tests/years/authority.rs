@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use keyward::base::Timestamp;
-use keyward::base::bounds;
-use keyward::cert::chain::Chain;
-use keyward::cert::failure::Failure;
-use keyward::cert::failure::FailureKind;
-use keyward::cert::failure::Remedy;
-use keyward::cert::ports::RenewalAdvice;
-use keyward::cert::record::Certificate;
-use keyward::cert::record::Installed;
-use keyward::cert::spec::IssuerName;
-use keyward::cert::spec::Role;
-use keyward::cert::validity::RenewalWindow;
-use keyward::cert::validity::Validity;
-use keyward::scheduler::budget::Novelty;
-use keyward::scheduler::caring;
-use keyward::scheduler::transition;
+use keyward_years::base::Timestamp;
+use keyward_years::base::bounds;
+use keyward_years::cert::chain::Chain;
+use keyward_years::cert::failure::Failure;
+use keyward_years::cert::failure::FailureKind;
+use keyward_years::cert::failure::Remedy;
+use keyward_years::cert::ports::RenewalAdvice;
+use keyward_years::cert::record::Certificate;
+use keyward_years::cert::record::Installed;
+use keyward_years::cert::spec::IssuerName;
+use keyward_years::cert::spec::Role;
+use keyward_years::cert::validity::RenewalWindow;
+use keyward_years::cert::validity::Validity;
+use keyward_years::scheduler::budget::Novelty;
+use keyward_years::scheduler::caring;
+use keyward_years::scheduler::transition;
 
 use crate::Attempt;
 use crate::DAY;

@@ -2,37 +2,38 @@
 //! hosting that ends, keys that are known to others, and a CA that revokes by itself.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward::base::Timestamp;
-use keyward::cert::care::Accept;
-use keyward::cert::care::Hosting;
-use keyward::cert::care::Reason;
-use keyward::cert::chain::Chain;
-use keyward::cert::failure::Failure;
-use keyward::cert::failure::FailureKind;
-use keyward::cert::identifier::Identifier;
-use keyward::cert::key::KeyAlgorithm;
-use keyward::cert::key::KeyHandle;
-use keyward::cert::key::KeyId;
-use keyward::cert::key::KeyUsage;
-use keyward::cert::key::SealedKey;
-use keyward::cert::lifecycle::Phase;
-use keyward::cert::ports::Revocation;
-use keyward::cert::record::Certificate;
-use keyward::cert::record::Installed;
-use keyward::cert::served::Served;
-use keyward::cert::spec::CertificateId;
-use keyward::cert::spec::IssuerName;
-use keyward::cert::spec::Role;
-use keyward::cert::spec::Specification;
-use keyward::cert::validity::Validity;
-use keyward::scheduler::caring;
-use keyward::scheduler::plan;
-use keyward::scheduler::plan::Step;
-use keyward::scheduler::transition;
-use keyward::scheduler::woken;
+use keyward_years::base::Timestamp;
+use keyward_years::cert::care::Accept;
+use keyward_years::cert::care::Hosting;
+use keyward_years::cert::care::Reason;
+use keyward_years::cert::chain::Chain;
+use keyward_years::cert::failure::Failure;
+use keyward_years::cert::failure::FailureKind;
+use keyward_years::cert::identifier::Identifier;
+use keyward_years::cert::key::KeyAlgorithm;
+use keyward_years::cert::key::KeyHandle;
+use keyward_years::cert::key::KeyId;
+use keyward_years::cert::key::KeyUsage;
+use keyward_years::cert::key::SealedKey;
+use keyward_years::cert::lifecycle::Phase;
+use keyward_years::cert::ports::Revocation;
+use keyward_years::cert::record::Certificate;
+use keyward_years::cert::record::Installed;
+use keyward_years::cert::served::Served;
+use keyward_years::cert::spec::CertificateId;
+use keyward_years::cert::spec::IssuerName;
+use keyward_years::cert::spec::Role;
+use keyward_years::cert::spec::Specification;
+use keyward_years::cert::validity::Validity;
+use keyward_years::scheduler::caring;
+use keyward_years::scheduler::plan;
+use keyward_years::scheduler::plan::Step;
+use keyward_years::scheduler::take_over;
+use keyward_years::scheduler::transition;
 
 use crate::Attempt;
 use crate::DAY;
@@ -67,8 +68,8 @@ pub(crate) struct Cared {
     pub(crate) brought: u64,
     /// Certificates of the first CA and of the second.
     pub(crate) installs: [u64; 2],
-    /// Those of the second that came when the first was well for a fortnight.
-    pub(crate) astray: u64,
+    /// Certificates for which the first CA failed since they were installed last.
+    pub(crate) refused: BTreeSet<CertificateId>,
 }
 
 impl Default for Cared {
@@ -76,8 +77,8 @@ impl Default for Cared {
         let next = START + 5 * DAY;
         let (wanted, compromised) = (BTreeMap::new(), BTreeMap::new());
         let (told, seen, forbidden, ended, brought) = (0, 0, 0, 0, 0);
-        let (installs, astray) = ([0; 2], 0);
-        Self { next, wanted, compromised, told, seen, forbidden, ended, brought, installs, astray }
+        let (installs, refused) = ([0; 2], BTreeSet::new());
+        Self { next, wanted, compromised, told, seen, forbidden, ended, brought, installs, refused }
     }
 }
 
@@ -129,7 +130,7 @@ impl World {
             let record = self.get(id);
             match plan::woken(&record, now) {
                 Some(Step::Remind(_) | Step::Order(_)) => {
-                    match woken::succeeded(&record, &self.config, now) {
+                    match take_over::succeeded(&record, &self.config, now) {
                         Some(change) => self.store(change),
                         None if holding => continue,
                         None => {
@@ -149,23 +150,24 @@ impl World {
         acted
     }
 
-    /// Counts who issued.
+    /// Counts who issued: the second CA only after the first had failed.
     pub(crate) fn count(&mut self, record: &Certificate) {
         match record.issuer() {
             issuer if *issuer == second() => {
-                let today = self.true_time / DAY;
-                let well = (today - 14..=today).all(|day| !self.ca.down.contains(&day));
-                self.care.astray += u64::from(well);
+                let asked =
+                    issuer == record.first_issuer() || self.care.refused.contains(&record.id());
+                assert!(asked, "{} was not asked of the first CA", record.id());
                 self.care.installs[1] += 1;
             }
             IssuerName::Acme(_) => self.care.installs[0] += 1,
             IssuerName::Internal | IssuerName::Imported => {}
         }
+        self.care.refused.remove(&record.id());
     }
 
     /// The key of what is installed, where the site keeps it.
     pub(crate) fn kept_key(&self, record: &Certificate) -> Option<KeyId> {
-        let named = |site: &&keyward::config::Site| record.spec.names().contains(site.name());
+        let named = |site: &&keyward_years::config::Site| record.spec.names().contains(site.name());
         let keeps = self.config.sites.iter().find(named).is_some_and(|site| site.reuse_key);
         let present = record.installed.as_ref().map(|installed| installed.key);
         let ours = keeps && record.spec.role == Role::Primary;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward::base::Timestamp;
-use keyward::cert::lifecycle::Phase;
-use keyward::cert::spec::CertificateId;
-use keyward::scheduler::plan;
-use keyward::scheduler::transition;
+use keyward_years::base::Timestamp;
+use keyward_years::cert::lifecycle::Phase;
+use keyward_years::cert::spec::CertificateId;
+use keyward_years::scheduler::plan;
+use keyward_years::scheduler::transition;
 
 use crate::DAY;
 use crate::START;
@@ -16,6 +16,8 @@ use crate::World;
 use crate::YEARS;
 use crate::house::acme;
 use crate::house::site;
+
+const PATIENCE_OF_THE_OPERATOR: Duration = Duration::from_secs(6 * 3600);
 
 impl World {
     pub(crate) fn run(&mut self) {
@@ -42,7 +44,8 @@ impl World {
                 .min(job.unwrap_or(u64::MAX))
                 .min(next_crash)
                 .min(next_toggle)
-                .min(self.care.next);
+                .min(self.care.next)
+                .min(self.next_look());
             self.true_time = next.max(self.true_time);
             // And what a day brings that nobody foresaw.
             self.stirred |= before / DAY != self.true_time / DAY;
@@ -89,12 +92,22 @@ impl World {
         }
     }
 
+    /// When that is, in true time.
+    fn next_look(&self) -> u64 {
+        let halted = self.every().filter_map(|record| match record.phase {
+            Phase::Halted { since, .. } => Some(since.plus(PATIENCE_OF_THE_OPERATOR)),
+            _ => None,
+        });
+        let first = halted.map(|at| at.since(self.now()).as_secs()).min();
+        first.map_or(u64::MAX, |left| self.true_time + left)
+    }
+
     /// Somebody looks after what is halted, six hours later.
     pub(crate) fn operator(&mut self) {
         let now = self.now();
         for record in self.every().map(Arc::clone).collect::<Vec<_>>() {
             if let Phase::Halted { since, .. } = record.phase
-                && now.since(since) >= Duration::from_secs(6 * 3600)
+                && now.since(since) >= PATIENCE_OF_THE_OPERATOR
             {
                 self.store(transition::request(&record, now));
                 self.stirred = true;

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use keyward::cert::identifier::Identifier;
-use keyward::cert::key::KeyAlgorithm;
-use keyward::cert::spec::IssuerName;
-use keyward::config;
-use keyward::config::Config;
-use keyward::config::Site;
+use keyward_years::cert::identifier::Identifier;
+use keyward_years::cert::key::KeyAlgorithm;
+use keyward_years::cert::spec::IssuerName;
+use keyward_years::config;
+use keyward_years::config::Config;
+use keyward_years::config::Site;
 
 use crate::DIRECTORY;
 use crate::SECOND;

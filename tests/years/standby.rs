@@ -1,12 +1,12 @@
 //! Sites for which a certificate of a second CA stands by: which of the two is shown, and that it is good
 //! whenever one of them is.
 
-use keyward::base::Timestamp;
-use keyward::cert::journal::EntryKind;
-use keyward::cert::record::Certificate;
-use keyward::cert::spec::Specification;
-use keyward::scheduler::plan;
-use keyward::scheduler::standby;
+use keyward_years::base::Timestamp;
+use keyward_years::cert::journal::EntryKind;
+use keyward_years::cert::record::Certificate;
+use keyward_years::cert::spec::Specification;
+use keyward_years::scheduler::plan;
+use keyward_years::scheduler::standby;
 
 use crate::World;
 
@@ -50,8 +50,13 @@ impl World {
                 assert!(!any || shown.is_good(truly), "{}: the wrong one is shown", site.name());
                 let valid =
                     shown.installed.as_ref().is_some_and(|one| one.validity.contains(truly));
+                // Its owner put one out of use while no CA could be asked, and then the other ran out.
+                let put_out = [first, second].into_iter().any(|one| {
+                    let there = one.installed.as_ref();
+                    there.is_some_and(|one| one.validity.contains(truly)) && !one.is_good(truly)
+                });
                 assert!(
-                    valid || !self.ready.contains(site.name()),
+                    valid || put_out || !self.ready.contains(site.name()),
                     "{} has nothing valid at {truly}\n{}{}",
                     site.name(),
                     self.last_words(first.id()),
