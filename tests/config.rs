@@ -79,14 +79,14 @@ fn a_second_ca_stands_by_for_sites_and_services_and_check_says_so() {
                 [[tcp]]\nnames = ['mail.example.org']\nlisten = ['[::]:993']\n\
                 to = '127.0.0.1:143'\nstandby = 'zerossl'\n";
     let config = parse(text).unwrap().config;
-    let zerossl = Some(IssuerName::Acme("https://acme.zerossl.com/v2/DV90".to_owned()));
+    let zerossl = IssuerName::Acme("https://acme.zerossl.com/v2/DV90".to_owned());
     for site in &config.sites {
-        assert_eq!(site.standby, zerossl);
+        assert_eq!(site.standby.as_ref(), Some(&zerossl));
         assert_eq!(site.all_issuers().count(), 2);
     }
     let site = &config.sites[0];
     assert_eq!(config.preferred_chain(site, &site.issuer).as_deref(), Some("Some Root"));
-    assert_eq!(config.preferred_chain(site, &zerossl.unwrap()), None, "a word of the first CA");
+    assert_eq!(config.preferred_chain(site, &zerossl), None, "a word of the first CA");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keyward.toml");
     fs::write(&file, text).unwrap();

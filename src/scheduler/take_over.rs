@@ -1,5 +1,5 @@
 //! When a free certificate takes the place of one that was brought and runs out, and what its owner
-//! is told until then. Pure: who is due, the store finds, and [`super::woken`] asks it.
+//! is told until then. Pure: who is due, the store finds, and `woken` asks it.
 
 use std::time::Duration;
 

@@ -46,7 +46,7 @@ fn what_one_ca_asks_to_wait_does_not_hold_back_the_next_while_the_certificate_ru
     let mut record = Certificate::wanted(spec);
     record.installed = Some(Installed {
         chain: serde_json::from_str("[[48]]").unwrap(),
-        key: crate::cert::key::KeyId([1; 32]),
+        key: KeyId([1; 32]),
         validity: Validity { not_before: now.minus(day * 5), not_after: now.plus(day) },
         serial: "01".to_owned(),
         ari_id: None,

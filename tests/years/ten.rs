@@ -442,7 +442,8 @@ fn take(bucket: &mut (f64, u64), most: f64, span: u64, now: u64) -> bool {
 fn seeds(run: impl Fn(u64) + Sync) {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let only = number("KEYWARD_YEARS_SEED");
-    let all = only.map_or(0..number("KEYWARD_YEARS_SEEDS").unwrap_or(SEEDS), |one| one..one + 1);
+    let count = number("KEYWARD_YEARS_SEEDS").unwrap_or(SEEDS);
+    let all = only.map_or(0..count, |one| one..one + 1);
     let next = AtomicU64::new(all.start);
     let one_after_the_other = || {
         loop {
