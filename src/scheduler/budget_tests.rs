@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::super::transition;
 use super::*;
 use crate::cert::journal::Level;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::spec::Role;
+use crate::scheduler::transition;
 
 const START: Timestamp = Timestamp::from_unix(1_800_000_000);
 
