@@ -53,12 +53,12 @@ fn what_one_ca_asks_to_wait_does_not_hold_back_the_next_while_the_certificate_ru
         at: now.minus(day * 5),
     });
     let gone = Failure::new(FailureKind::Unreachable, "no route");
-    record.care.choice.left.push(Left::because(first.clone(), &gone, now.minus(day)));
+    record.care.choice.left.push(Left::because(first.clone(), &gone, now.minus(day / 24)));
     record.care.choice.asked = Some(second.clone());
     record.phase = Phase::Ordering { attempt: 12, in_flight: None, deadline: now.plus(day) };
     let slow = Failure::new(FailureKind::RateLimited, "slow down")
         .with_remedy(Remedy::RetryAfter(now.plus(day / 2)));
     let diverted = fail(&record, &slow, &[first, second], u32::MAX, now).record;
     assert_eq!(diverted.care.choice.asked, None, "the first is asked");
-    assert_eq!(diverted.phase.wake_at(now), Some(now.plus(day / 8)));
+    assert_eq!(diverted.phase.wake_at(now), Some(now.plus(day / 8 - day / 24)));
 }

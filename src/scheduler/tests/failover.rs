@@ -134,7 +134,7 @@ async fn after_a_restart_the_second_ca_goes_on_with_its_own_order_and_key() {
 }
 
 #[tokio::test]
-async fn when_none_answers_all_are_asked_in_turn_at_the_pace_of_one() {
+async fn when_none_answers_each_is_asked_at_the_pace_of_its_own() {
     let unreachable = failing(FailureKind::Unreachable);
     let house = House::new(two_cas(), unreachable).await;
     let begun = house.now();
@@ -149,7 +149,8 @@ async fn when_none_answers_all_are_asked_in_turn_at_the_pace_of_one() {
     let count = |issuer: IssuerName| jobs.iter().filter(|job| job.spec.issuer == issuer).count();
     let (first, second) = (count(acme()), count(other()));
     assert!(first >= 4 && second >= 4, "{first}, {second}");
-    assert!(first + second <= 14, "{first}, {second}");
+    // As often as the ladder would have one that is alone.
+    assert!(first <= 9 && second <= 9, "{first}, {second}");
     each(&house, unreachable_of_first(), Act::Issue);
     house.climb(|record| record.installed.is_some()).await;
 }
