@@ -93,6 +93,7 @@ fn a_second_ca_stands_by_for_sites_and_services_and_check_says_so() {
     let program = env!("CARGO_BIN_EXE_keyward");
     let said = std::process::Command::new(program).arg("check").arg(&file).output().unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.starts_with("ok: 1 site, 1 service, 2 issuers"), "{said}");
     let told = "a second one of acme.zerossl.com standing by, key p256, and another for rsa2048, up to Some Root";
     assert!(said.contains(told), "{said}");
     // Nobody issues whose terms are not accepted.

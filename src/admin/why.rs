@@ -204,7 +204,11 @@ fn change(record: &Certificate, problem: Option<&Trouble>, hindrances: &[String]
         ));
     }
     if matches!(record.phase, Phase::Halted { .. }) && record.is_renewed_here() {
-        let name = record.spec.names().first().map(ToString::to_string).unwrap_or_default();
+        // The name means the one that is shown.
+        let name = match record.spec.names().first() {
+            Some(name) if !record.stands_back() => name.to_string(),
+            _ => record.id().to_string(),
+        };
         change.push(format!("when that is done: keyward renew {name} --wait"));
     }
     change

@@ -92,7 +92,7 @@ fn served(config: &Config) -> impl Iterator<Item = &Site> {
 
 /// "2 sites, 1 issuer, 1 warning"
 fn summary(config: &Config, warnings: usize) -> String {
-    let mut issuers: Vec<&IssuerName> = config.sites.iter().map(|site| &site.issuer).collect();
+    let mut issuers: Vec<&IssuerName> = config.sites.iter().flat_map(Site::all_issuers).collect();
     issuers.extend(config.onboarding.iter().map(|plan| &plan.site.issuer));
     issuers.sort();
     issuers.dedup();

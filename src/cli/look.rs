@@ -32,15 +32,18 @@ pub(super) fn row(certificate: &CertificateView, now: Timestamp) -> [Cell; 6] {
 fn short_name(certificate: &CertificateView) -> String {
     let first = certificate.names.first().map_or("", String::as_str);
     let more = certificate.names.len().saturating_sub(1);
-    let bridge = match certificate.role.as_str() {
+    let back = certificate.care.standby.as_ref().is_some_and(|standby| !standby.shown);
+    let role = match certificate.role.as_str() {
         "bridge" => " (bridge)",
         "imported" => " (imported)",
+        // Where its state does not say so, because it is not there yet.
+        _ if back && certificate.condition != "standby" => " (standby)",
         _ => "",
     };
     // The name of another beside it that has the usual kind of key.
     let key = if certificate.key_algorithm.starts_with("rsa") { "/rsa" } else { "" };
     let first = format!("{first}{key}");
-    if more == 0 { format!("{first}{bridge}") } else { format!("{first} +{more}{bridge}") }
+    if more == 0 { format!("{first}{role}") } else { format!("{first} +{more}{role}") }
 }
 
 /// The last two labels of a CA's host, which are its operator's name; `show` tells all of it.

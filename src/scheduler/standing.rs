@@ -28,8 +28,10 @@ pub enum SwitchError {
     #[error("no second certificate stands by: name a CA in `standby` of its site, and reload")]
     Alone,
     /// It is not there yet.
-    #[error("the one of {issuer} is not issued yet{because}")]
+    #[error("the one of {issuer} is not issued yet{because}; see keyward why {id}")]
     NotIssued {
+        /// Which.
+        id: CertificateId,
         /// Who issues it.
         issuer: String,
         /// What went wrong last, behind a colon and a space; empty if nothing did.
@@ -115,7 +117,7 @@ fn may_be_shown(record: &Certificate, now: Timestamp) -> Result<(), SwitchError>
         let issuer = record.issuer().to_string();
         let failure = record.phase.failure();
         let because = failure.map_or_else(String::new, |failure| format!(": {failure}"));
-        return Err(SwitchError::NotIssued { issuer, because });
+        return Err(SwitchError::NotIssued { id: record.id(), issuer, because });
     };
     let issuer = record.issued_by().to_string();
     if !installed.validity.contains(now) {

@@ -148,6 +148,8 @@ async fn a_switch_is_told_once_and_stays_over_restarts_and_is_refused_where_noth
         refused.contains("other.example is not issued yet") && refused.contains("503"),
         "{refused}"
     );
+    let id = house.of(&other()).unwrap().id();
+    assert!(refused.ends_with(&format!("; see keyward why {id}")), "{refused}");
     each(&house, Act::Issue, Act::Issue);
     house.pass(DAY).await;
     let [first, second] = house.both().await;
