@@ -1,7 +1,8 @@
 //! Decides what to do next for every certificate, and has it done.
 //!
-//! [`plan`], [`transition`], [`caring`], [`standby`] and [`budget`] are pure; `driver` looks at them, at
-//! the clock and at the configuration, and runs a `job` for each attempt, which tells of its `steps`.
+//! [`plan`], [`transition`], [`caring`], [`standby`], [`take_over`], `giving_way` and [`budget`] are pure,
+//! and run through ten years by the package in `tests/years`, which names each of them; `driver` looks at
+//! them, at the clock and at the configuration, and runs a `job` for each attempt, which tells of its `steps`.
 
 mod bring;
 pub mod budget;
