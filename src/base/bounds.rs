@@ -18,6 +18,7 @@ pub mod gate;
 pub mod heap;
 pub mod master;
 pub mod onboarding;
+pub mod orders;
 pub mod origins;
 pub mod policy;
 pub mod proxied;

@@ -18,6 +18,8 @@ pub mod ports;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod record;
+pub mod request;
+mod rsa;
 pub mod served;
 pub mod spec;
 pub mod standby;
