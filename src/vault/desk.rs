@@ -90,6 +90,7 @@ impl Role {
             | Request::ChangeMaster(_)
             | Request::Import { .. }
             | Request::Export { .. }
+            | Request::Deliver { .. }
             | Request::Tickets(TicketRequest::Turn { .. } | TicketRequest::Adopt { .. })
             | Request::Signed { .. }
             | Request::Busiest { .. }
@@ -282,6 +283,10 @@ impl<'r> Desk<'r> {
             Request::Hello { .. } => Err((Refusal::Purpose, "a second hello".to_owned())),
             // Answered where its descriptor is.
             Request::Export { .. } => Err((Refusal::Purpose, "nothing to write to".to_owned())),
+            Request::Deliver { recipient, sealed } => {
+                let delivered = transfer::deliver(&room.sealer, sealed, recipient)?;
+                self.reply(id, &Reply::Bytes(&delivered))
+            }
             Request::ImportKey => {
                 let public = transfer::import_key(&room.sealer)?;
                 self.reply(id, &Reply::Bytes(&public))

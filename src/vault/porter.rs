@@ -5,6 +5,7 @@
 use std::os::fd::AsFd as _;
 use std::os::fd::OwnedFd;
 
+use super::age::Recipient;
 use super::client::Vault;
 use super::error::VaultError;
 use super::import_box;
@@ -55,6 +56,19 @@ impl Vault {
             usage: label.usage,
             spki: spki.into(),
             sealed: SealedKey(sealed.into()),
+        })
+    }
+
+    /// An exportable key as PEM in a file of age, which the vault encrypts to `recipient`. Blocks.
+    ///
+    /// # Errors
+    /// [`VaultError::Purpose`] when the key was not sealed as exportable; [`VaultError::Crypto`] when
+    /// the recipient is no point of its curve.
+    pub fn deliver(&self, key: &KeyHandle, recipient: &Recipient) -> Result<Vec<u8>, VaultError> {
+        let request = Request::Deliver { recipient: recipient.0, sealed: &key.sealed.0 };
+        self.control().ask(&request, |reply| match reply {
+            Reply::Bytes(file) => Ok(file.to_vec()),
+            _ => Err(VaultError::Unexpected),
         })
     }
 

@@ -1,7 +1,7 @@
-//! Keys that come in by a box and go out by a descriptor, on the vault's side.
+//! Keys that come in by a box and go out by a descriptor or encrypted, on the vault's side.
 //!
-//! What goes out is written by this process into what its receiver opened. So a private key that
-//! may leave still passes nobody on its way.
+//! What goes out is written by this process into what its receiver opened, or encrypted here to a
+//! public key of his. So a private key that may leave still passes nobody on its way.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,6 +11,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use zeroize::Zeroizing;
 
+use super::age;
+use super::age::Lock;
+use super::age::Recipient;
 use super::import_box;
 use super::import_box::Label;
 use super::keys::OpenKey;
@@ -78,13 +81,29 @@ pub(super) fn take_over(sealer: &Sealer, label: &[u8], sealed: &[u8]) -> Result<
 
 /// Writes an exportable key as PEM into `target`, and closes it.
 pub(super) fn hand_out(sealer: &Sealer, sealed: &[u8], target: OwnedFd) -> Result<(), Refused> {
+    let written = File::from(target).write_all(&exportable(sealer, sealed)?);
+    written.map_err(|error| (Refusal::Crypto, format!("the target takes no key: {error}")))
+}
+
+/// An exportable key as PEM, in a file of age that only `recipient` opens.
+pub(super) fn deliver(
+    sealer: &Sealer,
+    sealed: &[u8],
+    recipient: &[u8; 32],
+) -> Result<Vec<u8>, Refused> {
+    let key = exportable(sealer, sealed)?;
+    let lock = Lock::Recipient(&Recipient(*recipient));
+    age::encrypt(lock, &key).map_err(|error| (Refusal::Crypto, error.to_string()))
+}
+
+/// The key as PEM, if it was sealed as one that may leave.
+fn exportable(sealer: &Sealer, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refused> {
     let (content, pkcs8) =
         sealer.open(sealed).map_err(|error| (Refusal::Seal, error.to_string()))?;
     let Content::Key { usage: KeyUsage::ExportableTls, .. } = content else {
         return Err((Refusal::Purpose, "the key was not sealed as exportable".to_owned()));
     };
-    let written = File::from(target).write_all(&pem(&pkcs8));
-    written.map_err(|error| (Refusal::Crypto, format!("the target takes no key: {error}")))
+    Ok(pem(&pkcs8))
 }
 
 fn private(sealer: &Sealer) -> Result<Zeroizing<[u8; import_box::KEY]>, Refused> {
@@ -151,6 +170,28 @@ mod tests {
             assert_eq!(came.key.id, file.id);
             let went = KeyFile::from_pem(&exported(&vault, &came.sealed).unwrap()).unwrap();
             assert_eq!((went.id, &went.pkcs8), (file.id, &file.pkcs8));
+        }
+    }
+
+    #[test]
+    fn a_key_is_delivered_to_its_recipient_alone_and_one_that_stays_is_not() {
+        let vault = sealer(1);
+        let identity = |octet| age::Identity::of([octet; 32]);
+        let recipient = identity(3).recipient().unwrap().0;
+        for algorithm in [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::Rsa2048] {
+            let pkcs8 = keys::generate(algorithm).unwrap();
+            let file = KeyFile::from_pem(&pem(&pkcs8)).unwrap();
+            let came = taken(&vault, &boxed(&vault, KeyUsage::ExportableTls, &file)).unwrap();
+            let sent = deliver(&vault, &came.sealed, &recipient).unwrap();
+            let open = |octet| age::decrypt(age::Opener::Identities(&[identity(octet)]), &sent);
+            let went = KeyFile::from_pem(&open(3).unwrap()).unwrap();
+            assert_eq!((went.id, &went.pkcs8), (file.id, &file.pkcs8));
+            assert_eq!(open(4).unwrap_err(), age::AgeError::OtherRecipient);
+            let stays = taken(&vault, &boxed(&vault, KeyUsage::Tls, &file)).unwrap();
+            let refused = deliver(&vault, &stays.sealed, &recipient).unwrap_err();
+            assert_eq!(refused.0, Refusal::Purpose, "{}", refused.1);
+            let nobody = deliver(&vault, &came.sealed, &[0; 32]).unwrap_err();
+            assert_eq!(nobody.0, Refusal::Crypto, "{}", nobody.1);
         }
     }
 

@@ -6,7 +6,8 @@
 //!
 //! A frame is a tag, the request's number (little-endian, as all integers), and the fields in
 //! order. Byte strings carry their length in two octets. Deliberately absent: a request that
-//! returns a private key: one that may leave is written into a descriptor of its receiver.
+//! returns a private key: one that may leave is written into a descriptor of its receiver, or
+//! encrypted to him.
 
 use super::codec::Reader;
 use super::codec::Writer;
@@ -144,6 +145,13 @@ pub enum Request<'a> {
         /// The sealed key.
         sealed: &'a [u8],
     },
+    /// Return an exportable key encrypted to a recipient of age.
+    Deliver {
+        /// The recipient's public key.
+        recipient: [u8; 32],
+        /// The sealed key.
+        sealed: &'a [u8],
+    },
     /// About session tickets.
     Tickets(TicketRequest<'a>),
 }
@@ -179,7 +187,7 @@ pub enum Reply<'a> {
     Several(Answers<'a>),
     /// The key is not open: ask again with the sealed key along.
     NeedBlob,
-    /// A record that was sealed anew, or a public key.
+    /// A record that was sealed anew, a public key, or a key for its recipient.
     Bytes(&'a [u8]),
     /// To `Ping`.
     Figures([u64; FIGURES]),
@@ -278,6 +286,11 @@ impl<'a> Request<'a> {
                 out.head(32, id);
                 out.bytes(sealed);
             }
+            Self::Deliver { recipient, sealed } => {
+                out.head(33, id);
+                out.array(recipient);
+                out.bytes(sealed);
+            }
             Self::Tickets(request) => request.encode(id, &mut out),
             Self::Signed { desk, from } => {
                 out.head(60, id);
@@ -335,6 +348,7 @@ impl<'a> Request<'a> {
                 sealed: input.bytes()?,
             },
             32 => Self::Export { sealed: input.bytes()? },
+            33 => Self::Deliver { recipient: input.array()?, sealed: input.bytes()? },
             50..=59 => Self::Tickets(TicketRequest::decode(tag, &mut input)?),
             60 => Self::Signed { desk: input.u16()?, from: input.u16()? },
             unknown => return Err(WireError::UnknownTag(unknown)),

@@ -48,6 +48,7 @@ pub(in super::super) fn requests(bytes: &[u8], key: [u8; 32]) -> Vec<Request<'_>
             sealed: bytes,
         },
         Request::Export { sealed: bytes },
+        Request::Deliver { recipient: key.0, sealed: bytes },
         Request::Tickets(TicketRequest::Turn {
             strict: true,
             step: Step::Skip,

@@ -70,7 +70,7 @@ impl fmt::Debug for Identity {
 
 impl Identity {
     /// Takes the secret half.
-    pub(super) fn of(key: [u8; KEY]) -> Self {
+    pub(in crate::vault) fn of(key: [u8; KEY]) -> Self {
         Self(Secret::new(key))
     }
 

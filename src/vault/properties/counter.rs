@@ -116,6 +116,7 @@ fn step(desk: &mut Desk<'_>, role: Role, frame: &[u8], with_descriptor: bool) ->
     let brought = match &request {
         Request::Sign { sealed, .. }
         | Request::Export { sealed }
+        | Request::Deliver { sealed, .. }
         | Request::TakeOver { sealed, .. } => sealer().open(sealed).ok(),
         _ => None,
     };
@@ -124,6 +125,11 @@ fn step(desk: &mut Desk<'_>, role: Role, frame: &[u8], with_descriptor: bool) ->
         let free = matches!(content, Content::Key { usage: KeyUsage::ExportableTls, .. });
         assert!(free, "a key leaves that was sealed to stay");
         assert_eq!(*transfer::pem(pkcs8), given, "another key leaves");
+    }
+    if let (Request::Deliver { .. }, Reply::Bytes(_)) = (&request, &reply) {
+        let (content, _) = brought.as_ref().expect("what does not open is not delivered");
+        let free = matches!(content, Content::Key { usage: KeyUsage::ExportableTls, .. });
+        assert!(free, "a key is delivered that was sealed to stay");
     }
     let secrets = samples().iter().map(|one| secret(one.algorithm, &one.pkcs8).to_vec());
     let secrets = secrets.chain(brought.iter().filter_map(|(content, sealed)| match content {
@@ -159,6 +165,13 @@ fn conversation(role: u8, requests: &[(Request<'_>, bool)]) -> Vec<u8> {
     }
     bytes
 }
+
+/// The public half of nobody's key: the base point of X25519 (RFC 7748, section 4.1).
+const BASE_POINT: [u8; 32] = {
+    let mut point = [0; 32];
+    point[0] = 9;
+    point
+};
 
 fn certificate_verify() -> Vec<u8> {
     [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[0x5a; 32]].concat()
@@ -206,6 +219,7 @@ pub(super) fn desk_seeds() -> Vec<Vec<u8>> {
             &[
                 (import, false),
                 (export.clone(), true),
+                (Request::Deliver { recipient: BASE_POINT, sealed: &one.sealed }, false),
                 (Request::Forget { key }, false),
                 (Request::Ping, false),
                 (export, false),
@@ -222,6 +236,7 @@ pub(super) fn desk_seeds() -> Vec<Vec<u8>> {
         Request::TakeOver { label: b"other", sealed: &account },
         Request::TakeOver { label: b"label", sealed: &secret },
         Request::Export { sealed: &secret },
+        Request::Deliver { recipient: BASE_POINT, sealed: &secret },
     ];
     seeds.push(conversation(0, &talk.map(|request| (request, false))));
     // One of everything, and what of it is no request of the role.
