@@ -16,8 +16,9 @@ use super::challenge::{BoxFuture, ChallengeType};
 use super::failure::Failure;
 use super::identifier::Identifier;
 use super::journal::Entry;
-use super::key::{KeyAlgorithm, KeyHandle, KeyUsage};
+use super::key::{KeyAlgorithm, KeyHandle, KeyId, KeyUsage};
 use super::record::Installed;
+use super::request::ClientRequest;
 use super::served::Served;
 use super::spec::Specification;
 use super::validity::RenewalWindow;
@@ -28,8 +29,8 @@ use crate::base::Timestamp;
 pub struct Job {
     /// What is wanted.
     pub spec: Specification,
-    /// The key it is for; sealed and durable already (invariant 3).
-    pub key: KeyHandle,
+    /// The key it is for.
+    pub key: JobKey,
     /// URL of an order for this very key that an earlier attempt opened.
     pub order: Option<String>,
     /// Whether an earlier attempt began with this key: without an order here, the CA may still
@@ -49,6 +50,55 @@ pub struct Job {
     /// Common name of the root up to which the chain is to lead; `None` for the one that stands with the
     /// CA.
     pub preferred_chain: Option<String>,
+}
+
+/// The key that a certificate is for.
+#[derive(Clone, Debug)]
+pub enum JobKey {
+    /// One of the vault's; sealed and durable already (invariant 3).
+    Here(KeyHandle),
+    /// One of a client's, which signed this request and never comes here.
+    Elsewhere(ClientRequest),
+}
+
+impl JobKey {
+    /// Its name.
+    pub const fn id(&self) -> KeyId {
+        match self {
+            Self::Here(key) => key.id,
+            Self::Elsewhere(request) => request.key(),
+        }
+    }
+
+    /// Its kind.
+    pub const fn algorithm(&self) -> KeyAlgorithm {
+        match self {
+            Self::Here(key) => key.algorithm,
+            Self::Elsewhere(request) => request.algorithm(),
+        }
+    }
+
+    /// DER subject public key info.
+    pub fn spki(&self) -> &[u8] {
+        match self {
+            Self::Here(key) => &key.spki,
+            Self::Elsewhere(request) => request.spki(),
+        }
+    }
+
+    /// As the vault has it, if it does.
+    pub const fn handle(&self) -> Option<&KeyHandle> {
+        match self {
+            Self::Here(key) => Some(key),
+            Self::Elsewhere(_) => None,
+        }
+    }
+}
+
+impl From<KeyHandle> for JobKey {
+    fn from(key: KeyHandle) -> Self {
+        Self::Here(key)
+    }
 }
 
 /// A certificate that was obtained.

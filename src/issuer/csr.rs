@@ -44,7 +44,7 @@ impl RemoteKey {
         what: ToBeSigned,
         signing: Arc<dyn RemoteSigning>,
     ) -> Result<Self, Failure> {
-        let public = public_bits(&handle)?;
+        let public = public_bits(&handle.spki)?;
         Ok(Self { handle, public, what, signing })
     }
 }
@@ -57,9 +57,9 @@ pub(crate) struct PublicHalf {
 }
 
 impl PublicHalf {
-    /// The public half of `handle`.
-    pub(crate) fn of(handle: &KeyHandle) -> Result<Self, Failure> {
-        Ok(Self { public: public_bits(handle)?, algorithm: handle.algorithm })
+    /// The public half of a key of this `algorithm`, from its subject public key info in DER.
+    pub(crate) fn of(spki: &[u8], algorithm: KeyAlgorithm) -> Result<Self, Failure> {
+        Ok(Self { public: public_bits(spki)?, algorithm })
     }
 }
 
@@ -99,8 +99,8 @@ const fn rcgen_algorithm(algorithm: KeyAlgorithm) -> &'static SignatureAlgorithm
     }
 }
 
-fn public_bits(handle: &KeyHandle) -> Result<Vec<u8>, Failure> {
-    let (_, spki) = SubjectPublicKeyInfo::from_der(&handle.spki).map_err(|error| {
+fn public_bits(spki: &[u8]) -> Result<Vec<u8>, Failure> {
+    let (_, spki) = SubjectPublicKeyInfo::from_der(spki).map_err(|error| {
         Failure::new(FailureKind::Vault, format!("the public key does not parse: {error}"))
     })?;
     Ok(spki.subject_public_key.data.into_owned())

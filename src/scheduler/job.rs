@@ -175,7 +175,7 @@ async fn attempt(
     let taken = if resumed && order.is_none() { others_orders(shop, id) } else { Vec::new() };
     let job = Job {
         spec: spec.clone(),
-        key: key.clone(),
+        key: key.clone().into(),
         order,
         resumed,
         taken,

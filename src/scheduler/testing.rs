@@ -193,7 +193,7 @@ impl CertificateAuthority for FakeCa {
         progress: &'a dyn Progress,
     ) -> BoxFuture<'a, Result<Issued, Failure>> {
         Box::pin(async move {
-            let key_was_stored = self.store.key(job.key.id).await.unwrap().is_some();
+            let key_was_stored = self.store.key(job.key.id()).await.unwrap().is_some();
             self.asked.lock().unwrap().push(Asked { job: job.clone(), key_was_stored });
             let behaviour = Arc::clone(&self.behaviour.lock().unwrap());
             let act = behaviour(&job);
@@ -202,7 +202,7 @@ impl CertificateAuthority for FakeCa {
                 progress.order_opened(&format!("https://ca.example/order/{number}")).await?;
             }
             let _challenge = Presented::new(&self.presented);
-            let pair = Arc::clone(&self.keys.0.lock().unwrap()[&job.key.id]);
+            let pair = Arc::clone(&self.keys.0.lock().unwrap()[&job.key.id()]);
             let renewal = *self.advice.lock().unwrap();
             let names = job.spec.names();
             match act {

@@ -343,7 +343,7 @@ async fn a_stopped_house_resumes_the_same_order_with_the_same_key() {
     let asked: Vec<_> = asked.iter().filter(|a| a.job.spec == record.spec).collect();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].job.order, in_flight.order);
-    assert_eq!(asked[0].job.key.id, in_flight.key);
+    assert_eq!(asked[0].job.key.id(), in_flight.key);
     assert_eq!(record.installed.as_ref().unwrap().key, in_flight.key);
     assert_eq!(house.told(EntryKind::OrderResumed).await, 1);
 }
@@ -388,7 +388,7 @@ async fn a_key_without_an_order_goes_to_the_ca_with_the_orders_of_others() {
     let jobs = of_b();
     let [first, second] = <[_; 2]>::try_from(jobs).unwrap();
     assert_eq!((first.resumed, first.taken), (false, vec![]));
-    assert_eq!((second.resumed, second.order, second.key.id), (true, None, first.key.id));
+    assert_eq!((second.resumed, second.order, second.key.id()), (true, None, first.key.id()));
     assert_eq!(second.taken, [other.phase.in_flight().unwrap().order.clone().unwrap()]);
 }
 

@@ -27,7 +27,7 @@ async fn the_chain_up_to_the_preferred_root_is_taken_and_else_the_default() {
         let job = rig.job(&["shop.example"]);
         let issued = obtain(&rig, &job, &Steps::default()).await.unwrap();
         verify(&preferred, &issued, job.spec.names());
-        assert_eq!(issued.chain.leaf().unwrap().key, job.key.id);
+        assert_eq!(issued.chain.leaf().unwrap().key, job.key.id());
     }
     // The default one, asked for by name, and where nobody has the name.
     for name in [common_name(&rig.pebble.root()), "No Such Root".to_owned()] {

@@ -57,7 +57,7 @@ impl House {
             Specification::new(names, IssuerName::Internal, key.algorithm, None, Role::Bridge);
         Job {
             spec,
-            key,
+            key: key.into(),
             order: None,
             resumed: false,
             taken: Vec::new(),
@@ -84,7 +84,7 @@ async fn its_chain_is_accepted_by_rustls_and_by_openssl() {
         let job = house.job(&NAMES, algorithm);
         let issued = house.obtain(&ca, &job).await;
         let leaf = issued.chain.leaf().unwrap();
-        assert_eq!((leaf.key, &leaf.names[..]), (job.key.id, job.spec.names()));
+        assert_eq!((leaf.key, &leaf.names[..]), (job.key.id(), job.spec.names()));
         assert_eq!(leaf.validity.life(), Duration::from_secs(7 * 24 * 3600 + 3600));
         assert!(leaf.serial.len() >= 30, "{}", leaf.serial);
         assert!(leaf.ari_id.is_some(), "there is an authority key identifier");

@@ -30,7 +30,7 @@ async fn a_certificate_comes_by_each_challenge_alone() {
         rig.config.challenges = vec![kind];
         let mut job = rig.job(&names);
         if kind == ChallengeType::TlsAlpn01 {
-            job.key = rig.vault.make(KeyAlgorithm::P384, KeyUsage::Tls);
+            job.key = rig.vault.make(KeyAlgorithm::P384, KeyUsage::Tls).into();
         }
         let steps = Steps::default();
         let issued = obtain(&rig, &job, &steps).await.unwrap();

@@ -91,7 +91,7 @@ impl Rig {
         let spec = Specification::new(names, issuer, key.algorithm, profile, Role::Primary);
         Job {
             spec,
-            key,
+            key: key.into(),
             order: None,
             resumed: false,
             taken: Vec::new(),
@@ -125,7 +125,7 @@ pub(crate) async fn obtain_by(
 pub(crate) fn assert_good(rig: &Rig, job: &Job, issued: &Issued) {
     let leaf = issued.chain.leaf().unwrap();
     assert_eq!(leaf.names, job.spec.names());
-    assert_eq!(leaf.key, job.key.id);
+    assert_eq!(leaf.key, job.key.id());
     verify(&rig.pebble.root(), issued, job.spec.names());
 }
 

@@ -101,7 +101,7 @@ async fn meet(answer: impl Into<Vec<u8>>) -> (Failure, Vec<String>) {
     let key = vault.make(KeyAlgorithm::P256, KeyUsage::Tls);
     let job = Job {
         spec,
-        key,
+        key: key.into(),
         order: None,
         resumed: false,
         taken: Vec::new(),

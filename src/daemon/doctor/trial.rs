@@ -139,7 +139,7 @@ pub(super) async fn order(
     let profile = patient.profile.clone();
     let job = Job {
         spec: Specification::new(names, at, key.algorithm, profile, Role::Primary),
-        key,
+        key: key.into(),
         order: None,
         resumed: false,
         taken: Vec::new(),

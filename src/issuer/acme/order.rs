@@ -34,6 +34,7 @@ use crate::cert::failure::FailureKind;
 use crate::cert::failure::Remedy;
 use crate::cert::identifier::Identifier;
 use crate::cert::ports::Job;
+use crate::cert::ports::JobKey;
 use crate::cert::ports::Progress;
 use crate::issuer::csr;
 
@@ -299,9 +300,13 @@ impl Drive<'_> {
     }
 
     async fn finalise(&self, order: &mut Order) -> Result<(), Trouble> {
-        let names = self.job.spec.names().to_vec();
-        let signing = Arc::clone(&self.options.signing);
-        let csr = csr::request(self.job.key.clone(), names, signing).await?;
+        let csr = match &self.job.key {
+            JobKey::Here(key) => {
+                let names = self.job.spec.names().to_vec();
+                csr::request(key.clone(), names, Arc::clone(&self.options.signing)).await?
+            }
+            JobKey::Elsewhere(request) => request.der().to_vec(),
+        };
         let Err(error) = insist!(order.finalize_csr(&csr).await) else {
             crash::point("finalised");
             return Ok(());
@@ -363,7 +368,7 @@ impl Drive<'_> {
             Failure::new(FailureKind::CaFault, "a valid order without a certificate")
         })?;
         let now = self.options.clock.now();
-        let check = |pem: &str| check::chain(pem, self.job.spec.names(), self.job.key.id, now);
+        let check = |pem: &str| check::chain(pem, self.job.spec.names(), self.job.key.id(), now);
         let chain = check(&pem).map_err(Trouble::Gone)?;
         let preferred = self.job.preferred_chain.as_ref();
         let preferred = preferred.or(self.options.config.preferred_chain.as_ref());

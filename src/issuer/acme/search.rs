@@ -300,7 +300,7 @@ mod tests {
         let replaces = replaces.map(str::to_owned);
         Job {
             spec,
-            key,
+            key: key.into(),
             order: None,
             resumed: true,
             taken: Vec::new(),

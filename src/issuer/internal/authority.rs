@@ -30,6 +30,7 @@ use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyAlgorithm;
 use crate::cert::key::KeyHandle;
 use crate::cert::key::SealedKey;
+use crate::cert::ports::JobKey;
 use crate::cert::ports::ToBeSigned;
 use crate::cert::validity::Validity;
 
@@ -145,7 +146,8 @@ impl Member {
             Self::ca_params(&name, not_before, not_after, BasicConstraints::Constrained(0))?;
         params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = self.sign(&params, &key, signing)?;
+        let public = PublicHalf::of(&key.spki, key.algorithm)?;
+        let certificate = self.sign(&params, &public, signing)?;
         Ok(Self { name, certificate, key, validity: Validity { not_before, not_after } })
     }
 
@@ -153,7 +155,7 @@ impl Member {
     pub(super) fn leaf(
         &self,
         names: &[Identifier],
-        key: &KeyHandle,
+        key: &JobKey,
         not_before: Timestamp,
         not_after: Timestamp,
         signing: &Arc<Recorder>,
@@ -166,17 +168,17 @@ impl Member {
         params.serial_number = Some(serial()?);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        if key.algorithm == KeyAlgorithm::Rsa2048 {
+        if key.algorithm() == KeyAlgorithm::Rsa2048 {
             params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(&params, key, signing)
+        self.sign(&params, &PublicHalf::of(key.spki(), key.algorithm())?, signing)
     }
 
     fn sign(
         &self,
         params: &CertificateParams,
-        subject: &KeyHandle,
+        subject: &PublicHalf,
         signing: &Arc<Recorder>,
     ) -> Result<Vec<u8>, Failure> {
         let signer =
@@ -186,7 +188,7 @@ impl Member {
         own.key_usages = ca_usages();
         let issuer = Issuer::new(own, signer);
         params
-            .signed_by(&PublicHalf::of(subject)?, &issuer)
+            .signed_by(subject, &issuer)
             .map(|certificate| certificate.der().to_vec())
             .map_err(|error| signing.explain(&error))
     }

@@ -122,7 +122,7 @@ async fn after_a_restart_the_second_ca_goes_on_with_its_own_order_and_key() {
     };
     let begun = house.climb(at_other).await;
     let in_flight = begun.phase.in_flight().unwrap().clone();
-    let first_key = house.askings()[0].key.id;
+    let first_key = house.askings()[0].key.id();
     assert_ne!(in_flight.key, first_key, "a key is shown to one CA");
     let house = house.restart(Act::Issue).await;
     let record = house.climb(|record| record.installed.is_some()).await;
@@ -130,7 +130,7 @@ async fn after_a_restart_the_second_ca_goes_on_with_its_own_order_and_key() {
     let jobs = house.askings();
     assert_eq!(jobs.len(), 1, "the first is not asked again");
     assert_eq!(jobs[0].spec.issuer, other());
-    assert_eq!((jobs[0].order.clone(), jobs[0].key.id), (in_flight.order, in_flight.key));
+    assert_eq!((jobs[0].order.clone(), jobs[0].key.id()), (in_flight.order, in_flight.key));
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn the_second_is_ordered_after_the_first_under_its_own_key_and_is_not_show
     let house = House::new(with_standby(), Act::Issue).await;
     let [first, second] = house.both().await;
     let asked: Vec<_> =
-        house.askings().into_iter().map(|job| (job.spec.issuer, job.key.id)).collect();
+        house.askings().into_iter().map(|job| (job.spec.issuer, job.key.id())).collect();
     let key = |record: &Certificate| record.installed.as_ref().unwrap().key;
     assert_eq!(asked, [(acme(), key(&first)), (other(), key(&second))]);
     assert_ne!(key(&first), key(&second));
