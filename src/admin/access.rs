@@ -13,6 +13,7 @@ use nix::unistd::User;
 use nix::unistd::getgrouplist;
 
 use super::bind::BindError;
+use super::caller::Caller;
 
 /// Who is at the other end of a connection, as the kernel says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,12 +60,17 @@ impl Access {
         self.group
     }
 
+    /// Who `peer` is for this house; none if it is not admitted.
+    pub async fn caller(&self, peer: Peer) -> Option<Caller> {
+        self.admits(peer).await.then(|| Caller::operator(peer))
+    }
+
     /// Whether `peer` is admitted.
     ///
     /// Only for a peer that neither is root nor the owner nor has the group as its first one is
     /// the user database asked; that may take as long as a directory service takes, so it
     /// happens on a thread for blocking work.
-    pub async fn admits(&self, peer: Peer) -> bool {
+    async fn admits(&self, peer: Peer) -> bool {
         if peer.uid == 0 || peer.uid == self.owner.as_raw() {
             return true;
         }

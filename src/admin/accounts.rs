@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::access::Peer;
+use super::caller::Caller;
 use super::routes::Desk;
 use super::routes::bad_question;
 use super::wire::Problem;
@@ -36,12 +36,12 @@ pub(super) async fn list(
 /// `POST /v1/accounts/adopt`
 pub(super) async fn adopt(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     order: Result<Json<AdoptOrder>, JsonRejection>,
 ) -> Result<Json<AccountAdopted>, Problem> {
     let Json(order) = order.map_err(|rejection| {
         Problem::new(StatusCode::BAD_REQUEST, "bad-body", "the body brings no account")
             .detail(rejection.body_text())
     })?;
-    Ok(Json(desk.house.adopt_account(order, peer).await?))
+    Ok(Json(desk.house.adopt_account(order, caller).await?))
 }

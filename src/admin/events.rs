@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
 
+use axum::Extension;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Query;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 
+use super::caller::Caller;
 use super::routes::Desk;
 use super::routes::bad_question;
 use super::wire::EVENTS_DEFAULT;
@@ -47,6 +49,7 @@ pub(super) struct Question {
 
 pub(super) async fn events(
     State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -73,8 +76,8 @@ pub(super) async fn events(
     let after = last_seen.or(question.after).unwrap_or(newest);
     if !follow {
         let limit = question.limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MOST);
-        let entries = desk.house.journal(after, limit).await?;
-        return Ok(Json(Journal { entries, head }).into_response());
+        let passage = desk.house.journal(after, limit, caller).await?;
+        return Ok(Json(Journal { entries: passage.entries, head }).into_response());
     }
     let Ok(place) = std::sync::Arc::clone(&desk.followers).try_acquire_owned() else {
         return Err(Problem::new(
@@ -86,7 +89,7 @@ pub(super) async fn events(
     };
     let (sender, receiver) = mpsc::channel(bounds::ADMIN_FOLLOW_QUEUE);
     let tasks = desk.tasks.clone();
-    tasks.job("admin follower", follow_from(desk, after, sender, place));
+    tasks.job("admin follower", follow_from(desk, caller, after, sender, place));
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(Frames(receiver))).into_response())
@@ -95,6 +98,7 @@ pub(super) async fn events(
 /// Sends entries until the client or the house is gone.
 async fn follow_from(
     desk: Desk,
+    caller: Caller,
     mut after: u64,
     sender: mpsc::Sender<Bytes>,
     _place: OwnedSemaphorePermit,
@@ -109,14 +113,14 @@ async fn follow_from(
         // Marked as seen before the store is asked: what comes later wakes us again.
         let newest = *head.borrow_and_update();
         while after < newest {
-            let page = match desk.house.journal(after, EVENTS_MOST).await {
-                Ok(page) if !page.is_empty() => page,
+            let page = match desk.house.journal(after, EVENTS_MOST, caller.clone()).await {
+                Ok(page) if page.to > after => page,
                 // Nothing to send, or nothing to be had: the client comes back for it.
                 Ok(_) => break,
                 Err(_) => return,
             };
-            for entry in page {
-                after = after.max(entry.seq);
+            after = page.to;
+            for entry in page.entries {
                 let sent = tokio::select! {
                     sent = sender.send(frame(&entry)) => sent.is_ok(),
                     () = desk.stop.cancelled() => false,

@@ -11,7 +11,7 @@ use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::access::Peer;
+use super::caller::Caller;
 use super::routes::Desk;
 use super::routes::bad_question;
 use super::wire::LIST_DEFAULT;
@@ -53,25 +53,25 @@ pub(super) async fn list(
 /// `POST /v1/onboarded`
 pub(super) async fn onboard(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     order: Result<Json<OnboardOrder>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Renewal>), Problem> {
     let Json(order) = order.map_err(|rejection| {
         Problem::new(StatusCode::BAD_REQUEST, "bad-body", "the body is no order to onboard a name")
             .detail(rejection.body_text())
     })?;
-    Ok((StatusCode::ACCEPTED, Json(desk.house.onboard(order, peer).await?)))
+    Ok((StatusCode::ACCEPTED, Json(desk.house.onboard(order, caller).await?)))
 }
 
 /// `DELETE /v1/onboarded/{name}`
 pub(super) async fn offboard(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     name: Result<Path<String>, PathRejection>,
     how: Result<Query<How>, QueryRejection>,
 ) -> Result<Json<Offboarded>, Problem> {
     let Path(name) = name.map_err(|rejection| bad_question(&rejection.body_text()))?;
     let Query(how) = how.map_err(|rejection| bad_question(&rejection.body_text()))?;
-    desk.house.offboard(&name, !how.may_return, peer).await?;
+    desk.house.offboard(&name, !how.may_return, caller).await?;
     Ok(Json(Offboarded { name }))
 }

@@ -19,8 +19,12 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::access::Peer;
+use super::caller::Caller;
+use super::caller::Scope;
 use super::routes::Desk;
 use super::select::Selector;
+use super::ways::Need;
+use super::ways::Open;
 use super::wire::Problem;
 use super::wire::transfer::HANDOVER;
 use super::wire::transfer::HANDOVER_ORDER;
@@ -48,10 +52,11 @@ pub(super) async fn begins(stream: &UnixStream) -> bool {
 }
 
 /// Takes the order and the descriptor, has it done, and answers.
-pub(super) async fn serve(mut stream: UnixStream, peer: Peer, desk: &Desk) {
+pub(super) async fn serve(mut stream: UnixStream, caller: Caller, desk: &Desk) {
+    let peer = caller.peer;
     let work = async {
         let done = match take(&stream) {
-            Ok((order, target)) => carry_out(order, target, peer, desk).await,
+            Ok((order, target)) => carry_out(order, target, caller, desk).await,
             Err(problem) => Err(problem),
         };
         let answer = match done {
@@ -74,9 +79,11 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, desk: &Desk) {
 async fn carry_out(
     order: HandoverOrder,
     target: OwnedFd,
-    peer: Peer,
+    caller: Caller,
     desk: &Desk,
 ) -> Result<Handover, Problem> {
+    let peer = caller.peer;
+    need(&order).admits(&caller)?;
     match order {
         HandoverOrder::Export { certificate } => {
             check(&target, peer).map_err(|why| {
@@ -84,7 +91,7 @@ async fn carry_out(
                     .hint("keyward export opens the target as it must be")
             })?;
             let selector = Selector::parse(&certificate)?;
-            let exported = desk.house.export(&selector, target, peer).await?;
+            let exported = desk.house.export(&selector, target, caller).await?;
             Ok(Handover::Exported(Box::new(exported)))
         }
         HandoverOrder::Backup => {
@@ -92,8 +99,16 @@ async fn carry_out(
                 refused(format!("the database is not copied there: {why}"))
                     .hint("keyward backup opens the target as it must be")
             })?;
-            Ok(Handover::BackedUp(desk.house.backup(target, peer).await?))
+            Ok(Handover::BackedUp(desk.house.backup(target, caller).await?))
         }
+    }
+}
+
+/// What an order needs of who gives it, as the table of routes says it of the others.
+const fn need(order: &HandoverOrder) -> Need {
+    match order {
+        HandoverOrder::Export { .. } => Need { open: Open::Owners, scope: Scope::Deploy },
+        HandoverOrder::Backup => Need { open: Open::Operators, scope: Scope::Operate },
     }
 }
 

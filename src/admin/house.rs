@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::watch;
 
-use super::access::Peer;
+use super::caller::Caller;
 use super::page::Place;
 use super::select::Selector;
 use super::wire::CertificateView;
@@ -49,67 +49,75 @@ pub trait House: Send + Sync {
     fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>>;
     /// The configured sites, in the order of the configuration.
     fn sites(&self) -> BoxFuture<'_, Result<Vec<SiteView>, HouseError>>;
-    /// At most `limit` certificates behind `after`, in the order of [`Place`].
+    /// At most `limit` certificates behind `after` that `caller` may see, in the order of [`Place`].
     fn certificates(
         &self,
         after: Option<Place>,
         limit: usize,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<Certificates, HouseError>>;
-    /// One certificate; [`super::find`] chooses it.
+    /// One certificate; [`super::find`] chooses it, among those that `caller` may see.
     fn certificate<'a>(
         &'a self,
         selector: &'a Selector,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
-    /// Takes the order to renew one certificate now; does not wait for the renewal.
+    /// Takes the order to renew one certificate now, for `caller`; does not wait for the renewal.
     fn renew<'a>(
         &'a self,
         selector: &'a Selector,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
-    /// Has one certificate hosted, for `peer`.
+    /// Has one certificate hosted, for `caller`.
     fn host<'a>(
         &'a self,
         selector: &'a Selector,
         accept: Accept,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
-    /// Has one certificate hosted no more, for `peer`.
+    /// Has one certificate hosted no more, for `caller`.
     fn unhost<'a>(
         &'a self,
         selector: &'a Selector,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
-    /// Has those certificates behind `after` hosted that qualify, for `peer`, as far as there is time.
+    /// Has those certificates behind `after` hosted that qualify, for `caller`, as far as there is time.
     fn host_all(
         &self,
         accept: Accept,
         after: Option<Place>,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<HostedAll, HouseError>>;
-    /// Takes the order to replace one certificate and to revoke it then, for `peer`; does not wait.
+    /// Takes the order to replace one certificate and to revoke it then, for `caller`; does not wait.
     fn revoke<'a>(
         &'a self,
         selector: &'a Selector,
         reason: Reason,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
     /// Has the other one of two certificates served, or with `back` the one of the preferred CA, for
-    /// `peer`.
+    /// `caller`.
     fn switch<'a>(
         &'a self,
         _selector: &'a Selector,
         _back: bool,
-        _peer: Peer,
+        _caller: Caller,
     ) -> BoxFuture<'a, Result<SwitchedView, HouseError>> {
         Box::pin(async { Err(HouseError::Refused { reason: "nothing stands by here".to_owned() }) })
     }
-    /// Why one certificate is as it is.
-    fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>>;
+    /// Why one certificate is as it is, if `caller` may see it.
+    fn why<'a>(
+        &'a self,
+        selector: &'a Selector,
+        caller: Caller,
+    ) -> BoxFuture<'a, Result<Why, HouseError>>;
     /// Looks at everything that an order for what `selector` means depends on; with `staging` also by an
     /// order there, or where it is empty, at the directory for trying that is known of its CA.
     fn doctor<'a>(
         &'a self,
         _selector: &'a Selector,
         _staging: Option<String>,
+        _caller: Caller,
     ) -> BoxFuture<'a, Result<Doctor, HouseError>> {
         Box::pin(async {
             Err(HouseError::Refused { reason: "nothing is examined here".to_owned() })
@@ -119,6 +127,7 @@ pub trait House: Send + Sync {
     fn dns_persist<'a>(
         &'a self,
         _selector: &'a Selector,
+        _caller: Caller,
     ) -> BoxFuture<'a, Result<Persist, HouseError>> {
         Box::pin(async { Ok(Persist::default()) })
     }
@@ -131,61 +140,65 @@ pub trait House: Send + Sync {
             Err(HouseError::Refused { reason: "nobody can follow this daemon".to_owned() })
         })
     }
-    /// At most `limit` entries with numbers above `after`, oldest first.
+    /// At most `limit` entries with numbers above `after`, oldest first: those that `caller` may see.
     fn journal(
         &self,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<EntryView>, HouseError>>;
+        caller: Caller,
+    ) -> BoxFuture<'_, Result<Passage, HouseError>>;
     /// The number of the newest entry, followed as it grows.
     fn journal_head(&self) -> watch::Receiver<u64>;
     /// The root of the internal CA as PEM.
     fn internal_root(&self) -> BoxFuture<'_, Result<String, HouseError>>;
     /// The public key that private keys must be sealed to before they come in.
     fn import_key(&self) -> BoxFuture<'_, Result<ImportKey, HouseError>>;
-    /// Takes in a certificate and its sealed key for `peer`.
-    fn import(&self, order: ImportOrder, peer: Peer)
-    -> BoxFuture<'_, Result<Imported, HouseError>>;
-    /// Sees to it that certificates get new keys, for `peer`.
+    /// Takes in a certificate and its sealed key for `caller`.
+    fn import(
+        &self,
+        order: ImportOrder,
+        caller: Caller,
+    ) -> BoxFuture<'_, Result<Imported, HouseError>>;
+    /// Sees to it that certificates get new keys, for `caller`.
     fn rotate_keys(
         &self,
         order: RotateKeys,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>>;
-    /// Gives the master key a successor, for `peer`; does not wait until everything is sealed
+    /// Gives the master key a successor, for `caller`; does not wait until everything is sealed
     /// under it.
-    fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>>;
-    /// Gives the account at the CA of that name, else that of `[acme]`, another key, for `peer`, and
+    fn rotate_master(&self, caller: Caller) -> BoxFuture<'_, Result<MasterView, HouseError>>;
+    /// Gives the account at the CA of that name, else that of `[acme]`, another key, for `caller`, and
     /// waits for the CA.
     fn rotate_account(
         &self,
         ca: Option<String>,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<AccountView, HouseError>>;
     /// The accounts at CAs; with `ask` these are asked how they stand.
     fn accounts(&self, _ask: bool) -> BoxFuture<'_, Result<Accounts, HouseError>> {
         Box::pin(async { Ok(Accounts::default()) })
     }
-    /// Takes in an account that was opened elsewhere, for `peer`, and waits for the CA.
+    /// Takes in an account that was opened elsewhere, for `caller`, and waits for the CA.
     fn adopt_account(
         &self,
         _: AdoptOrder,
-        _: Peer,
+        _: Caller,
     ) -> BoxFuture<'_, Result<AccountAdopted, HouseError>> {
         Box::pin(async {
             Err(HouseError::Refused { reason: "no account is adopted here".to_owned() })
         })
     }
-    /// Onboards a name for `peer`; does not wait for its certificate.
-    fn onboard(&self, _: OnboardOrder, _: Peer) -> BoxFuture<'_, Result<Renewal, HouseError>> {
+    /// Onboards a name for `caller`; does not wait for its certificate.
+    fn onboard(&self, _: OnboardOrder, _: Caller) -> BoxFuture<'_, Result<Renewal, HouseError>> {
         Box::pin(async { Err(nobody_comes()) })
     }
-    /// Offboards a name for `peer`, and bars it from coming back by itself.
+    /// Offboards a name for `caller`, and bars it from coming back by itself.
     fn offboard<'a>(
         &'a self,
         _name: &'a str,
         _bar: bool,
-        _: Peer,
+        _: Caller,
     ) -> BoxFuture<'a, Result<(), HouseError>> {
         Box::pin(async { Err(nobody_comes()) })
     }
@@ -201,19 +214,32 @@ pub trait House: Send + Sync {
     fn forget<'a>(
         &'a self,
         selector: &'a Selector,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>>;
-    /// Replaces the keys of session tickets at once, for `peer`.
-    fn rotate_tickets(&self, peer: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>>;
-    /// Has the private key of a certificate written into `target`, which `peer` reads.
+    /// Replaces the keys of session tickets at once, for `caller`.
+    fn rotate_tickets(&self, caller: Caller) -> BoxFuture<'_, Result<TicketsView, HouseError>>;
+    /// Has the private key of a certificate written into `target`, which `caller` reads.
     fn export<'a>(
         &'a self,
         selector: &'a Selector,
         target: OwnedFd,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<Exported, HouseError>>;
-    /// Copies the database into `target`, which `peer` reads.
-    fn backup(&self, target: OwnedFd, peer: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>>;
+    /// Copies the database into `target`, which `caller` reads.
+    fn backup(
+        &self,
+        target: OwnedFd,
+        caller: Caller,
+    ) -> BoxFuture<'_, Result<BackedUp, HouseError>>;
+}
+
+/// A part of the journal.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Passage {
+    /// Those that may be seen, oldest first.
+    pub entries: Vec<EntryView>,
+    /// Up to which number it was looked through; what follows is behind it.
+    pub to: u64,
 }
 
 fn nobody_comes() -> HouseError {

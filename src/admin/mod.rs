@@ -2,12 +2,13 @@
 //!
 //! `wire` is what travels, and all that clients know of this room. `house` is the port behind
 //! which the daemon stands; `view` turns records into what travels. `bind`, `access`, `server`,
-//! `routes` and `events` are the way from the socket to the house. Nothing here decides anything
-//! about certificates.
+//! `routes` and `events` are the way from the socket to the house; `ways` is the table of all routes,
+//! with what each needs of who asks (`caller`). Nothing here decides anything about certificates.
 
 mod access;
 mod accounts;
 mod bind;
+mod caller;
 mod care;
 mod events;
 mod guests;
@@ -23,12 +24,16 @@ mod standby;
 mod transfer;
 pub mod view;
 mod view_care;
+mod ways;
+mod whoami;
 pub mod why;
 pub mod wire;
 
 pub use access::{Access, Peer};
 pub use bind::{BindError, Bound, Left, bind, handed, inherited};
-pub use house::{House, HouseError};
+pub use caller::{Caller, Role, Scope, Scopes};
+pub use house::{House, HouseError, Passage};
 pub use page::Place;
 pub use select::{Selector, find};
 pub use server::serve;
+pub use ways::{Need, Open, table};

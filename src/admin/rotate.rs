@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::access::Peer;
+use super::caller::Caller;
 use super::routes::Desk;
 use super::routes::bad_question;
 use super::wire::Problem;
@@ -22,17 +22,17 @@ use super::wire::tickets::TicketsView;
 /// `POST /v1/rotate/tickets`
 pub(super) async fn tickets(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Json<TicketsView>, Problem> {
-    Ok(Json(desk.house.rotate_tickets(peer).await?))
+    Ok(Json(desk.house.rotate_tickets(caller).await?))
 }
 
 /// `POST /v1/rotate/master`
 pub(super) async fn master(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<(StatusCode, Json<MasterView>), Problem> {
-    Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_master(peer).await?)))
+    Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_master(caller).await?)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,17 +45,17 @@ pub(super) struct WhichCa {
 /// `POST /v1/rotate/account`, and `?ca=NAME` for another CA than that of `[acme]`
 pub(super) async fn account(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     which: Result<Query<WhichCa>, QueryRejection>,
 ) -> Result<Json<AccountView>, Problem> {
     let Query(which) = which.map_err(|rejection| bad_question(&rejection.body_text()))?;
-    Ok(Json(desk.house.rotate_account(which.ca, peer).await?))
+    Ok(Json(desk.house.rotate_account(which.ca, caller).await?))
 }
 
 /// `POST /v1/rotate/keys`
 pub(super) async fn keys(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     order: Result<Json<RotateKeys>, JsonRejection>,
 ) -> Result<(StatusCode, Json<RotatedKeys>), Problem> {
     let Json(order) = order.map_err(|rejection| {
@@ -67,5 +67,5 @@ pub(super) async fn keys(
             .detail("expected either names of certificates, or all of them")
             .hint("keyward rotate keys NAME, or keyward rotate keys --all"));
     }
-    Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_keys(order, peer).await?)))
+    Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_keys(order, caller).await?)))
 }

@@ -19,9 +19,6 @@ use axum::middleware::Next;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::response::Response;
-use axum::routing::delete;
-use axum::routing::get;
-use axum::routing::post;
 use http::StatusCode;
 use http::header;
 use serde::Deserialize;
@@ -29,17 +26,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Peer;
-use super::accounts;
-use super::care;
-use super::events;
-use super::guests;
+use super::caller::Caller;
 use super::house::House;
 use super::house::HouseError;
 use super::page::Place;
-use super::rotate;
 use super::select::Selector;
-use super::standby;
-use super::transfer;
+use super::ways::Way;
+use super::ways::ways;
 use super::wire::CertificateView;
 use super::wire::Certificates;
 use super::wire::LIST_DEFAULT;
@@ -71,40 +64,13 @@ impl Desk {
     }
 }
 
-/// The interface for those who are admitted.
-pub(super) fn router(desk: Desk, peer: Peer) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/sites", get(sites))
-        .route("/v1/certificates", get(certificates))
-        .route("/v1/certificates/{selector}", get(certificate).delete(transfer::forget))
-        .route("/v1/certificates/{selector}/renew", post(renew))
-        .route("/v1/certificates/{selector}/host", post(care::host))
-        .route("/v1/certificates/{selector}/unhost", post(care::unhost))
-        .route("/v1/certificates/{selector}/revoke", post(care::revoke))
-        .route("/v1/certificates/{selector}/switch", post(standby::switch))
-        .route("/v1/certificates/{selector}/why", get(care::why))
-        .route("/v1/doctor/{selector}", get(care::doctor))
-        .route("/v1/dns-persist/{selector}", get(care::persist))
-        .route("/v1/host", post(care::host_all))
-        .route("/v1/onboarded", get(guests::list).post(guests::onboard))
-        .route("/v1/onboarded/{name}", delete(guests::offboard))
-        .route("/v1/accounts", get(accounts::list))
-        .route("/v1/accounts/adopt", post(accounts::adopt))
-        .route("/v1/import/key", get(transfer::key))
-        .route("/v1/import", post(transfer::import))
-        .route("/v1/rotate/master", post(rotate::master))
-        .route("/v1/rotate/keys", post(rotate::keys))
-        .route("/v1/rotate/account", post(rotate::account))
-        .route("/v1/reload", post(reload))
-        .route("/v1/upgrade", post(upgrade))
-        .route("/v1/rotate/tickets", post(rotate::tickets))
-        .route("/v1/events", get(events::events))
-        .route("/v1/trust/root", get(root))
+/// The interface for those who are admitted; each request brings its [`super::caller::Caller`] along.
+pub(super) fn router(desk: Desk) -> Router {
+    let ways = ways().into_iter().map(Way::guarded);
+    ways.fold(Router::new(), |router, (path, handler)| router.route(path, handler))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(desk.clone(), within_limits))
-        .layer(Extension(peer))
         .with_state(desk)
 }
 
@@ -155,23 +121,24 @@ fn unreadable(error: &axum::Error) -> Problem {
     }
 }
 
-async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Problem> {
+pub(super) async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Problem> {
     Ok(Json(desk.house.status().await?))
 }
 
-async fn sites(State(desk): State<Desk>) -> Result<Json<Sites>, Problem> {
+pub(super) async fn sites(State(desk): State<Desk>) -> Result<Json<Sites>, Problem> {
     Ok(Json(Sites { sites: desk.house.sites().await? }))
 }
 
 /// Which part of the list is wanted.
 #[derive(Debug, Deserialize)]
-struct Page {
+pub(super) struct Page {
     after: Option<String>,
     limit: Option<usize>,
 }
 
-async fn certificates(
+pub(super) async fn certificates(
     State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<Certificates>, Problem> {
     let Query(page) = page.map_err(|rejection| bad_question(&rejection.body_text()))?;
@@ -184,7 +151,7 @@ async fn certificates(
              the \"next\" of the one before"
         )));
     }
-    Ok(Json(desk.house.certificates(after, limit).await?))
+    Ok(Json(desk.house.certificates(after, limit, caller).await?))
 }
 
 pub(super) fn bad_question(why: &str) -> Problem {
@@ -201,34 +168,36 @@ pub(super) fn select(segment: Result<Path<String>, PathRejection>) -> Result<Sel
     }
 }
 
-async fn certificate(
+pub(super) async fn certificate(
     State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
     selector: Result<Path<String>, PathRejection>,
 ) -> Result<Json<CertificateView>, Problem> {
     let selector = select(selector)?;
-    Ok(Json(desk.house.certificate(&selector).await?))
+    Ok(Json(desk.house.certificate(&selector, caller).await?))
 }
 
-async fn renew(
+pub(super) async fn renew(
     State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
     selector: Result<Path<String>, PathRejection>,
 ) -> Result<(StatusCode, Json<Renewal>), Problem> {
     let selector = select(selector)?;
     // Read before the order is given, so that nothing that comes of it is missed.
     let after = *desk.house.journal_head().borrow();
-    let certificate = desk.house.renew(&selector).await?;
+    let certificate = desk.house.renew(&selector, caller).await?;
     Ok((StatusCode::ACCEPTED, Json(Renewal { certificate, after })))
 }
 
-async fn reload(State(desk): State<Desk>) -> Result<Json<Reloaded>, Problem> {
+pub(super) async fn reload(State(desk): State<Desk>) -> Result<Json<Reloaded>, Problem> {
     Ok(Json(desk.house.reload().await?))
 }
 
-async fn upgrade(State(desk): State<Desk>) -> Result<Json<Upgraded>, Problem> {
+pub(super) async fn upgrade(State(desk): State<Desk>) -> Result<Json<Upgraded>, Problem> {
     Ok(Json(desk.house.upgrade().await?))
 }
 
-async fn root(State(desk): State<Desk>) -> Result<Response, Problem> {
+pub(super) async fn root(State(desk): State<Desk>) -> Result<Response, Problem> {
     let pem = desk.house.internal_root().await?;
     Ok(([(header::CONTENT_TYPE, "application/pem-certificate-chain")], pem).into_response())
 }
@@ -322,7 +291,7 @@ mod tests {
     use tokio::sync::watch;
     use tower::ServiceExt as _;
 
-    use super::super::wire::EntryView;
+    use super::super::house::Passage;
     use super::super::wire::SiteView;
     use super::super::wire::care::HostedAll;
     use super::super::wire::care::Why;
@@ -355,18 +324,21 @@ mod tests {
             &self,
             _: Option<Place>,
             _: usize,
+            _: Caller,
         ) -> BoxFuture<'_, Result<Certificates, HouseError>> {
             Box::pin(pending())
         }
         fn certificate<'a>(
             &'a self,
             _: &'a Selector,
+            _: Caller,
         ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
             Box::pin(pending())
         }
         fn renew<'a>(
             &'a self,
             _: &'a Selector,
+            _: Caller,
         ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
             Box::pin(pending())
         }
@@ -374,14 +346,14 @@ mod tests {
             &'a self,
             _: &'a Selector,
             _: Accept,
-            _: Peer,
+            _: Caller,
         ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
             Box::pin(pending())
         }
         fn unhost<'a>(
             &'a self,
             _: &'a Selector,
-            _: Peer,
+            _: Caller,
         ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
             Box::pin(pending())
         }
@@ -389,7 +361,7 @@ mod tests {
             &self,
             _: Accept,
             _: Option<Place>,
-            _: Peer,
+            _: Caller,
         ) -> BoxFuture<'_, Result<HostedAll, HouseError>> {
             Box::pin(pending())
         }
@@ -397,17 +369,22 @@ mod tests {
             &'a self,
             _: &'a Selector,
             _: Reason,
-            _: Peer,
+            _: Caller,
         ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
             Box::pin(pending())
         }
-        fn why<'a>(&'a self, _: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>> {
+        fn why<'a>(&'a self, _: &'a Selector, _: Caller) -> BoxFuture<'a, Result<Why, HouseError>> {
             Box::pin(pending())
         }
         fn reload(&self) -> BoxFuture<'_, Result<Reloaded, HouseError>> {
             Box::pin(pending())
         }
-        fn journal(&self, _: u64, _: usize) -> BoxFuture<'_, Result<Vec<EntryView>, HouseError>> {
+        fn journal(
+            &self,
+            _: u64,
+            _: usize,
+            _: Caller,
+        ) -> BoxFuture<'_, Result<Passage, HouseError>> {
             Box::pin(pending())
         }
         fn journal_head(&self) -> watch::Receiver<u64> {
@@ -419,45 +396,45 @@ mod tests {
         fn import_key(&self) -> BoxFuture<'_, Result<ImportKey, HouseError>> {
             Box::pin(pending())
         }
-        fn import(&self, _: ImportOrder, _: Peer) -> BoxFuture<'_, Result<Imported, HouseError>> {
+        fn import(&self, _: ImportOrder, _: Caller) -> BoxFuture<'_, Result<Imported, HouseError>> {
             Box::pin(pending())
         }
         fn rotate_keys(
             &self,
             _: RotateKeys,
-            _: Peer,
+            _: Caller,
         ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
             Box::pin(pending())
         }
         fn rotate_account(
             &self,
             _: Option<String>,
-            _: Peer,
+            _: Caller,
         ) -> BoxFuture<'_, Result<AccountView, HouseError>> {
             Box::pin(pending())
         }
-        fn rotate_master(&self, _: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {
+        fn rotate_master(&self, _: Caller) -> BoxFuture<'_, Result<MasterView, HouseError>> {
             Box::pin(pending())
         }
         fn forget<'a>(
             &'a self,
             _: &'a Selector,
-            _: Peer,
+            _: Caller,
         ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
             Box::pin(pending())
         }
-        fn rotate_tickets(&self, _: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
+        fn rotate_tickets(&self, _: Caller) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
             Box::pin(pending())
         }
         fn export<'a>(
             &'a self,
             _: &'a Selector,
             _: OwnedFd,
-            _: Peer,
+            _: Caller,
         ) -> BoxFuture<'a, Result<Exported, HouseError>> {
             Box::pin(pending())
         }
-        fn backup(&self, _: OwnedFd, _: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
+        fn backup(&self, _: OwnedFd, _: Caller) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
             Box::pin(pending())
         }
     }
@@ -467,7 +444,8 @@ mod tests {
         let (tasks, _watch) = TaskSet::new();
         let mut desk = Desk::new(Arc::new(Mute), tasks, CancellationToken::new());
         desk.deadline = Duration::from_millis(20);
-        let router = router(desk, Peer { uid: 0, gid: 0, pid: None });
+        let caller = Caller::operator(Peer { uid: 0, gid: 0, pid: None });
+        let router = router(desk).layer(Extension(caller));
         let paths = [
             ("GET", "/v1/status"),
             ("GET", "/v1/sites"),

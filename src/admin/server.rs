@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use http::Request;
 use hyper::body::Incoming;
@@ -49,6 +50,7 @@ pub async fn serve(
     let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
     let room = Arc::new(Semaphore::new(bounds::ADMIN_CONNECTIONS));
     let desk = Desk::new(house, tasks.clone(), stop.clone());
+    let router = routes::router(desk.clone());
     loop {
         // A place first: further clients wait in the kernel's queue, not in our memory.
         let place = tokio::select! {
@@ -68,10 +70,10 @@ pub async fn serve(
             () = stop.cancelled() => break,
         };
         let access = bound.access.clone();
-        let desk = desk.clone();
+        let (desk, router) = (desk.clone(), router.clone());
         let stop = stop.clone();
         tasks.job("admin connection", async move {
-            connection(stream, access, desk, stop).await;
+            connection(stream, access, (desk, router), stop).await;
             drop(place);
         });
     }
@@ -79,7 +81,12 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: UnixStream, access: Access, desk: Desk, stop: CancellationToken) {
+async fn connection(
+    stream: UnixStream,
+    access: Access,
+    (desk, router): (Desk, Router),
+    stop: CancellationToken,
+) {
     let peer = match stream.peer_cred() {
         Ok(cred) => Peer { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() },
         Err(error) => {
@@ -87,22 +94,25 @@ async fn connection(stream: UnixStream, access: Access, desk: Desk, stop: Cancel
             return;
         }
     };
-    let admitted = access.admits(peer).await;
-    if !admitted {
+    let caller = access.caller(peer).await;
+    if caller.is_none() {
         tracing::warn!(peer.uid, peer.gid, "a peer was refused on the admin socket");
     }
-    if admitted {
+    if let Some(caller) = &caller {
         let handed_over = tokio::select! {
             begins = handover::begins(&stream) => begins,
             () = stop.cancelled() => return,
         };
         if handed_over {
-            return handover::serve(stream, peer, &desk).await;
+            return handover::serve(stream, caller.clone(), &desk).await;
         }
     }
-    let router = if admitted { routes::router(desk, peer) } else { routes::refusal(peer) };
-    let service = service_fn(move |request: Request<Incoming>| {
+    let router = if caller.is_some() { router } else { routes::refusal(peer) };
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let router = router.clone();
+        if let Some(caller) = &caller {
+            request.extensions_mut().insert(caller.clone());
+        }
         async move { Ok::<_, Infallible>(answer(router, request).await) }
     });
     let stream = Patient::new(stream, bounds::ADMIN_WRITE_DEADLINE);
@@ -124,7 +134,7 @@ async fn connection(stream: UnixStream, access: Access, desk: Desk, stop: Cancel
     }
 }
 
-async fn answer(router: axum::Router, request: Request<Incoming>) -> http::Response<Body> {
+async fn answer(router: Router, request: Request<Incoming>) -> http::Response<Body> {
     match router.oneshot(request.map(Body::new)).await {
         Ok(response) => response,
         Err(never) => match never {},

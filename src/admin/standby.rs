@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::rejection::PathRejection;
 
-use super::access::Peer;
+use super::caller::Caller;
 use super::care::bad_body;
 use super::routes::Desk;
 use super::routes::select;
@@ -18,11 +18,11 @@ use super::wire::standby::SwitchedView;
 /// `POST /v1/certificates/{selector}/switch`
 pub(super) async fn switch(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     selector: Result<Path<String>, PathRejection>,
     order: Result<Json<SwitchOrder>, JsonRejection>,
 ) -> Result<Json<SwitchedView>, Problem> {
     let selector = select(selector)?;
     let Json(order) = order.map_err(|rejection| bad_body(&rejection))?;
-    Ok(Json(desk.house.switch(&selector, order.back, peer).await?))
+    Ok(Json(desk.house.switch(&selector, order.back, caller).await?))
 }

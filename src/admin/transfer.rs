@@ -8,7 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::rejection::PathRejection;
 use http::StatusCode;
 
-use super::access::Peer;
+use super::caller::Caller;
 use super::routes::Desk;
 use super::routes::select;
 use super::wire::Problem;
@@ -25,22 +25,22 @@ pub(super) async fn key(State(desk): State<Desk>) -> Result<Json<ImportKey>, Pro
 /// `POST /v1/import`
 pub(super) async fn import(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     order: Result<Json<ImportOrder>, JsonRejection>,
 ) -> Result<Json<Imported>, Problem> {
     let Json(order) = order.map_err(|rejection| {
         Problem::new(StatusCode::BAD_REQUEST, "bad-body", "the body is no order to import")
             .detail(rejection.body_text())
     })?;
-    Ok(Json(desk.house.import(order, peer).await?))
+    Ok(Json(desk.house.import(order, caller).await?))
 }
 
 /// `DELETE /v1/certificates/{selector}`
 pub(super) async fn forget(
     State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+    Extension(caller): Extension<Caller>,
     selector: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Forgotten>, Problem> {
     let selector = select(selector)?;
-    Ok(Json(Forgotten { certificate: desk.house.forget(&selector, peer).await? }))
+    Ok(Json(Forgotten { certificate: desk.house.forget(&selector, caller).await? }))
 }

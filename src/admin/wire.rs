@@ -23,6 +23,7 @@ pub mod terms;
 pub mod tickets;
 pub mod transfer;
 pub mod upgrade;
+pub mod whoami;
 
 /// Every path begins with this.
 pub const PREFIX: &str = "/v1";

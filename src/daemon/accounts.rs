@@ -12,9 +12,8 @@ use super::house::unavailable;
 use super::transfer::not_taken;
 use super::transfer::opened;
 use super::transfer::refused;
-use super::transfer::who;
+use crate::admin::Caller;
 use crate::admin::HouseError;
-use crate::admin::Peer;
 use crate::admin::wire::account::AccountAdopted;
 use crate::admin::wire::account::AccountEntry;
 use crate::admin::wire::account::Accounts;
@@ -73,7 +72,7 @@ impl Residence {
     pub(super) async fn take_account(
         &self,
         order: AdoptOrder,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<AccountAdopted, HouseError> {
         let (ca, issuer) = self.ca(order.ca.as_deref())?;
         let AdoptOrder { key, key_algorithm, encapsulated, sealed, force, .. } = order;
@@ -82,13 +81,13 @@ impl Residence {
         let key = self.with_vault(move |vault| vault.import(&made)).await?;
         let key = key.map_err(|error| not_taken(&error))?;
         crash::point("account-sealed");
-        let adopted = issuer.adopt_account(key, force, &who(peer)).await;
+        let adopted = issuer.adopt_account(key, force, &caller.told).await;
         let adopted = adopted.map_err(|error| refused(error.to_string()))?;
         if !adopted.already {
             tracing::warn!(
                 account = adopted.account,
                 key = %adopted.key,
-                peer.uid,
+                peer.uid = caller.peer.uid,
                 "an account that was opened elsewhere is used from now on"
             );
         }

@@ -6,9 +6,8 @@ use super::house::Residence;
 use super::house::unavailable;
 use super::notices;
 use super::transfer::refused;
-use super::transfer::who;
+use crate::admin::Caller;
 use crate::admin::HouseError;
-use crate::admin::Peer;
 use crate::admin::Place;
 use crate::admin::Selector;
 use crate::admin::find;
@@ -42,12 +41,12 @@ impl Residence {
         &self,
         selector: &Selector,
         accept: Accept,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<CertificateView, HouseError> {
-        let record = self.meant(selector).await?;
+        let record = self.meant(selector, &caller).await?;
         let source = scheduler::source(&self.config.borrow(), &record);
         let scheduler = &self.orders()?.scheduler;
-        let hosted = scheduler.host(record.id(), accept, &source, &who(peer)).await;
+        let hosted = scheduler.host(record.id(), accept, &source, &caller.told).await;
         let hosted = hosted.map_err(|error| not_hosted(selector, error))?;
         Ok(view::certificate(&hosted, self.clock.now()))
     }
@@ -56,9 +55,9 @@ impl Residence {
     pub(super) async fn leave_alone(
         &self,
         selector: &Selector,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<CertificateView, HouseError> {
-        let record = self.meant(selector).await?;
+        let record = self.meant(selector, &caller).await?;
         if record.care.hosting.accept().is_none() {
             return Err(refused(format!("{selector} is not hosted")));
         }
@@ -73,7 +72,7 @@ impl Residence {
             )));
         }
         let scheduler = &self.orders()?.scheduler;
-        let changed = scheduler.unhost(record.id(), &who(peer)).await;
+        let changed = scheduler.unhost(record.id(), &caller.told).await;
         let changed = changed.map_err(|error| not_hosted(selector, error))?;
         Ok(view::certificate(&changed, self.clock.now()))
     }
@@ -83,11 +82,11 @@ impl Residence {
         &self,
         accept: Accept,
         after: Option<Place>,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<HostedAll, HouseError> {
-        let (page, next) = self.page(after, AT_ONCE).await?;
+        let (page, next) = self.page(after, AT_ONCE, &caller).await?;
         let scheduler = &self.orders()?.scheduler;
-        let (who, now) = (who(peer), self.clock.now());
+        let now = self.clock.now();
         let config = Arc::clone(&self.config.borrow());
         let mut all = HostedAll { next: next.map(|next| next.to_string()), ..HostedAll::default() };
         for record in page {
@@ -100,7 +99,7 @@ impl Residence {
                 continue;
             }
             let source = scheduler::source(&config, &record);
-            match scheduler.host(record.id(), accept, &source, &who).await {
+            match scheduler.host(record.id(), accept, &source, &caller.told).await {
                 Ok(hosted) => all.hosted.push(view::certificate(&hosted, now)),
                 Err(HostError::Store(error)) => return Err(unavailable(&error)),
                 Err(error) => all.refused.push(Refused {
@@ -118,11 +117,11 @@ impl Residence {
         &self,
         selector: &Selector,
         reason: Reason,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<CertificateView, HouseError> {
-        let id = self.chosen(selector).await?.id();
+        let id = self.chosen(selector, &caller).await?.id();
         let scheduler = &self.orders()?.scheduler;
-        scheduler.revoke(id, reason, &who(peer)).await.map_err(|error| match error {
+        scheduler.revoke(id, reason, &caller.told).await.map_err(|error| match error {
             RevokeError::Store(error) => unavailable(&error),
             other => refused(format!("{selector} is not revoked: {other}")),
         })?;
@@ -132,8 +131,12 @@ impl Residence {
     }
 
     /// Why a certificate is as it is.
-    pub(super) async fn explain(&self, selector: &Selector) -> Result<Why, HouseError> {
-        let record = self.meant(selector).await?;
+    pub(super) async fn explain(
+        &self,
+        selector: &Selector,
+        caller: Caller,
+    ) -> Result<Why, HouseError> {
+        let record = self.meant(selector, &caller).await?;
         let (scheduler, now) = (&self.orders()?.scheduler, self.clock.now());
         let name = match (selector, record.spec.names().first()) {
             (Selector::Name(name, _), _) => Some(name),
@@ -168,8 +171,12 @@ impl Residence {
 
     /// The certificate that a name means to its owner: what is served for it, and by an id the one that
     /// has it.
-    pub(super) async fn meant(&self, selector: &Selector) -> Result<Certificate, HouseError> {
-        let candidates = self.candidates(selector).await?;
+    pub(super) async fn meant(
+        &self,
+        selector: &Selector,
+        caller: &Caller,
+    ) -> Result<Certificate, HouseError> {
+        let candidates = self.candidates(selector, caller).await?;
         let Selector::Name(name, _) = selector else {
             return find(candidates.iter().map(Arc::as_ref), selector).cloned();
         };

@@ -8,9 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::house::Residence;
 use super::house::unavailable;
 use super::transfer::refused;
-use super::transfer::who;
+use crate::admin::Caller;
 use crate::admin::HouseError;
-use crate::admin::Peer;
 use crate::admin::view;
 use crate::admin::wire::Renewal;
 use crate::admin::wire::guests::GuestView;
@@ -57,12 +56,12 @@ impl Residence {
     pub(super) async fn take_guest(
         &self,
         order: OnboardOrder,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<Renewal, HouseError> {
         let orders = self.orders()?;
         // Read before the order is given, so that nothing that comes of it is missed.
         let after = *self.store()?.journal_head().borrow();
-        let taken = orders.guests.onboard(&order.name, order.origin, &who(peer)).await;
+        let taken = orders.guests.onboard(&order.name, order.origin, &caller.told).await;
         let (name, id) = taken.map_err(|refusal| match refusal {
             Refusal::Store(_) => unavailable(&refusal),
             other => refused(format!("{} is not onboarded: {other}", order.name)),
@@ -77,9 +76,9 @@ impl Residence {
         &self,
         name: &str,
         bar: bool,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<(), HouseError> {
-        let turned = self.orders()?.guests.offboard(name, bar, &who(peer)).await;
+        let turned = self.orders()?.guests.offboard(name, bar, &caller.told).await;
         turned.map_err(|error| match error {
             OffboardError::NotFound(_) => refused(error.to_string()),
             OffboardError::Store(_) => unavailable(&error),

@@ -24,9 +24,10 @@ use super::takeover::giving::UpgradeRequest;
 use super::terms;
 use super::tickets::Order;
 use super::tickets::TicketDesk;
+use crate::admin::Caller;
 use crate::admin::House;
 use crate::admin::HouseError;
-use crate::admin::Peer;
+use crate::admin::Passage;
 use crate::admin::Place;
 use crate::admin::Selector;
 use crate::admin::view;
@@ -197,9 +198,10 @@ impl House for Residence {
         &self,
         after: Option<Place>,
         limit: usize,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<wire::Certificates, HouseError>> {
         Box::pin(async move {
-            let (page, next) = self.page(after, limit).await?;
+            let (page, next) = self.page(after, limit, &caller).await?;
             let now = self.clock.now();
             let certificates = page.iter().map(|record| view::certificate(record, now)).collect();
             Ok(wire::Certificates { certificates, next: next.map(|next| next.to_string()) })
@@ -209,9 +211,10 @@ impl House for Residence {
     fn certificate<'a>(
         &'a self,
         selector: &'a Selector,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
-        Box::pin(async {
-            let (found, now) = (self.chosen(selector).await?, self.clock.now());
+        Box::pin(async move {
+            let (found, now) = (self.chosen(selector, &caller).await?, self.clock.now());
             let key = found.installed.as_ref().map(|installed| installed.key);
             let signing = key.and_then(|key| self.lookout.of(&key, now));
             let config = Arc::clone(&self.config.borrow());
@@ -229,9 +232,10 @@ impl House for Residence {
     fn renew<'a>(
         &'a self,
         selector: &'a Selector,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
-        Box::pin(async {
-            let id = self.chosen(selector).await?.id();
+        Box::pin(async move {
+            let id = self.chosen(selector, &caller).await?.id();
             let scheduler = &self.orders()?.scheduler;
             let refused = |reason: String| HouseError::Refused { reason };
             scheduler.renew(id).await.map_err(|error| refused(error.to_string()))?;
@@ -248,63 +252,69 @@ impl House for Residence {
         &'a self,
         selector: &'a Selector,
         accept: Accept,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
-        Box::pin(self.take_care(selector, accept, peer))
+        Box::pin(self.take_care(selector, accept, caller))
     }
 
     fn unhost<'a>(
         &'a self,
         selector: &'a Selector,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
-        Box::pin(self.leave_alone(selector, peer))
+        Box::pin(self.leave_alone(selector, caller))
     }
 
     fn host_all(
         &self,
         accept: Accept,
         after: Option<Place>,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<HostedAll, HouseError>> {
-        Box::pin(self.take_care_of_all(accept, after, peer))
+        Box::pin(self.take_care_of_all(accept, after, caller))
     }
 
     fn revoke<'a>(
         &'a self,
         selector: &'a Selector,
         reason: Reason,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
-        Box::pin(self.take_back(selector, reason, peer))
+        Box::pin(self.take_back(selector, reason, caller))
     }
 
     fn switch<'a>(
         &'a self,
         selector: &'a Selector,
         back: bool,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<SwitchedView, HouseError>> {
-        Box::pin(self.serve_other(selector, back, peer))
+        Box::pin(self.serve_other(selector, back, caller))
     }
 
-    fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>> {
-        Box::pin(self.explain(selector))
+    fn why<'a>(
+        &'a self,
+        selector: &'a Selector,
+        caller: Caller,
+    ) -> BoxFuture<'a, Result<Why, HouseError>> {
+        Box::pin(self.explain(selector, caller))
     }
 
     fn doctor<'a>(
         &'a self,
         selector: &'a Selector,
         staging: Option<String>,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<Doctor, HouseError>> {
-        Box::pin(self.examine(selector, staging))
+        Box::pin(self.examine(selector, staging, caller))
     }
 
     fn dns_persist<'a>(
         &'a self,
         selector: &'a Selector,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<Persist, HouseError>> {
-        Box::pin(self.persistence(selector))
+        Box::pin(self.persistence(selector, caller))
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<wire::Reloaded, HouseError>> {
@@ -329,11 +339,9 @@ impl House for Residence {
         &self,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<wire::EntryView>, HouseError>> {
-        Box::pin(async move {
-            let entries = self.store()?.journal(after, limit).await;
-            Ok(entries.map_err(|error| unavailable(&error))?.iter().map(view::entry).collect())
-        })
+        caller: Caller,
+    ) -> BoxFuture<'_, Result<Passage, HouseError>> {
+        Box::pin(self.passage(after, limit, caller))
     }
 
     fn journal_head(&self) -> watch::Receiver<u64> {
@@ -354,25 +362,25 @@ impl House for Residence {
     fn import(
         &self,
         order: ImportOrder,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<Imported, HouseError>> {
-        Box::pin(self.take_in(order, peer))
+        Box::pin(self.take_in(order, caller))
     }
 
     fn rotate_keys(
         &self,
         order: RotateKeys,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
-        Box::pin(self.replace_keys(order, peer))
+        Box::pin(self.replace_keys(order, caller))
     }
 
     fn rotate_account(
         &self,
         ca: Option<String>,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<AccountView, HouseError>> {
-        Box::pin(self.replace_account_key(ca, peer))
+        Box::pin(self.replace_account_key(ca, caller))
     }
 
     fn accounts(&self, ask: bool) -> BoxFuture<'_, Result<Accounts, HouseError>> {
@@ -382,38 +390,38 @@ impl House for Residence {
     fn adopt_account(
         &self,
         order: AdoptOrder,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<AccountAdopted, HouseError>> {
-        Box::pin(self.take_account(order, peer))
+        Box::pin(self.take_account(order, caller))
     }
 
-    fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {
-        Box::pin(self.replace_master(peer))
+    fn rotate_master(&self, caller: Caller) -> BoxFuture<'_, Result<MasterView, HouseError>> {
+        Box::pin(self.replace_master(caller))
     }
 
     fn forget<'a>(
         &'a self,
         selector: &'a Selector,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<wire::CertificateView, HouseError>> {
-        Box::pin(self.take_away(selector, peer))
+        Box::pin(self.take_away(selector, caller))
     }
 
     fn onboard(
         &self,
         order: OnboardOrder,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<wire::Renewal, HouseError>> {
-        Box::pin(self.take_guest(order, peer))
+        Box::pin(self.take_guest(order, caller))
     }
 
     fn offboard<'a>(
         &'a self,
         name: &'a str,
         bar: bool,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<(), HouseError>> {
-        Box::pin(self.turn_guest_out(name, bar, peer))
+        Box::pin(self.turn_guest_out(name, bar, caller))
     }
 
     fn onboarded(
@@ -424,14 +432,14 @@ impl House for Residence {
         Box::pin(self.guests(after, limit))
     }
 
-    fn rotate_tickets(&self, peer: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
+    fn rotate_tickets(&self, caller: Caller) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
         Box::pin(async move {
             let ending = || HouseError::Unavailable { reason: "the daemon is ending".to_owned() };
             let (answer, outcome) = oneshot::channel();
             let order = Order::Replace(answer);
             self.tickets.orders.send(order).await.map_err(|_| ending())?;
             let view = outcome.await.map_err(|_| ending())??;
-            self.note_replaced_tickets(peer).await;
+            self.note_replaced_tickets(caller).await;
             Ok(view)
         })
     }
@@ -440,13 +448,17 @@ impl House for Residence {
         &'a self,
         selector: &'a Selector,
         target: OwnedFd,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'a, Result<Exported, HouseError>> {
-        Box::pin(self.hand_out(selector, target, peer))
+        Box::pin(self.hand_out(selector, target, caller))
     }
 
-    fn backup(&self, target: OwnedFd, peer: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
-        Box::pin(self.copy_out(target, peer))
+    fn backup(
+        &self,
+        target: OwnedFd,
+        caller: Caller,
+    ) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
+        Box::pin(self.copy_out(target, caller))
     }
 }
 

@@ -8,22 +8,34 @@ use std::sync::Arc;
 
 use super::house::Residence;
 use super::house::unavailable;
+use crate::admin::Caller;
 use crate::admin::HouseError;
+use crate::admin::Passage;
 use crate::admin::Place;
+use crate::admin::Role;
 use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
+use crate::cert::client::ClientName;
 use crate::cert::record::Certificate;
+use crate::cert::spec::CertificateId;
+
+/// Whose certificate it is; nobody's as long as none is issued for a client.
+const fn owner(_: &Certificate) -> Option<&ClientName> {
+    None
+}
 
 /// Certificates whose ids begin alike that are looked at: enough to say which ones they are.
 const ALIKE: usize = 16;
 
 impl Residence {
-    /// Every certificate that `selector` may mean.
+    /// Every certificate that `selector` may mean and `caller` may see. Nobody learns from here
+    /// whether there are others.
     pub(super) async fn candidates(
         &self,
         selector: &Selector,
+        caller: &Caller,
     ) -> Result<Vec<Arc<Certificate>>, HouseError> {
         let store = self.store()?;
         let scheduler = &self.orders()?.scheduler;
@@ -37,28 +49,35 @@ impl Residence {
                 }
             },
         };
-        found.map_err(|error| unavailable(&error))
+        let mut found = found.map_err(|error| unavailable(&error))?;
+        found.retain(|record| caller.sees(owner(record)));
+        Ok(found)
     }
 
     /// The one certificate that `selector` means.
-    pub(super) async fn chosen(&self, selector: &Selector) -> Result<Certificate, HouseError> {
-        let candidates = self.candidates(selector).await?;
+    pub(super) async fn chosen(
+        &self,
+        selector: &Selector,
+        caller: &Caller,
+    ) -> Result<Certificate, HouseError> {
+        let candidates = self.candidates(selector, caller).await?;
         find(candidates.iter().map(Arc::as_ref), selector).cloned()
     }
 
-    /// At most `limit` certificates behind `after`, and where to go on; no certificate that is
-    /// there all the while is left out or comes twice.
+    /// At most `limit` certificates behind `after` that `caller` may see, and where to go on; no
+    /// certificate that is there all the while is left out or comes twice.
     pub(super) async fn page(
         &self,
         after: Option<Place>,
         limit: usize,
+        caller: &Caller,
     ) -> Result<(Vec<Arc<Certificate>>, Option<Place>), HouseError> {
         let store = self.store()?;
         let mut page = Vec::new();
         if after.is_none_or(|place| !place.imported) {
             let behind = |record: &Arc<Certificate>| after.is_none_or(|at| record.id() > at.id);
             page = self.orders()?.scheduler.driven();
-            page.retain(behind);
+            page.retain(|record| behind(record) && caller.sees(owner(record)));
         }
         // One more than wanted says whether there is more.
         let wanted = limit.saturating_add(1);
@@ -67,14 +86,48 @@ impl Residence {
             let more = store.page(from, wanted).await.map_err(|error| unavailable(&error))?;
             let Some(last) = more.last() else { break };
             from = Some(last.id());
-            let imported = more.into_iter().filter(|one| !one.spec.role.is_driven());
-            page.extend(imported.map(Arc::new));
+            let shown = |one: &Certificate| !one.spec.role.is_driven() && caller.sees(owner(one));
+            page.extend(more.into_iter().filter(shown).map(Arc::new));
         }
         let more = page.len() > limit;
         page.truncate(limit);
         let last = page.last().filter(|_| more);
         let next = last.map(|last| Place { imported: !last.spec.role.is_driven(), id: last.id() });
         Ok((page, next))
+    }
+
+    /// At most `limit` entries of the journal behind `after` that `caller` may see. A client sees
+    /// those about certificates that are its own, as long as these are there.
+    pub(super) async fn passage(
+        &self,
+        after: u64,
+        limit: usize,
+        caller: Caller,
+    ) -> Result<Passage, HouseError> {
+        let store = self.store()?;
+        let entries = store.journal(after, limit).await.map_err(|error| unavailable(&error))?;
+        let to = entries.last().map_or(after, |last| last.seq);
+        if caller.role != Role::Client {
+            return Ok(Passage { entries: entries.iter().map(view::entry).collect(), to });
+        }
+        let mut known: HashMap<CertificateId, bool> = HashMap::new();
+        let mut shown = Vec::new();
+        for entry in &entries {
+            let Some(id) = entry.certificate else { continue };
+            let own = match known.get(&id) {
+                Some(own) => *own,
+                None => {
+                    let record = store.certificate(id).await;
+                    let record = record.map_err(|error| unavailable(&error))?;
+                    let own = record.is_some_and(|record| caller.sees(owner(&record)));
+                    *known.entry(id).or_insert(own)
+                }
+            };
+            if own {
+                shown.push(view::entry(entry));
+            }
+        }
+        Ok(Passage { entries: shown, to })
     }
 
     /// How the certificates are, and when something is to be done next.

@@ -14,6 +14,7 @@ use super::authorities::Authorities;
 use super::house::Residence;
 use super::house::unavailable;
 use super::transfer::refused;
+use crate::admin::Caller;
 use crate::admin::HouseError;
 use crate::admin::Selector;
 use crate::admin::wire::persist::Persist;
@@ -37,8 +38,12 @@ use crate::store::Store;
 
 impl Residence {
     /// The records for what `selector` means.
-    pub(super) async fn persistence(&self, selector: &Selector) -> Result<Persist, HouseError> {
-        let (names, asked) = match (self.meant(selector).await, selector) {
+    pub(super) async fn persistence(
+        &self,
+        selector: &Selector,
+        caller: Caller,
+    ) -> Result<Persist, HouseError> {
+        let (names, asked) = match (self.meant(selector, &caller).await, selector) {
             (Ok(one), _) => (one.spec.names().to_vec(), Some(one.issuer().clone())),
             (Err(HouseError::NotFound { .. }), Selector::Name(name, _)) => {
                 (vec![name.clone()], None)

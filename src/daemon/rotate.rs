@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use super::house::Residence;
 use super::house::unavailable;
 use super::transfer::refused;
-use super::transfer::who;
+use crate::admin::Caller;
 use crate::admin::HouseError;
-use crate::admin::Peer;
 use crate::admin::Selector;
 use crate::admin::view;
 use crate::admin::wire::rotate::AccountView;
@@ -31,7 +30,7 @@ impl Residence {
     pub(super) async fn replace_keys(
         &self,
         order: RotateKeys,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<RotatedKeys, HouseError> {
         let ids: Vec<CertificateId> = if order.all {
             let driven = self.orders()?.scheduler.driven();
@@ -40,12 +39,12 @@ impl Residence {
         } else {
             let mut chosen = BTreeSet::new();
             for name in &order.certificates {
-                chosen.insert(self.chosen(&Selector::parse(name)?).await?.id());
+                chosen.insert(self.chosen(&Selector::parse(name)?, &caller).await?.id());
             }
             chosen.into_iter().collect()
         };
         let scheduler = &self.orders()?.scheduler;
-        let turns = scheduler.rotate_keys(&ids, order.now, &who(peer)).await;
+        let turns = scheduler.rotate_keys(&ids, order.now, &caller.told).await;
         let turns = turns.map_err(|error| match error {
             RenewError::Store(error) => unavailable(&error),
             other => refused(other.to_string()),
@@ -72,13 +71,13 @@ impl Residence {
     pub(super) async fn replace_account_key(
         &self,
         ca: Option<String>,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<AccountView, HouseError> {
         let (ca, issuer) = self.ca(ca.as_deref())?;
         let directory = ca.directory;
         let now = self.clock.now();
         let told = |level, what: String| {
-            Entry::about_house(now, EntryKind::Requested, level, format!("{} {what}", who(peer)))
+            Entry::about_house(now, EntryKind::Requested, level, format!("{} {what}", caller.told))
         };
         let wanted = told(Level::Info, format!("wants another key for the account at {directory}"));
         self.store()?.append(vec![wanted]).await.map_err(|error| unavailable(&error))?;
@@ -100,7 +99,7 @@ impl Residence {
     }
 
     /// Gives the master key a successor; what the former one sealed is sealed anew from then on.
-    pub(super) async fn replace_master(&self, peer: Peer) -> Result<MasterView, HouseError> {
+    pub(super) async fn replace_master(&self, caller: Caller) -> Result<MasterView, HouseError> {
         if let Some(how) = self.grounds.master.not_ours() {
             return Err(refused(how));
         }
@@ -109,7 +108,7 @@ impl Residence {
         })?;
         // Noted first: a master key that cannot be told of is not replaced.
         let kind = EntryKind::MasterKey;
-        let told = format!("{} wants a new master key", who(peer));
+        let told = format!("{} wants a new master key", caller.told);
         let entry = Entry::about_house(self.clock.now(), kind, Level::Warning, told);
         self.store()?.append(vec![entry]).await.map_err(|error| unavailable(&error))?;
         let changed = self.with_vault(|vault| vault.change_master(Step::Begin)).await?;

@@ -3,9 +3,8 @@
 use super::house::Residence;
 use super::house::unavailable;
 use super::transfer::refused;
-use super::transfer::who;
+use crate::admin::Caller;
 use crate::admin::HouseError;
-use crate::admin::Peer;
 use crate::admin::Selector;
 use crate::admin::view;
 use crate::admin::wire::CertificateView;
@@ -20,10 +19,10 @@ impl Residence {
         &self,
         selector: &Selector,
         back: bool,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<SwitchedView, HouseError> {
         // A site may have one for each kind of key: they are switched together, so either means both.
-        let meant: Vec<_> = match self.candidates(selector).await? {
+        let meant: Vec<_> = match self.candidates(selector, &caller).await? {
             found if matches!(selector, Selector::Id(_)) => found,
             found => found.into_iter().filter(|one| one.care.standby.is_some()).collect(),
         };
@@ -31,17 +30,18 @@ impl Residence {
             Some(first) if meant.iter().all(|one| one.spec.names() == first.spec.names()) => {
                 first.as_ref().clone()
             }
-            _ => self.chosen(selector).await?,
+            _ => self.chosen(selector, &caller).await?,
         };
         let scheduler = &self.orders()?.scheduler;
         let wanted = |one: &Certificate| !matches!(one.phase, Phase::Retiring { .. });
         let mut all = scheduler.driven();
         all.retain(|one| one.spec.names() == meant.spec.names() && wanted(one));
         let ids: Vec<_> = all.iter().map(|one| one.id()).collect();
-        let done = scheduler.switch(&ids, back, &who(peer)).await.map_err(|error| match error {
-            SwitchError::Store(error) => unavailable(&error),
-            other => refused(format!("{selector} is served as before: {other}")),
-        })?;
+        let done =
+            scheduler.switch(&ids, back, &caller.told).await.map_err(|error| match error {
+                SwitchError::Store(error) => unavailable(&error),
+                other => refused(format!("{selector} is served as before: {other}")),
+            })?;
         let now = self.clock.now();
         let served = done.pairs.iter().map(|[first, second]| {
             let (shown, other) =

@@ -12,8 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::house::Residence;
 use super::house::unavailable;
+use crate::admin::Caller;
 use crate::admin::HouseError;
-use crate::admin::Peer;
 use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
@@ -56,7 +56,7 @@ impl Residence {
     pub(super) async fn take_in(
         &self,
         order: ImportOrder,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<Imported, HouseError> {
         let scheduler = &self.orders()?.scheduler;
         let made = boxed(&order)?;
@@ -76,7 +76,7 @@ impl Residence {
         crash::hold("import-sealed").await;
         let id = spec.id();
         let usage = key.usage;
-        let former = scheduler.bring(spec, key, installed.clone(), &who(peer)).await;
+        let former = scheduler.bring(spec, key, installed.clone(), &caller.told).await;
         let former = former.map_err(|error| match error {
             // The box was for the vault of that master key, too.
             StoreError::FormerSeal { .. } => refused(
@@ -104,8 +104,8 @@ impl Residence {
     }
 
     /// Puts into the journal who had the ticket keys replaced.
-    pub(super) async fn note_replaced_tickets(&self, peer: Peer) {
-        let text = format!("the keys of session tickets were replaced by {}", who(peer));
+    pub(super) async fn note_replaced_tickets(&self, caller: Caller) {
+        let text = format!("the keys of session tickets were replaced by {}", caller.told);
         let now = self.clock.now();
         let entry = Entry::about_house(now, EntryKind::TicketsReplaced, Level::Info, text);
         let Ok(store) = self.store() else { return };
@@ -118,9 +118,9 @@ impl Residence {
     pub(super) async fn take_away(
         &self,
         selector: &Selector,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<wire::CertificateView, HouseError> {
-        let candidates = self.candidates(selector).await?;
+        let candidates = self.candidates(selector, &caller).await?;
         let all = candidates.iter().map(Arc::as_ref);
         // A name means the one that was imported, whatever else there is for it.
         let imported = |record: &&Certificate| record.spec.role == Role::Imported;
@@ -128,7 +128,7 @@ impl Residence {
             Err(HouseError::NotFound { .. }) => find(all, selector)?.id(),
             other => other?.id(),
         };
-        let forgotten = self.orders()?.scheduler.forget(id, &who(peer)).await;
+        let forgotten = self.orders()?.scheduler.forget(id, &caller.told).await;
         let forgotten = forgotten.map_err(|error| match error {
             ForgetError::Store(error) => unavailable(&error),
             other => refused(other.to_string()),
@@ -147,9 +147,9 @@ impl Residence {
         &self,
         selector: &Selector,
         target: OwnedFd,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<Exported, HouseError> {
-        let candidates = self.candidates(selector).await?;
+        let candidates = self.candidates(selector, &caller).await?;
         let record = shown(&candidates, selector, self.clock.now())?;
         let name = record.spec.names().first().map(ToString::to_string);
         let shown = name.clone().unwrap_or_default();
@@ -179,10 +179,11 @@ impl Residence {
             name: name.clone(),
             message,
         };
-        let told = format!("{} is given the private key {}", who(peer), key.id);
+        let told = format!("{} is given the private key {}", caller.told, key.id);
         let noted = self.store()?.append(vec![entry(Level::Warning, told)]).await;
         noted.map_err(|error| unavailable(&error))?;
-        tracing::warn!(cert = %record.id(), key = %key.id, peer.uid, "a private key is handed out");
+        let uid = caller.peer.uid;
+        tracing::warn!(cert = %record.id(), key = %key.id, peer.uid = uid, "a private key is handed out");
         let id = key.id;
         let written = self.with_vault(move |vault| vault.export(&key, target)).await?;
         if let Err(error) = written {
@@ -199,7 +200,7 @@ impl Residence {
     pub(super) async fn copy_out(
         &self,
         target: OwnedFd,
-        peer: Peer,
+        caller: Caller,
     ) -> Result<BackedUp, HouseError> {
         let entry = Entry {
             seq: 0,
@@ -208,11 +209,11 @@ impl Residence {
             level: Level::Info,
             certificate: None,
             name: None,
-            message: format!("{} takes a backup", who(peer)),
+            message: format!("{} takes a backup", caller.told),
         };
         let store = self.store()?;
         store.append(vec![entry]).await.map_err(|error| unavailable(&error))?;
-        tracing::info!(peer.uid, "a backup is taken");
+        tracing::info!(peer.uid = caller.peer.uid, "a backup is taken");
         let octets = store.copy_into(File::from(target)).await;
         let octets = octets.map_err(|error| refused(with_causes(&error)))?;
         let certificates = store.count().await.map_err(|error| unavailable(&error))?;
@@ -279,13 +280,6 @@ pub(super) fn opened(
         encapsulated: decoded("encapsulated", encapsulated)?,
         sealed: decoded("sealed", sealed)?,
     })
-}
-
-pub(super) fn who(peer: Peer) -> String {
-    match peer.pid {
-        Some(pid) => format!("user {} (process {pid})", peer.uid),
-        None => format!("user {}", peer.uid),
-    }
 }
 
 pub(super) fn refused(reason: String) -> HouseError {

@@ -11,9 +11,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use keyward::admin::Caller;
 use keyward::admin::House;
 use keyward::admin::HouseError;
-use keyward::admin::Peer;
+use keyward::admin::Passage;
 use keyward::admin::Place;
 use keyward::admin::Selector;
 use keyward::admin::wire::CertificateView;
@@ -314,6 +315,7 @@ impl House for Fake {
         &self,
         after: Option<Place>,
         limit: usize,
+        _: Caller,
     ) -> BoxFuture<'_, Result<Certificates, HouseError>> {
         Box::pin(async move {
             self.pages.fetch_add(1, Ordering::Relaxed);
@@ -338,6 +340,7 @@ impl House for Fake {
     fn certificate<'a>(
         &'a self,
         selector: &'a Selector,
+        _: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
         Box::pin(async { self.chosen(selector) })
     }
@@ -346,7 +349,7 @@ impl House for Fake {
         &'a self,
         selector: &'a Selector,
         accept: Accept,
-        _: Peer,
+        _: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
         Box::pin(async move {
             let mut chosen = self.chosen(selector)?;
@@ -362,7 +365,7 @@ impl House for Fake {
     fn unhost<'a>(
         &'a self,
         selector: &'a Selector,
-        _: Peer,
+        _: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
         Box::pin(async { self.chosen(selector) })
     }
@@ -371,10 +374,10 @@ impl House for Fake {
         &self,
         _: Accept,
         after: Option<Place>,
-        _: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<HostedAll, HouseError>> {
         Box::pin(async move {
-            let page = self.certificates(after, 2).await?;
+            let page = self.certificates(after, 2, caller).await?;
             let (hosted, refused) =
                 page.certificates.into_iter().partition::<Vec<_>, _>(|one| one.installed.is_some());
             let refused = refused.into_iter().map(|one| Refused {
@@ -390,7 +393,7 @@ impl House for Fake {
         &'a self,
         selector: &'a Selector,
         reason: Reason,
-        _: Peer,
+        _: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
         Box::pin(async move {
             let mut chosen = self.chosen(selector)?;
@@ -406,7 +409,11 @@ impl House for Fake {
         })
     }
 
-    fn why<'a>(&'a self, selector: &'a Selector) -> BoxFuture<'a, Result<Why, HouseError>> {
+    fn why<'a>(
+        &'a self,
+        selector: &'a Selector,
+        _: Caller,
+    ) -> BoxFuture<'a, Result<Why, HouseError>> {
         Box::pin(async {
             let certificate = self.chosen(selector)?;
             Ok(Why {
@@ -426,6 +433,7 @@ impl House for Fake {
     fn renew<'a>(
         &'a self,
         selector: &'a Selector,
+        _: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
         Box::pin(async {
             let chosen = self.chosen(selector)?;
@@ -450,9 +458,13 @@ impl House for Fake {
         &self,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<EntryView>, HouseError>> {
+        _: Caller,
+    ) -> BoxFuture<'_, Result<Passage, HouseError>> {
         Box::pin(async move {
-            Ok(self.entries().into_iter().filter(|e| e.seq > after).take(limit).collect())
+            let behind = self.entries().into_iter().filter(|entry| entry.seq > after);
+            let entries: Vec<_> = behind.take(limit).collect();
+            let to = entries.last().map_or(after, |last| last.seq);
+            Ok(Passage { entries, to })
         })
     }
 
@@ -472,9 +484,9 @@ impl House for Fake {
     fn import(
         &self,
         order: ImportOrder,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<Imported, HouseError>> {
-        self.tell("imported", "info", None, &format!("user {}", peer.uid));
+        self.tell("imported", "info", None, &format!("user {}", caller.peer.uid));
         Box::pin(async move {
             let mut certificate = self.all().remove(0);
             certificate.names = vec![order.key];
@@ -485,16 +497,16 @@ impl House for Fake {
     fn rotate_account(
         &self,
         _: Option<String>,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<AccountView, HouseError>> {
-        self.tell("requested", "info", None, &format!("user {}", peer.uid));
+        self.tell("requested", "info", None, &format!("user {}", caller.peer.uid));
         let account = "https://ca.example/acct/1".to_owned();
         let account = AccountView { account, ..AccountView::default() };
         Box::pin(async { Ok(account) })
     }
 
-    fn rotate_master(&self, peer: Peer) -> BoxFuture<'_, Result<MasterView, HouseError>> {
-        self.tell("master-key", "warning", None, &format!("user {}", peer.uid));
+    fn rotate_master(&self, caller: Caller) -> BoxFuture<'_, Result<MasterView, HouseError>> {
+        self.tell("master-key", "warning", None, &format!("user {}", caller.peer.uid));
         Box::pin(async {
             let mut master = self.master.lock().unwrap();
             if master.refused {
@@ -508,9 +520,9 @@ impl House for Fake {
     fn rotate_keys(
         &self,
         order: RotateKeys,
-        peer: Peer,
+        caller: Caller,
     ) -> BoxFuture<'_, Result<RotatedKeys, HouseError>> {
-        self.tell("requested", "info", None, &format!("user {}", peer.uid));
+        self.tell("requested", "info", None, &format!("user {}", caller.peer.uid));
         Box::pin(async move {
             let mut chosen = Vec::new();
             for name in &order.certificates {
@@ -528,13 +540,13 @@ impl House for Fake {
     fn forget<'a>(
         &'a self,
         selector: &'a Selector,
-        _: Peer,
+        _: Caller,
     ) -> BoxFuture<'a, Result<CertificateView, HouseError>> {
         Box::pin(async { self.chosen(selector) })
     }
 
-    fn rotate_tickets(&self, peer: Peer) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
-        self.tell("tickets-replaced", "info", None, &format!("user {}", peer.uid));
+    fn rotate_tickets(&self, caller: Caller) -> BoxFuture<'_, Result<TicketsView, HouseError>> {
+        self.tell("tickets-replaced", "info", None, &format!("user {}", caller.peer.uid));
         Box::pin(async { Ok(self.tickets()) })
     }
 
@@ -542,7 +554,7 @@ impl House for Fake {
         &'a self,
         selector: &'a Selector,
         target: OwnedFd,
-        _: Peer,
+        _: Caller,
     ) -> BoxFuture<'a, Result<Exported, HouseError>> {
         Box::pin(async {
             let certificate = self.chosen(selector)?;
@@ -554,7 +566,7 @@ impl House for Fake {
         })
     }
 
-    fn backup(&self, target: OwnedFd, _: Peer) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
+    fn backup(&self, target: OwnedFd, _: Caller) -> BoxFuture<'_, Result<BackedUp, HouseError>> {
         Box::pin(async {
             std::io::Write::write_all(&mut std::fs::File::from(target), b"the store").unwrap();
             Ok(BackedUp { octets: 9, certificates: 1 })

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::house::Residence;
 use super::orders::Orders;
+use crate::admin::Caller;
 use crate::admin::HouseError;
 use crate::admin::Selector;
 use crate::admin::wire::doctor::Check;
@@ -63,13 +64,14 @@ impl Residence {
         &self,
         selector: &Selector,
         staging: Option<String>,
+        caller: Caller,
     ) -> Result<Doctor, HouseError> {
         let Ok(_turn) = TURNS.try_acquire() else {
             return Err(HouseError::Unavailable {
                 reason: "others are being examined: try again in a moment".to_owned(),
             });
         };
-        let patient = self.patient(selector).await?;
+        let patient = self.patient(selector, &caller).await?;
         let orders = self.orders()?;
         let mut checks = Vec::new();
         let looking = timeout(WHOLE, self.look(&patient, orders, &mut checks));
@@ -131,8 +133,8 @@ impl Residence {
     }
 
     /// What a selector means: a certificate, a site, or just a name.
-    async fn patient(&self, selector: &Selector) -> Result<Patient, HouseError> {
-        let certificate = match self.meant(selector).await {
+    async fn patient(&self, selector: &Selector, caller: &Caller) -> Result<Patient, HouseError> {
+        let certificate = match self.meant(selector, caller).await {
             Ok(certificate) => Some(certificate),
             Err(error @ HouseError::NotFound { .. }) => match selector {
                 Selector::Name(..) => None,
