@@ -287,6 +287,7 @@ const fn role(role: Role) -> &'static str {
         Role::Bridge => "bridge",
         Role::Imported => "imported",
         Role::Onboarded => "onboarded",
+        Role::Issued(_) => "issued",
     }
 }
 

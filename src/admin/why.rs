@@ -76,6 +76,7 @@ fn served(record: &Certificate, shown: Option<&Certificate>, now: Timestamp) -> 
             Role::Bridge => "a bridge, which browsers do not trust",
             Role::Imported => "an imported one",
             Role::Onboarded => "the one of the onboarded name",
+            Role::Issued(_) => "one that was issued for a client",
             Role::Primary if record.stands_back() => "the one that it stands by for",
             Role::Primary => "another one",
         };

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::choice::Choice;
+use super::issue::Issue;
 use super::spec::IssuerName;
 use super::standby::Standby;
 use crate::base::Timestamp;
@@ -31,6 +32,9 @@ pub struct Care {
     /// How it stands to the other one, where its site keeps two; behind all of that.
     #[serde(skip)]
     pub standby: Option<Standby>,
+    /// For whom it was issued, if for a client; behind all of that.
+    #[serde(skip)]
+    pub issue: Option<Issue>,
 }
 
 /// Whether the owner has a certificate hosted: renewed with the same specification.

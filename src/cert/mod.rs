@@ -1,5 +1,6 @@
 //! The nouns and the lifecycle of certificates: pure, without input, output or clock.
 
+pub mod allowance;
 pub mod brought;
 pub mod care;
 pub mod chain;
@@ -9,12 +10,14 @@ pub mod client;
 pub mod failure;
 pub mod guest;
 pub mod identifier;
+pub mod issue;
 pub mod journal;
 pub mod key;
 pub mod ladder;
 pub mod lifecycle;
 pub mod likeness;
 pub mod limits;
+pub mod pack;
 pub mod ports;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::care::Care;
 use super::chain::{Chain, ChainError};
 use super::identifier::Identifier;
+use super::issue::Claim;
 use super::key::{KeyAlgorithm, KeyId};
 use super::lifecycle::{FIRST, Phase};
 use super::spec::{CertificateId, IssuerName, Role, Specification};
@@ -103,9 +104,24 @@ impl Certificate {
         self.care.standby.as_ref().is_some_and(|standby| standby.back)
     }
 
-    /// What clients are shown of it.
+    /// What clients of the front door are shown of it: of one that was issued for use elsewhere, nothing.
     pub fn shown(&self) -> Option<&Installed> {
-        self.installed.as_ref().filter(|_| !self.stands_back())
+        let elsewhere = matches!(self.spec.role, Role::Issued(_));
+        self.installed.as_ref().filter(|_| !elsewhere && !self.stands_back())
+    }
+
+    /// How it stands in the ledger, if a client asked for it. It follows from what the record says, so
+    /// that no change of a record can leave the ledger behind.
+    pub fn claim(&self) -> Option<Claim> {
+        self.care.issue.as_ref()?;
+        Some(match self.phase {
+            _ if self.installed.is_some() => Claim::Consumed,
+            Phase::Halted { .. } | Phase::Retiring { .. } => Claim::Refunded,
+            Phase::Due { .. }
+            | Phase::Ordering { .. }
+            | Phase::Holding { .. }
+            | Phase::Waiting { .. } => Claim::Reserved,
+        })
     }
 
     /// Whether what is installed is good for clients at `now`: in its time, and neither revoked nor about
@@ -119,9 +135,14 @@ impl Certificate {
         })
     }
 
-    /// Whether the house renews it: one that was brought, only where somebody said so.
+    /// Whether the house orders what it lacks or what follows it: one that was brought, or issued for
+    /// use elsewhere, has a successor only where somebody said so.
     pub fn is_renewed_here(&self) -> bool {
-        self.spec.role != Role::Imported || self.care.is_succeeded_here()
+        match self.spec.role {
+            Role::Primary | Role::Bridge | Role::Onboarded => true,
+            Role::Imported => self.care.is_succeeded_here(),
+            Role::Issued(_) => self.installed.is_none() || self.care.hosting.accept().is_some(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::allowance::ClientName;
 use super::identifier::Identifier;
 use super::key::KeyAlgorithm;
 use super::key::KeyKind;
@@ -49,6 +50,33 @@ pub enum Role {
     Imported,
     /// It is for a name that no site of the file has, and whose DNS leads here.
     Onboarded,
+    /// A client asked for it, for use elsewhere.
+    Issued(Lot),
+}
+
+/// What tells one certificate that was issued for a client from all others, whatever is in it: a client
+/// may have several for the same names, and asks for one by a key of idempotency.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lot(pub [u8; 8]);
+
+impl Lot {
+    /// The one that `client` means by `key`, always the same.
+    pub fn of(client: &ClientName, key: &str) -> Self {
+        // No name of a client has a line break in it.
+        let text = ["v1", "lot", client.as_str(), key].join("\n");
+        Self(head(text.as_bytes()))
+    }
+}
+
+/// The first octets of a digest.
+fn head(text: &[u8]) -> [u8; 8] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text);
+    let mut head = [0; 8];
+    for (to, from) in head.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    head
 }
 
 impl Role {
@@ -57,7 +85,7 @@ impl Role {
     pub const fn is_driven(self) -> bool {
         match self {
             Self::Primary | Self::Bridge => true,
-            Self::Imported | Self::Onboarded => false,
+            Self::Imported | Self::Onboarded | Self::Issued(_) => false,
         }
     }
 }
@@ -112,6 +140,10 @@ impl Specification {
             Role::Bridge => "bridge",
             Role::Imported => "imported",
             Role::Onboarded => "onboarded",
+            // Whatever else was asked for by the same key is found beside it, and refused.
+            Role::Issued(Lot(lot)) => {
+                return CertificateId(head(&[b"v1\nissued\n", &lot[..]].concat()));
+            }
         };
         // Whoever issues for onboarded names may change: the certificate goes on being the same.
         let issuer = match &self.issuer {
@@ -126,7 +158,9 @@ impl Specification {
             // Up to schema 3 of the store: for any kind.
             (Role::Imported, KeyKind::Ecdsa) => "any",
             (Role::Imported, KeyKind::Rsa) => "rsa",
-            (Role::Primary | Role::Bridge | Role::Onboarded, _) => self.key.text(),
+            (Role::Primary | Role::Bridge | Role::Onboarded | Role::Issued(_), _) => {
+                self.key.text()
+            }
         };
         let profile = self.profile.as_deref().filter(|_| self.role != Role::Onboarded);
         let mut text = ["v1", role, issuer, key, profile.unwrap_or("-")].join("\n");
@@ -134,12 +168,7 @@ impl Specification {
             text.push('\n');
             text.push_str(&name.text());
         }
-        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-        let mut id = [0; 8];
-        for (to, from) in id.iter_mut().zip(digest.as_ref()) {
-            *to = *from;
-        }
-        CertificateId(id)
+        CertificateId(head(text.as_bytes()))
     }
 }
 
@@ -214,8 +243,30 @@ mod tests {
         let mut brought = spec(&["a.example"], KeyAlgorithm::P256);
         (brought.issuer, brought.role) = (IssuerName::Imported, Role::Imported);
         assert_eq!(brought.id().to_string(), GOLDEN_BROUGHT);
+        let lot = Lot::of(&ClientName::parse("panel").unwrap(), "order-1");
+        let mut issued = spec(&["a.example"], KeyAlgorithm::P256);
+        issued.role = Role::Issued(lot);
+        assert_eq!(issued.id().to_string(), GOLDEN_ISSUED);
+    }
+
+    #[test]
+    fn one_that_was_issued_is_known_by_client_and_key_of_idempotency_alone() {
+        let client = |name| ClientName::parse(name).unwrap();
+        let of = |lot, names: &[&str], key| Specification {
+            role: Role::Issued(lot),
+            ..spec(names, key)
+        };
+        let lot = Lot::of(&client("panel"), "1");
+        let one = of(lot, &["a.example"], KeyAlgorithm::P256).id();
+        assert_eq!(one, of(lot, &["b.example"], KeyAlgorithm::P384).id());
+        for other in [Lot::of(&client("panel"), "2"), Lot::of(&client("other"), "1")] {
+            assert_ne!(one, of(other, &["a.example"], KeyAlgorithm::P256).id());
+        }
+        // Where one ends and the other begins is no matter of taste.
+        assert_ne!(Lot::of(&client("a"), "b"), Lot::of(&client("ab"), ""));
     }
 
     const GOLDEN: &str = "df926dd44aa90e60";
     const GOLDEN_BROUGHT: &str = "2017a32c2372cbef";
+    const GOLDEN_ISSUED: &str = "eee587ebf5ee4242";
 }

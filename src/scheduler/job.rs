@@ -391,7 +391,7 @@ async fn install(
 /// A moment at which a test may kill the process.
 fn step(role: Role, name: &'static str) {
     match role {
-        Role::Primary | Role::Imported | Role::Onboarded => crash::point(name),
+        Role::Primary | Role::Imported | Role::Onboarded | Role::Issued(_) => crash::point(name),
         Role::Bridge => crash::point_of("bridge", name),
     }
 }

@@ -268,7 +268,7 @@ pub fn work_of(record: &Certificate) -> Work {
 
 const fn keep(record: &Certificate) -> std::time::Duration {
     match record.spec.role {
-        Role::Primary | Role::Imported | Role::Onboarded => bounds::RETIREMENT,
+        Role::Primary | Role::Imported | Role::Onboarded | Role::Issued(_) => bounds::RETIREMENT,
         Role::Bridge => bounds::BRIDGE_RETIREMENT,
     }
 }

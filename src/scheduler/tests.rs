@@ -101,7 +101,7 @@ impl House {
             clock: Arc::clone(&clock) as _,
             behaviour: Mutex::new(Arc::new(move |job| match job.spec.role {
                 Role::Primary | Role::Onboarded => act.clone(),
-                Role::Bridge | Role::Imported => Act::Issue,
+                Role::Bridge | Role::Imported | Role::Issued(_) => Act::Issue,
             })),
             asked: Mutex::default(),
             presented: Arc::default(),
@@ -159,7 +159,7 @@ impl House {
     fn behave_primary(&self, act: Act) {
         *self.ca.behaviour.lock().unwrap() = Arc::new(move |job| match job.spec.role {
             Role::Primary | Role::Onboarded => act.clone(),
-            Role::Bridge | Role::Imported => Act::Issue,
+            Role::Bridge | Role::Imported | Role::Issued(_) => Act::Issue,
         });
     }
 

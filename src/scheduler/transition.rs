@@ -430,6 +430,7 @@ pub fn added(spec: Specification, now: Timestamp) -> Change {
         Role::Bridge => "wanted, to answer until the site has a certificate".to_owned(),
         Role::Imported => "brought from elsewhere".to_owned(),
         Role::Onboarded => format!("its name leads here; wanted, from {}", spec.issuer),
+        Role::Issued(_) => format!("a client asked for it; ordered from {}", spec.issuer),
     };
     let entries = vec![entry(&spec, now, EntryKind::Added, Level::Info, message)];
     Change { record: Certificate::wanted(spec), entries }

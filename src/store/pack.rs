@@ -10,6 +10,7 @@ use super::codec;
 use super::error::StoreError;
 use crate::cert::care::Care;
 use crate::cert::choice::Choice;
+use crate::cert::issue::Issue;
 use crate::cert::record::Certificate;
 use crate::cert::standby::Standby;
 
@@ -22,10 +23,18 @@ const WITH_CHOICE: u8 = 3;
 /// The same with how it stands to another one behind that.
 const WITH_STANDBY: u8 = 4;
 
+/// The same with for whom it was issued behind that.
+const WITH_ISSUE: u8 = 5;
+
 /// Packs a record.
 pub(super) fn pack(record: &Certificate) -> Vec<u8> {
     if record.care == Care::default() {
         return codec::encode(record);
+    }
+    let care = &record.care;
+    if let Some(issue) = &care.issue {
+        let all = (record, care, &care.choice, &care.standby, issue);
+        return codec::encode_as(WITH_ISSUE, &all);
     }
     if let Some(standby) = &record.care.standby {
         let all = (record, &record.care, &record.care.choice, standby);
@@ -51,7 +60,9 @@ pub(super) fn unpack(
     #[derive(Deserialize)]
     struct Three(Certificate, Care, Choice);
     #[derive(Deserialize)]
-    struct All(Certificate, Care, Choice, Standby);
+    struct Four(Certificate, Care, Choice, Standby);
+    #[derive(Deserialize)]
+    struct All(Certificate, Care, Choice, Option<Standby>, Issue);
     match bytes.first() {
         Some(&WITH_CARE) => {
             let Both(record, care) = codec::decode_as(WITH_CARE, table, key, bytes)?;
@@ -62,10 +73,16 @@ pub(super) fn unpack(
             Ok(Certificate { care: Care { choice, ..care }, ..record })
         }
         Some(&WITH_STANDBY) => {
-            let All(record, care, choice, standby) =
+            let Four(record, care, choice, standby) =
                 codec::decode_as(WITH_STANDBY, table, key, bytes)?;
             let standby = Some(standby);
             Ok(Certificate { care: Care { choice, standby, ..care }, ..record })
+        }
+        Some(&WITH_ISSUE) => {
+            let All(record, care, choice, standby, issue) =
+                codec::decode_as(WITH_ISSUE, table, key, bytes)?;
+            let issue = Some(issue);
+            Ok(Certificate { care: Care { choice, standby, issue, ..care }, ..record })
         }
         _ => codec::decode(table, key, bytes),
     }
@@ -75,6 +92,8 @@ pub(super) fn unpack(
 mod tests {
     use super::*;
     use crate::base::Timestamp;
+    use crate::cert::allowance::Class;
+    use crate::cert::allowance::ClientName;
     use crate::cert::care::Accept;
     use crate::cert::care::Hosting;
     use crate::cert::care::Reason;
@@ -89,6 +108,7 @@ mod tests {
     use crate::cert::key::KeyAlgorithm;
     use crate::cert::spec::CertificateId;
     use crate::cert::spec::IssuerName;
+    use crate::cert::spec::Lot;
     use crate::cert::spec::Role;
     use crate::cert::spec::Specification;
     use crate::cert::standby::Cause;
@@ -115,8 +135,7 @@ mod tests {
                 detail: None,
             }),
             revoked: Some(Revoked { serial: "09".to_owned(), at, reason: None }),
-            choice: Choice::default(),
-            standby: None,
+            ..Care::default()
         };
         Certificate { care, ..plain() }
     }
@@ -131,6 +150,22 @@ mod tests {
         };
         let care = Care { standby: Some(standby), ..record.care };
         Certificate { care, ..record }
+    }
+
+    fn issued(record: Certificate) -> Certificate {
+        let issue = Issue {
+            client: ClientName::parse("panel").unwrap(),
+            class: Class::Wildcard,
+            exportable: true,
+            csr: Some(vec![48, 0]),
+            request: [5; 32],
+            since: Timestamp::from_unix(7),
+            give_up: Timestamp::from_unix(8),
+            by: "panel".to_owned(),
+        };
+        let mut record = record;
+        (record.spec.role, record.care.issue) = (Role::Issued(Lot([7; 8])), Some(issue));
+        record
     }
 
     fn by_another_ca() -> Certificate {
@@ -154,7 +189,9 @@ mod tests {
     #[test]
     fn what_is_to_become_of_a_certificate_survives_packing() {
         let standing = [standing_by(plain()), standing_by(by_another_ca())];
-        for record in [plain(), cared_for(), by_another_ca()].into_iter().chain(standing) {
+        let issued = [issued(plain()), issued(by_another_ca()), issued(standing_by(plain()))];
+        let all = [plain(), cared_for(), by_another_ca()].into_iter();
+        for record in all.chain(standing).chain(issued) {
             assert_eq!(read(&pack(&record)).unwrap(), record);
         }
     }
@@ -169,7 +206,8 @@ mod tests {
     #[test]
     fn one_flipped_bit_is_noticed_wherever_it_is() {
         let standing = pack(&standing_by(by_another_ca()));
-        for whole in [pack(&cared_for()), pack(&by_another_ca()), standing] {
+        let issued = pack(&issued(by_another_ca()));
+        for whole in [pack(&cared_for()), pack(&by_another_ca()), standing, issued] {
             for at in 0..whole.len() * 8 {
                 let mut bytes = whole.clone();
                 bytes[at / 8] ^= 1 << (at % 8);

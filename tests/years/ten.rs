@@ -242,7 +242,7 @@ impl World {
     fn store(&mut self, change: Change) {
         let Change { mut record, entries } = change;
         let held = match record.spec.role {
-            Role::Imported | Role::Onboarded => &mut self.brought,
+            Role::Imported | Role::Onboarded | Role::Issued(_) => &mut self.brought,
             Role::Primary | Role::Bridge => &mut self.records,
         };
         if let Some(old) = held.get(&record.id()) {

@@ -27,7 +27,7 @@ fn each(house: &House, first: Act, second: Act) {
     *house.ca.behaviour.lock().unwrap() = Arc::new(move |job| match job.spec.role {
         Role::Primary | Role::Onboarded if job.spec.issuer == other() => second.clone(),
         Role::Primary | Role::Onboarded => first.clone(),
-        Role::Bridge | Role::Imported => Act::Issue,
+        Role::Bridge | Role::Imported | Role::Issued(_) => Act::Issue,
     });
 }
 
