@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub mod access;
 pub mod accounts;
+pub mod allowance;
 pub mod backup;
 pub mod brought;
 pub mod catalog;

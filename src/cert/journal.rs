@@ -117,6 +117,20 @@ pub enum EntryKind {
     AccountContactFailed,
     /// The other one of two certificates of a site is served from now on.
     Switched,
+    /// Little is left of what a client may have.
+    AllowanceLow,
+    /// A client may have more.
+    PackGranted,
+    /// What was left of a pack was taken back.
+    PackRevoked,
+    /// It ran out.
+    PackExpired,
+    /// A client asked for a certificate.
+    IssueOrdered,
+    /// It does not want it any more.
+    IssueWithdrawn,
+    /// Its order ended without a certificate.
+    IssueEnded,
 }
 
 /// One entry of the journal.

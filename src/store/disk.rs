@@ -14,6 +14,7 @@ use redb::ReadableTable;
 use redb::TableError;
 use redb::WriteTransaction;
 
+use super::claims;
 use super::codec;
 use super::custody::table_of;
 use super::error::OpenError;
@@ -357,8 +358,7 @@ impl Disk {
         Ok(())
     }
 
-    /// One transaction: `change`, the key, the deletion of keys that `old` had and nothing needs
-    /// any more, and the journal. Nothing here is remembered before the commit succeeded.
+    /// [`Self::write_telling`] for a change that has nothing more to tell than `entries`.
     pub(super) fn write(
         &mut self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
@@ -367,10 +367,25 @@ impl Disk {
         key: Option<&KeyHandle>,
         entries: Vec<Entry>,
     ) -> Result<(), StoreError> {
+        let quiet = |txn: &WriteTransaction| change(txn).map(|()| Vec::new());
+        self.write_telling(quiet, old, new, key, entries)
+    }
+
+    /// One transaction: `change`, the key, the deletion of keys that `old` had and nothing needs
+    /// any more, the books, and the journal with what `change` tells besides. Nothing here is remembered before the commit succeeded.
+    pub(super) fn write_telling(
+        &mut self,
+        change: impl FnOnce(&WriteTransaction) -> Result<Vec<Entry>, StoreError>,
+        old: Option<&Certificate>,
+        new: Option<&Certificate>,
+        key: Option<&KeyHandle>,
+        mut entries: Vec<Entry>,
+    ) -> Result<(), StoreError> {
         let head = self.head;
-        let next = head.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
         let txn = open::begin(self.db()?, self.is_long())?;
-        change(&txn)?;
+        entries.extend(change(&txn)?);
+        entries.extend(claims::follow(&txn, old, new, &entries)?);
+        let next = head.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
         let unused = index::follow(&txn, old, new)?;
         mirror::mark(&txn, &self.settled, old, new)?;
         if let Some(key) = key {

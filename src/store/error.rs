@@ -3,9 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::cert::allowance::Overdrawn;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::key::KeyId;
+use crate::cert::pack::PackId;
 use crate::cert::spec::CertificateId;
 
 /// Why a store cannot be opened. Nothing was changed on disk.
@@ -124,6 +126,15 @@ pub enum StoreError {
         id: CertificateId,
         /// The key.
         key: KeyId,
+    },
+    /// The client may not have another certificate of that class.
+    #[error("{0}")]
+    Overdrawn(Box<Overdrawn>),
+    /// There is no pack of this number.
+    #[error("there is no pack {id}")]
+    NoPack {
+        /// The pack.
+        id: PackId,
     },
     /// It is sealed under a master key that was replaced, and cannot be sealed anew.
     #[error("{what} is sealed under a former master key and cannot be sealed anew: {reason}")]

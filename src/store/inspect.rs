@@ -9,6 +9,8 @@ use redb::ReadTransaction;
 use redb::ReadableTable;
 use redb::ReadableTableMetadata as _;
 
+use super::books;
+use super::claims;
 use super::codec;
 use super::error::StoreError;
 use super::index;
@@ -18,6 +20,8 @@ use super::tables::CERTIFICATES;
 use super::tables::INTERNAL_CA;
 use super::tables::JOURNAL;
 use super::tables::KEYS;
+use super::tables::LEDGER;
+use super::tables::PACKS;
 use crate::base::bounds;
 use crate::cert::journal::Entry;
 use crate::cert::key::KeyHandle;
@@ -39,13 +43,18 @@ pub(super) enum Place {
     Key([u8; 32]),
     /// Behind this entry of the journal.
     Journal(u64),
-    /// Behind the journal.
+    /// Behind this entry of the ledger.
+    Ledger(u64),
+    /// Behind this pack.
+    Pack(u64),
+    /// Behind the books.
     Shelves,
 }
 
 /// Whether the whole file is short enough to be looked through when it is opened.
 pub(super) fn is_short(txn: &ReadTransaction) -> Result<bool, StoreError> {
     let count = txn.open_table(CERTIFICATES)?.len()?.saturating_add(txn.open_table(KEYS)?.len()?);
+    let count = count.saturating_add(txn.open_table(LEDGER)?.len()?);
     Ok(count <= bounds::STORE_INSPECTED)
 }
 
@@ -124,7 +133,31 @@ pub(super) fn step(
                     damaged(error);
                 }
             }
-            Ok(last.filter(|_| count == limit).map(Place::Journal).or(Some(Place::Shelves)))
+            Ok(last.filter(|_| count == limit).map(Place::Journal).or(Some(Place::Ledger(0))))
+        }
+        Place::Ledger(after) => {
+            let (mut last, mut count) = (None, 0);
+            let table = txn.open_table(LEDGER)?;
+            for row in table.range(after.saturating_add(1)..)?.take(limit) {
+                let (seq, value) = row?;
+                (last, count) = (Some(seq.value()), count + 1);
+                if let Err(error) = books::entry(seq.value(), value.value()) {
+                    damaged(error);
+                }
+            }
+            Ok(last.filter(|_| count == limit).map(Place::Ledger).or(Some(Place::Pack(0))))
+        }
+        Place::Pack(after) => {
+            let (mut last, mut count) = (None, 0);
+            let table = txn.open_table(PACKS)?;
+            for row in table.range(after.saturating_add(1)..)?.take(limit) {
+                let (id, value) = row?;
+                (last, count) = (Some(id.value()), count + 1);
+                if let Err(error) = books::pack(id.value(), value.value()) {
+                    damaged(error);
+                }
+            }
+            Ok(last.filter(|_| count == limit).map(Place::Pack).or(Some(Place::Shelves)))
         }
         // A few values, however many certificates there are.
         Place::Shelves => {
@@ -154,7 +187,7 @@ fn consider(
             damaged(StoreError::MissingKey { id: record.id(), key });
         }
     }
-    if let Err(reason) = index::agrees(txn, record) {
+    if let Err(reason) = index::agrees(txn, record).and_then(|()| claims::agrees(txn, record)) {
         let (table, key) = ("certificates", record.id().to_string());
         damaged(StoreError::Unreadable { table, key, reason });
     }

@@ -2,6 +2,7 @@
 
 use redb::ReadableTable as _;
 
+use super::claims;
 use super::disk::Disk;
 use super::error::StoreError;
 use super::index;
@@ -26,8 +27,10 @@ impl Disk {
         entries: Vec<Entry>,
     ) -> Result<(), StoreError> {
         let guard = self.guard.clone();
-        self.write(
+        let told = entries.clone();
+        self.write_telling(
             |txn| {
+                let mut news = Vec::new();
                 for key in keys {
                     guard.put_key(txn, key)?;
                 }
@@ -46,8 +49,9 @@ impl Disk {
                     table.insert(&id.0, pack(record).as_slice())?;
                     index::follow(txn, None, Some(record))?;
                     mirror::mark(txn, &Settled::new(), None, Some(record))?;
+                    news.extend(claims::follow(txn, None, Some(record), &told)?);
                 }
-                Ok(())
+                Ok(news)
             },
             None,
             None,
@@ -73,8 +77,10 @@ impl Disk {
             record.revision = record.revision.saturating_add(1);
             changes.push((old, record));
         }
-        self.write(
+        let told = entries.clone();
+        self.write_telling(
             |txn| {
+                let mut news = Vec::new();
                 let mut table = txn.open_table(CERTIFICATES)?;
                 let mut stored = txn.open_table(KEYS)?;
                 let mut unused = Vec::new();
@@ -88,6 +94,7 @@ impl Disk {
                     table.insert(&id.0, pack(new).as_slice())?;
                     unused.extend(index::follow(txn, Some(old), Some(new))?);
                     mirror::mark(txn, &Settled::new(), Some(old), Some(new))?;
+                    news.extend(claims::follow(txn, Some(old), Some(new), &told)?);
                 }
                 for key in unused {
                     // Another of them may have taken it over.
@@ -97,7 +104,7 @@ impl Disk {
                     stored.remove(&key.0)?;
                     txn.open_table(WORN_KEYS)?.remove(&key.0)?;
                 }
-                Ok(())
+                Ok(news)
             },
             None,
             None,

@@ -2,6 +2,7 @@
 
 use redb::WriteTransaction;
 
+use super::books;
 use super::error::StoreError;
 use super::guests;
 use super::index;
@@ -28,6 +29,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { from: 3, run: kinds::rename },
     // Schema 5 knows onboarded names, whose certificates an earlier version could not read.
     Migration { from: 4, run: guests::make_table },
+    // Schema 6 keeps the books of clients, whose certificates an earlier version could not read.
+    Migration { from: 5, run: books::make_tables },
 ];
 
 /// Runs the steps of `migrations` that lead from schema `found` to schema `target`, and records

@@ -4,7 +4,10 @@
 //! The file is never overwritten when it cannot be read: [`Store::open`] refuses, and the daemon
 //! serves from the [`Catalog`] until a person has looked.
 
+mod allowances;
+mod books;
 mod catalog;
+mod claims;
 mod codec;
 mod custody;
 mod disk;
@@ -29,6 +32,7 @@ pub mod scrub;
 mod seals;
 mod tables;
 
+pub use allowances::Grant;
 pub use catalog::Catalog;
 pub use error::{OpenError, StoreError};
 pub use handle::Store;

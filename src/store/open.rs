@@ -20,6 +20,7 @@ use redb::DatabaseError;
 use redb::ReadableDatabase;
 use redb::StorageError;
 
+use super::books;
 use super::error::OpenError;
 use super::error::StoreError;
 use super::index;
@@ -223,6 +224,7 @@ fn make_tables(txn: &redb::WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(tables::INTERNAL_CA)?;
     txn.open_table(tables::JOURNAL)?;
     txn.open_table(tables::GUESTS)?;
+    books::make_tables(txn)?;
     index::make_tables(txn)
 }
 

@@ -7,7 +7,7 @@
 use redb::TableDefinition;
 
 /// The version of this page. Recorded in the file; a file of a newer version is refused.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// Numbers about the file itself, by the names below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -47,6 +47,40 @@ pub(super) const PROOFS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 
 /// Onboarded names, in normal form, to `Guest`. The certificate of each is a record like others.
 pub(super) const GUESTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("guests");
+
+/// What each client has of a class for nothing, by the number of the class.
+pub(super) const FREE: TableDefinition<'_, u8, u64> = TableDefinition::new("free");
+
+/// Client and class to what it has of it.
+pub(super) const ALLOWANCES: TableDefinition<'_, (&str, u8), &[u8]> =
+    TableDefinition::new("allowances");
+
+/// `PackId` to `Pack`.
+pub(super) const PACKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("packs");
+
+/// The packs of each client.
+pub(super) const PACKS_OF: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("packs_of");
+
+/// The packs of which something is left, by client and class and in the order in which they are used
+/// up: end, in seconds of Unix time, and `PackId`.
+pub(super) const OPEN_PACKS: TableDefinition<'_, (&str, u8, u64, u64), ()> =
+    TableDefinition::new("open_packs");
+
+/// When packs end that are not over yet, in seconds of Unix time.
+pub(super) const EXPIRIES: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("expiries");
+
+/// Sequence number to `LedgerEntry`, all of them.
+pub(super) const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
+
+/// The entries of the ledger of each client.
+pub(super) const LEDGER_OF: TableDefinition<'_, (&str, u64), ()> =
+    TableDefinition::new("ledger_of");
+
+/// The claim of each certificate that a client asked for.
+pub(super) const CLAIMS: TableDefinition<'_, &[u8; 8], &[u8]> = TableDefinition::new("claims");
+
+/// The certificates that each client asked for.
+pub(super) const ISSUED: TableDefinition<'_, (&str, &[u8; 8]), ()> = TableDefinition::new("issued");
 
 /// Sequence number to `Entry`, the newest ones only.
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");

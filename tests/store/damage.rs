@@ -11,6 +11,7 @@ use keyward::cert::ports::Shelf;
 use keyward::store::OpenError;
 use keyward::store::Store;
 
+use crate::books;
 use crate::entry;
 use crate::holding;
 use crate::key;
@@ -20,8 +21,14 @@ use crate::spec;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 /// One for each schema there was, oldest first; the last is the one that can be remade.
-const FILES: [&str; 5] =
-    ["store-v1.redb", "store-v2.redb", "store-v3.redb", "store-v4.redb", "store-v5.redb"];
+const FILES: [&str; 6] = [
+    "store-v1.redb",
+    "store-v2.redb",
+    "store-v3.redb",
+    "store-v4.redb",
+    "store-v5.redb",
+    "store-v6.redb",
+];
 const REMAKE: &str = "KEYWARD_REMAKE_FIXTURES";
 
 /// A directory with a closed store of several records, and the file's bytes.
@@ -81,8 +88,8 @@ async fn a_file_of_a_newer_version_is_refused_with_both_versions() {
     txn.commit().unwrap();
     drop(db);
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 77, known: 5, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has schema 77, and this version knows up to 5"));
+    assert!(matches!(error, OpenError::Newer { found: 77, known: 6, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("has schema 77, and this version knows up to 6"));
     let db = redb::Database::open(&path).unwrap();
     let table = db.begin_read().unwrap().open_table(META).unwrap();
     assert_eq!(table.get("schema").unwrap().unwrap().value(), 77);
@@ -103,11 +110,12 @@ async fn a_file_of_every_schema_opens_with_everything_in_it() {
         put(&store, ordering("ordered.example", &in_flight), &in_flight).await;
         store.put(Shelf::Accounts, "https://ca.example/dir", b"account".to_vec()).await.unwrap();
         store.put(Shelf::InternalCa, "root", b"root".to_vec()).await.unwrap();
+        books::a_little(&store).await;
         drop(store);
         let mut db = redb::Database::open(dir.path().join("keyward.redb")).unwrap();
         db.compact().unwrap();
         drop(db);
-        std::fs::copy(dir.path().join("keyward.redb"), Path::new(FIXTURES).join(FILES[4])).unwrap();
+        std::fs::copy(dir.path().join("keyward.redb"), Path::new(FIXTURES).join(FILES[5])).unwrap();
     }
     for file in FILES {
         opens(file, &installed, &in_flight).await;
@@ -130,7 +138,7 @@ async fn opens(file: &str, installed: &KeyHandle, in_flight: &KeyHandle) {
     let wanted = ordering("ordered.example", in_flight);
     assert_eq!(store.certificate(wanted.id()).await.unwrap(), Some(wanted));
     assert_eq!(store.key(in_flight.id).await.unwrap(), Some(in_flight.clone()));
-    let journal = store.journal(0, 10).await.unwrap();
+    let journal = store.journal(0, 2).await.unwrap();
     assert_eq!(journal.len(), 2);
     assert_eq!(journal.last(), Some(&Entry { seq: 2, ..entry("added") }));
     let account = store.get(Shelf::Accounts, "https://ca.example/dir").await.unwrap();
@@ -141,6 +149,8 @@ async fn opens(file: &str, installed: &KeyHandle, in_flight: &KeyHandle) {
     // What is kept beside the records is there as well, and there is room for onboarded names.
     assert_eq!(store.count_guests().await.unwrap(), 0, "{file}");
     assert_eq!(store.driven().await.unwrap().len(), 2, "{file}");
+    // So are the books, or there is room for them.
+    books::holds_a_little(&store, file == FILES[5]).await;
     store.remove(one.id, vec![]).await.unwrap();
     assert_eq!(store.key(installed.id).await.unwrap(), None, "{file}");
     assert!(store.key(in_flight.id).await.unwrap().is_some(), "{file}");

@@ -37,9 +37,11 @@ use keyward::store::OpenError;
 use keyward::store::Store;
 use keyward::store::StoreError;
 
+mod books;
 mod catalog;
 mod damage;
 mod index;
+mod replay;
 
 /// Names the work of a child process, which is this very test binary.
 const CHILD: &str = "KEYWARD_TEST_STORE_CHILD";
@@ -145,6 +147,7 @@ async fn child_process() {
             std::future::pending::<()>().await;
         }
         "fill" => fill(&dir).await,
+        "books" => books::keep(&dir).await,
         other => panic!("no such work: {other}"),
     }
 }
