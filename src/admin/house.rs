@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use tokio::sync::watch;
 
 use super::caller::Caller;
+use super::issuing::Issuing;
 use super::page::Place;
 use super::select::Selector;
 use super::wire::CertificateView;
@@ -225,6 +226,10 @@ pub trait House: Send + Sync {
         target: OwnedFd,
         caller: Caller,
     ) -> BoxFuture<'a, Result<Exported, HouseError>>;
+    /// Where certificates are issued for clients and delivered; none where nothing is.
+    fn issuing(&self) -> Option<&dyn Issuing> {
+        None
+    }
     /// Copies the database into `target`, which `caller` reads.
     fn backup(
         &self,

@@ -20,6 +20,7 @@ use super::caller::Caller;
 use super::caller::Role;
 use super::caller::Scope;
 use super::care;
+use super::delivery;
 use super::events;
 use super::guests;
 use super::rotate;
@@ -82,6 +83,8 @@ const SHOW: (Open, Scope) = (Open::Readers, Scope::Read);
 const SHOW_OWN: (Open, Scope) = (Open::Owners, Scope::Read);
 /// To change one's own.
 const CHANGE_OWN: (Open, Scope) = (Open::Owners, Scope::Issue);
+/// To have a key of one's own.
+const TAKE_OWN: (Open, Scope) = (Open::Owners, Scope::Deploy);
 /// To change how the house runs, or what is its own.
 const RUN: (Open, Scope) = (Open::Operators, Scope::Operate);
 
@@ -98,6 +101,8 @@ pub(super) fn ways() -> Vec<Way> {
         way(GET, "/v1/certificates", SHOW_OWN, get(routes::certificates)),
         way(GET, "/v1/certificates/{selector}", SHOW_OWN, get(routes::certificate)),
         way(DELETE, "/v1/certificates/{selector}", CHANGE_OWN, delete(transfer::forget)),
+        way(GET, "/v1/certificates/{selector}/chain", SHOW_OWN, get(delivery::chain)),
+        way(GET, "/v1/certificates/{selector}/key", TAKE_OWN, get(delivery::key)),
         way(POST, "/v1/certificates/{selector}/renew", CHANGE_OWN, post(routes::renew)),
         way(POST, "/v1/certificates/{selector}/host", CHANGE_OWN, post(care::host)),
         way(POST, "/v1/certificates/{selector}/unhost", CHANGE_OWN, post(care::unhost)),
@@ -187,13 +192,15 @@ mod tests {
             let may = |role| need.admits(&Caller::new(None, role, peer)).is_ok();
             assert!(may(Role::Operator), "{method} {path}");
             // An observer changes nothing, whatever else the table says.
-            assert_eq!(may(Role::Observer), method == Method::GET, "{method} {path}");
+            let reads = need.scope == Scope::Read;
+            assert_eq!(may(Role::Observer), reads, "{method} {path}");
             assert_eq!(may(Role::Client), need.open == Open::Owners, "{method} {path}");
             let mut narrow = Caller::operator(peer);
             narrow.scopes = super::super::caller::Scopes::of(&[Scope::Read]);
-            let reads = need.scope == Scope::Read;
             assert_eq!(need.admits(&narrow).is_ok(), reads, "{method} {path}");
-            assert_eq!(reads, method == Method::GET, "{method} {path}");
+            // A private key is read as well, and is more than to be shown something.
+            let taken = need.scope == Scope::Deploy;
+            assert_eq!(reads || taken, method == Method::GET, "{method} {path}");
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod account;
 pub mod care;
 pub mod doctor;
 pub mod guests;
+pub mod issue;
 pub mod persist;
 pub mod rotate;
 pub mod signing;

@@ -27,6 +27,7 @@ use super::tickets::TicketDesk;
 use crate::admin::Caller;
 use crate::admin::House;
 use crate::admin::HouseError;
+use crate::admin::Issuing;
 use crate::admin::Passage;
 use crate::admin::Place;
 use crate::admin::Selector;
@@ -442,6 +443,10 @@ impl House for Residence {
             self.note_replaced_tickets(caller).await;
             Ok(view)
         })
+    }
+
+    fn issuing(&self) -> Option<&dyn Issuing> {
+        Some(self)
     }
 
     fn export<'a>(

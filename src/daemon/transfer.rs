@@ -1,7 +1,7 @@
-//! Certificates and keys that come in and go out, between the socket, the vault and the records.
+//! Certificates and keys that come in, and are taken away, between the socket, the vault and the
+//! records.
 //!
-//! What passes here of a private key is a box that only the vault opens, and a descriptor that
-//! only its receiver reads.
+//! What passes here of a private key is a box that only the vault opens.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -19,11 +19,9 @@ use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
 use crate::admin::wire::transfer::BackedUp;
-use crate::admin::wire::transfer::Exported;
 use crate::admin::wire::transfer::ImportKey;
 use crate::admin::wire::transfer::ImportOrder;
 use crate::admin::wire::transfer::Imported;
-use crate::base::Timestamp;
 use crate::base::causes::with_causes;
 use crate::base::crash;
 use crate::cert::brought::Brought;
@@ -31,10 +29,8 @@ use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
 use crate::cert::key::KeyAlgorithm;
-use crate::cert::key::KeyHandle;
 use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
-use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::record::Installed;
 use crate::cert::spec::Role;
@@ -141,61 +137,6 @@ impl Residence {
         Ok(view::certificate(&forgotten, self.clock.now()))
     }
 
-    /// Has the vault write the key of a certificate into `target`. That it will is in the journal
-    /// before it does.
-    pub(super) async fn hand_out(
-        &self,
-        selector: &Selector,
-        target: OwnedFd,
-        caller: Caller,
-    ) -> Result<Exported, HouseError> {
-        let candidates = self.candidates(selector, &caller).await?;
-        let record = shown(&candidates, selector, self.clock.now())?;
-        let name = record.spec.names().first().map(ToString::to_string);
-        let shown = name.clone().unwrap_or_default();
-        let installed = record
-            .installed
-            .as_ref()
-            .ok_or_else(|| refused(format!("{shown} has no certificate yet")))?;
-        let key: KeyHandle = self
-            .store()?
-            .key(installed.key)
-            .await
-            .map_err(|error| unavailable(&error))?
-            .ok_or_else(|| refused(format!("{shown} was just renewed, try again")))?;
-        if key.usage != KeyUsage::ExportableTls {
-            return Err(refused(format!(
-                "the key of {shown} is not exportable: it was sealed so that it never leaves the \
-                 vault; with exportable = true for the site, the next one may: reload, and \
-                 keyward rotate keys {shown} --now"
-            )));
-        }
-        let entry = |level, message| Entry {
-            seq: 0,
-            at: self.clock.now(),
-            kind: EntryKind::Exported,
-            level,
-            certificate: Some(record.id()),
-            name: name.clone(),
-            message,
-        };
-        let told = format!("{} is given the private key {}", caller.told, key.id);
-        let noted = self.store()?.append(vec![entry(Level::Warning, told)]).await;
-        noted.map_err(|error| unavailable(&error))?;
-        let uid = caller.peer.uid;
-        tracing::warn!(cert = %record.id(), key = %key.id, peer.uid = uid, "a private key is handed out");
-        let id = key.id;
-        let written = self.with_vault(move |vault| vault.export(&key, target)).await?;
-        if let Err(error) = written {
-            let told = format!("the private key {id} was not given: {error}");
-            // What went wrong is answered as well; the journal has at least the intention.
-            let _told = self.store()?.append(vec![entry(Level::Warning, told)]).await;
-            return Err(refused(format!("the key was not written: {error}")));
-        }
-        let chain = installed.chain.to_pem();
-        Ok(Exported { certificate: view::certificate(record, self.clock.now()), chain })
-    }
-
     /// Has the store copied into `target`; that it was is in the journal, and in the copy.
     pub(super) async fn copy_out(
         &self,
@@ -229,32 +170,6 @@ impl Residence {
         let asked = tokio::task::spawn_blocking(move || ask(&vault)).await;
         asked.map_err(|error| unavailable(&error))
     }
-}
-
-/// The certificate that clients are shown for a name: whoever asks for its key means that one,
-/// unless there is one with a key of another kind for the same names. By an id, the one that has it.
-fn shown<'a>(
-    records: &'a [Arc<Certificate>],
-    selector: &Selector,
-    now: Timestamp,
-) -> Result<&'a Certificate, HouseError> {
-    let all = records.iter().map(Arc::as_ref);
-    let Selector::Name(name, None) = selector else { return find(all, selector) };
-    let rank = |record: &&Certificate| {
-        let installed = record.installed.as_ref()?;
-        let served = record.spec.covers(name) && !matches!(record.phase, Phase::Retiring { .. });
-        served.then(|| installed.rank(&record.spec, name, now))
-    };
-    let Some(best) = all.clone().filter(|one| rank(one).is_some()).max_by_key(rank) else {
-        return find(all, selector);
-    };
-    // Other clients are shown another: nobody guesses which key is meant.
-    let beside = |one: &&Certificate| {
-        let good = one.installed.as_ref().is_some_and(|found| found.validity.contains(now));
-        let alike = one.spec.role == best.spec.role && one.spec.names() == best.spec.names();
-        good && alike && !matches!(one.phase, Phase::Retiring { .. })
-    };
-    find(all.filter(|one| std::ptr::eq(*one, best) || beside(one)), selector)
 }
 
 fn boxed(order: &ImportOrder) -> Result<ImportBox, HouseError> {

@@ -12,6 +12,9 @@ use crate::origin::Origin;
 
 const NAME: &str = "mail.internal";
 
+/// A recipient whose identity nobody has.
+const ANYBODY: &str = "age1kf4mdwkvk7na2hjkzx3p6zkym7wu6sgz9u5k6fnh7zeudlqjxu5sm7j6y7";
+
 #[test]
 fn a_key_that_was_made_here_leaves_only_if_the_file_said_so_when_it_was_made() {
     let origin = Origin::start();
@@ -28,6 +31,9 @@ fn a_key_that_was_made_here_leaves_only_if_the_file_said_so_when_it_was_made() {
     let refused = |said: crate::daemon::Said| {
         assert!(!said.status.success() && said.err.contains("exportable = true"), "{said:?}");
         assert!(!key.exists() && !chain.exists(), "nothing is left behind");
+        let (status, said) =
+            keyward.api(&format!("/certificates/{NAME}/key?recipient={ANYBODY}"), &[]);
+        assert!(status == 400 && said.contains("not exportable"), "{status} {said}");
     };
     refused(export());
 

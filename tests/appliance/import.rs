@@ -4,10 +4,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::daemon::Keyward;
 use crate::daemon::eventually;
+use crate::daemon::run;
 use crate::origin::Origin;
 use crate::scan;
 use crate::scan::Needles;
@@ -202,6 +204,27 @@ fn an_exportable_key_leaves_whole_and_the_journal_says_who_had_it_and_others_sta
     assert_eq!(hidden.count(), 0, "nothing is left beside the target");
 }
 
+/// The key that the socket gives for a recipient, opened by age.
+fn delivered(keyward: &Keyward, name: &str) -> String {
+    let path = |file: &str| keyward.dir.path().join(file).to_str().unwrap().to_owned();
+    let (identity, file) = (path("identity"), path("key.age"));
+    run(Command::new("age-keygen").args(["-o", &identity])).ok();
+    let recipient = run(Command::new("age-keygen").args(["-y", &identity])).ok();
+    let key = |to: &str| {
+        keyward.api(&format!("/certificates/{name}/key?recipient={to}"), &["--output", &file])
+    };
+    let (status, _) = key(recipient.trim());
+    assert_eq!(status, 200);
+    let opened = run(Command::new("age").args(["--decrypt", "--identity", &identity, &file])).ok();
+    let told = keyward.cli(&["events"]).ok();
+    assert!(told.contains(&format!("encrypted to {}", recipient.trim())), "{told}");
+    let wrong = format!("{}q", recipient.trim());
+    for nobody in ["age1", "", &wrong] {
+        assert_eq!(key(nobody).0, 400, "{nobody}");
+    }
+    opened
+}
+
 #[test]
 fn the_key_is_never_in_the_memory_of_the_process_that_talks_to_the_network() {
     let name = "shop.internal";
@@ -214,6 +237,10 @@ fn the_key_is_never_in_the_memory_of_the_process_that_talks_to_the_network() {
     let said = bringer.keyward.curl(&bringer.root(), name, "/", &[]);
     assert_eq!(said.ok(), "ok");
     let pem = fs::read_to_string(&target).unwrap();
+    assert_eq!(delivered(&bringer.keyward, name), pem, "the same key for its recipient");
+    let (status, chain) = bringer.keyward.api(&format!("/certificates/{name}/chain"), &[]);
+    let chain = keyward::cert::chain::Chain::from_pem(chain.as_bytes()).unwrap();
+    assert_eq!((status, chain.leaf().unwrap().serial), (200, files.serial.clone()));
     let line = pem.lines().nth(1).unwrap().as_bytes();
     // In every form in which libraries keep it, and as it was written.
     let secrets = scan::p256_forms(&files.scalar).into_iter().chain([line.to_vec()]);
@@ -235,9 +262,7 @@ fn a_certificate_comes_in_from_pkcs12_and_from_an_encrypted_key_by_file_and_at_t
     let bringer = Bringer::start(name);
     let keyward = &bringer.keyward;
     let dir = keyward.dir.path();
-    let openssl = |arguments: &[&str]| {
-        crate::daemon::run(std::process::Command::new("openssl").args(arguments)).ok()
-    };
+    let openssl = |arguments: &[&str]| run(Command::new("openssl").args(arguments)).ok();
     let word = dir.join("word");
     fs::write(&word, "correct horse\n").unwrap();
     fs::set_permissions(&word, fs::Permissions::from_mode(0o600)).unwrap();

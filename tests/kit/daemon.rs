@@ -265,6 +265,26 @@ level = "debug"
             .env("TZ", "UTC"))
     }
 
+    /// A request to the admin socket by curl with these options: the status, and the body.
+    pub fn api(&self, path: &str, more: &[&str]) -> (u16, String) {
+        let said = run(Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "300",
+                "--write-out",
+                "\n%{http_code}",
+            ])
+            .arg("--unix-socket")
+            .arg(self.dir.path().join("run/admin.sock"))
+            .args(more)
+            .arg(format!("http://keyward/v1{path}")));
+        let out = said.ok();
+        let (body, status) = out.rsplit_once('\n').expect("curl writes the status");
+        (status.parse().expect("a number"), body.to_owned())
+    }
+
     /// Everything it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
