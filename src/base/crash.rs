@@ -63,6 +63,9 @@ pub const POINTS: &[&str] = &[
     "published",
 ];
 
+/// The point of the order of a client that lies before those of an issuance.
+pub const ISSUE_POINT: &str = "issue-reserved";
+
 /// Every point of a restore, in the order in which it passes them.
 pub const RESTORE_POINTS: &[&str] = &[
     "restore-begun",

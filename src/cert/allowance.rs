@@ -1,5 +1,5 @@
-//! How many certificates of which class a client may have: names of clients, classes, and the balance
-//! that every entry of the ledger leaves behind.
+//! How many certificates of which class a client may have: the classes, and the balance that every entry of
+//! the ledger leaves behind.
 //!
 //! Deliberately absent: who a client is and what it may ask for, which are found out where it calls.
 
@@ -7,68 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::client::ClientName;
 use super::identifier::Identifier;
 use super::pack::What;
-
-/// The name of a client: a local user, a group, or a token that somebody named.
-#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ClientName(Box<str>);
-
-/// Why a text is not the name of a client.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "{0:?} is no name of a client: 1 to 64 of a-z, 0-9, '.', '_' and '-', of which the first is a \
-     letter or a digit"
-)]
-pub struct ClientNameError(String);
-
-impl ClientName {
-    /// Reads a name: `[a-z0-9][a-z0-9._-]{0,63}`.
-    ///
-    /// # Errors
-    /// [`ClientNameError`], with what was read, shortened.
-    pub fn parse(text: &str) -> Result<Self, ClientNameError> {
-        let plain = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit();
-        let (first, rest) = text.as_bytes().split_first().unwrap_or((&b'.', &[]));
-        let sound = plain(*first)
-            && rest.len() < LONGEST
-            && rest.iter().all(|octet| plain(*octet) || b"._-".contains(octet));
-        if sound {
-            Ok(Self(text.into()))
-        } else {
-            Err(ClientNameError(text.chars().take(LONGEST + 1).collect()))
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Characters of a name.
-const LONGEST: usize = 64;
-
-impl TryFrom<String> for ClientName {
-    type Error = ClientNameError;
-
-    fn try_from(text: String) -> Result<Self, ClientNameError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<ClientName> for String {
-    fn from(name: ClientName) -> Self {
-        name.0.into()
-    }
-}
-
-impl fmt::Display for ClientName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What a certificate counts as.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
@@ -215,20 +156,6 @@ impl fmt::Display for Overdrawn {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_of_a_client_is_what_it_says_and_nothing_else() {
-        let long = "a".repeat(64);
-        for good in ["a", "0", "panel", "shop-1.example_x", &long] {
-            assert_eq!(ClientName::parse(good).unwrap().as_str(), good);
-        }
-        let longer = "a".repeat(65);
-        for bad in ["", ".a", "-a", "_a", "A", "a b", "a/b", "a\n", "\u{e9}", &longer] {
-            assert!(ClientName::parse(bad).is_err(), "{bad:?}");
-            let json = serde_json::to_string(bad).unwrap();
-            assert!(serde_json::from_str::<ClientName>(&json).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn a_wildcard_decides_the_class_and_else_the_number_of_names() {

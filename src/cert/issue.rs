@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::allowance::Class;
-use super::allowance::ClientName;
+use super::client::ClientName;
 use crate::base::Timestamp;
 
 /// An order of a client, and what became of it.

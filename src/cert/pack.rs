@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::allowance::Balance;
 use super::allowance::Class;
-use super::allowance::ClientName;
+use super::client::ClientName;
 use super::spec::CertificateId;
 use crate::base::Timestamp;
 

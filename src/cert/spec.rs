@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::allowance::ClientName;
+use super::client::ClientName;
 use super::identifier::Identifier;
 use super::key::KeyAlgorithm;
 use super::key::KeyKind;

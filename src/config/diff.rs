@@ -72,6 +72,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("access_log", old.access_log != new.access_log),
         ("dns", old.dns != new.dns),
         ("onboarding", old.onboarding != new.onboarding),
+        ("allowance", old.allowance != new.allowance),
         ("tcp", !same_services(&old.tcp, &new.tcp)),
     ] {
         if changed {

@@ -1,5 +1,6 @@
 //! Text to a configuration that cannot be wrong.
 
+mod allowance;
 mod ca;
 mod check;
 mod demo;
@@ -23,6 +24,7 @@ mod policy;
 mod problem;
 mod quantity;
 mod raw;
+mod raw_allowance;
 mod raw_ca;
 mod raw_dns;
 mod raw_keeping;
@@ -36,6 +38,7 @@ mod suggest;
 mod tcp;
 mod text;
 
+pub use allowance::Allowance;
 pub use ca::{Acme, Eab};
 pub use demo::embedded;
 pub use diff::{Changes, Reload, diff, reload_class};

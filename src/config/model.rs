@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::allowance::Allowance;
 use super::ca::Acme;
 use super::dns::DnsAccount;
 use super::keeping::Keeping;
@@ -46,6 +47,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Accounts at DNS providers, in the order of the file.
     pub dns: Vec<DnsAccount>,
+    /// What clients may have of certificates for use elsewhere.
+    pub allowance: Allowance,
     /// Names that come of themselves, if any may.
     pub onboarding: Option<Onboarding>,
     /// The sites, in the order of the file; behind them those that only hold certificates for TCP

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::hsts::TWO_YEARS;
+use super::raw_allowance::RawAllowance;
 use super::raw_ca::{RawAcme, RawBeside, RawCa, RawIssuers};
 use super::raw_dns::RawDns;
 use super::raw_keeping::RawKeeping;
@@ -31,6 +32,7 @@ pub(super) struct RawConfig {
     pub(super) access_log: RawAccessLog,
     pub(super) dns: Vec<RawDns>,
     pub(super) onboarding: RawOnboarding,
+    pub(super) allowance: RawAllowance,
     pub(super) site: Vec<RawSite>,
     pub(super) tcp: Vec<RawTcp>,
 }
@@ -447,6 +449,7 @@ impl RawConfig {
             }],
             dns: vec![RawDns::example()],
             onboarding: RawOnboarding::example(),
+            allowance: RawAllowance::example(),
             tcp: vec![RawTcp::example()],
             ..Self::default()
         }

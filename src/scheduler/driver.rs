@@ -73,6 +73,7 @@ pub(super) async fn start(
         behind: Mutex::new(None),
         looks: check::Looks::default(),
         showing: tokio::sync::Mutex::default(),
+        crew: Arc::new(Crew::default()),
     });
     for record in all {
         let now = shop.now();
@@ -103,7 +104,6 @@ pub(super) async fn start(
         tasks: tasks.clone(),
         wake: Arc::clone(&handle.wake),
         stop: handle.stop.clone(),
-        crew: Arc::new(Crew::default()),
         hold: told,
         still,
         newest,
@@ -145,7 +145,6 @@ struct Driver {
     tasks: TaskSet,
     wake: Arc<Notify>,
     stop: CancellationToken,
-    crew: Arc<Crew>,
     /// Whether it is to stand still, and whether it does.
     hold: watch::Receiver<bool>,
     still: watch::Sender<bool>,
@@ -200,7 +199,7 @@ impl Driver {
                 return false;
             }
         };
-        let steps = plan::plan(&desired, &records, &self.crew.busy(), holding, now);
+        let steps = plan::plan(&desired, &records, &self.shop.crew.busy(), holding, now);
         let mut again = false;
         let steps = match self.add(steps, now).await {
             Ok((rest, added)) => {
@@ -236,7 +235,7 @@ impl Driver {
     async fn wake_imported(&mut self, config: &Config, holding: bool, now: Timestamp) -> bool {
         match self.alarm.ring(&self.shop, config, now).await {
             Ok(more) => {
-                let room = bounds::ORDERS_AT_ONCE.saturating_sub(self.crew.busy().len());
+                let room = bounds::ORDERS_AT_ONCE.saturating_sub(self.shop.crew.busy().len());
                 let due = self.alarm.due().filter(|_| !holding).take(room);
                 for (record, work) in due {
                     self.begin(record, *work, config);
@@ -314,7 +313,7 @@ impl Driver {
                 self.shop.show(id).await?;
             }
             Step::Remove(id, keep_until) => {
-                self.crew.dismiss(id);
+                self.shop.crew.dismiss(id);
                 let removed = |r: &_| Some(transition::removed(r, keep_until, now));
                 records.change(id, None, removed).await?;
             }
@@ -352,7 +351,7 @@ impl Driver {
     /// Begins an attempt, a question or a revocation in a task of its own.
     fn begin(&self, record: &Certificate, work: Work, config: &Config) {
         let id = record.id();
-        let Some((shift, token)) = self.crew.enter(id, work, &self.wake) else { return };
+        let Some((shift, token)) = self.shop.crew.enter(id, work, &self.wake) else { return };
         let shop = Arc::clone(&self.shop);
         let asked = config.authority(record.issued_by());
         let renewal_info = asked.is_some_and(|ca| ca.renewal_info);
@@ -487,12 +486,12 @@ impl Driver {
         let deadline = tokio::time::sleep(bounds::JOB_GRACE);
         tokio::pin!(deadline);
         let mut dismissed = false;
-        while !self.crew.is_idle() {
+        while !self.shop.crew.is_idle() {
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = &mut deadline, if !dismissed => {
                     dismissed = true;
-                    self.crew.dismiss_all();
+                    self.shop.crew.dismiss_all();
                 }
             }
         }

@@ -100,7 +100,14 @@ impl Scheduler {
         parts: Parts,
         config: watch::Receiver<Arc<Config>>,
     ) -> Result<SchedulerHandle, StoreError> {
-        driver::start(parts, config).await
+        let first = Arc::clone(&config.borrow());
+        let handle = driver::start(parts, config).await?;
+        // Known before anybody asks. A store that refuses here is asked again in the next turn.
+        let now = handle.shop.now();
+        if let Err(error) = handle.shop.keep_books(&first, now).await {
+            handle.shop.records.note(&error);
+        }
+        Ok(handle)
     }
 }
 

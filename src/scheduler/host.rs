@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::caring;
 use super::handle::SchedulerHandle;
+use super::issuing;
 use super::job::Workshop;
 use super::succession;
 use super::take_over;
@@ -77,7 +78,7 @@ impl SchedulerHandle {
         if record.spec.role == Role::Bridge {
             return Err(HostError::Bridge);
         }
-        if matches!(record.phase, Phase::Retiring { .. }) {
+        if matches!(issuing::kept(&record, now), Phase::Retiring { .. }) {
             return Err(HostError::Retiring);
         }
         let Some(installed) = &record.installed else {
@@ -100,7 +101,12 @@ impl SchedulerHandle {
             }
         }
         let hosted = shop.records.change(id, None, |record| {
-            record.installed.is_some().then(|| caring::hosted(record, accept, source, who, now))
+            record.installed.as_ref()?;
+            let mut change = caring::hosted(record, accept, source, who, now);
+            if matches!(record.phase, Phase::Retiring { .. }) {
+                change.record.phase = issuing::kept(record, now);
+            }
+            Some(change)
         });
         let hosted = hosted.await?.ok_or(HostError::NotIssued { state: "wanted" })?;
         self.wake();

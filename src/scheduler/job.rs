@@ -12,7 +12,9 @@ use super::budget::Budget;
 use super::budget::Novelty;
 use super::caring;
 use super::check::Looks;
+use super::crew::Crew;
 use super::handle::Authorities;
+use super::issuing;
 use super::manner::Manner;
 use super::publish::Publisher;
 use super::records::Records;
@@ -60,6 +62,8 @@ pub(super) struct Workshop {
     pub(super) looks: Looks,
     /// Held while what is shown of a certificate follows its record.
     pub(super) showing: tokio::sync::Mutex<()>,
+    /// Who is at work.
+    pub(super) crew: Arc<Crew>,
 }
 
 impl Workshop {
@@ -96,7 +100,7 @@ pub(super) async fn run(
         let mut record = record.clone();
         let brought = record.spec.role == Role::Imported && record.care.is_succeeded_here();
         if let Some(source) = &manner.source
-            && (brought || record.spec.role == Role::Onboarded)
+            && (brought || matches!(record.spec.role, Role::Onboarded | Role::Issued(_)))
         {
             record.care.source = Some(source.clone());
         }
@@ -122,9 +126,10 @@ pub(super) async fn run(
     let draw = shop.jitter.draw();
     let again = before.is_some_and(|b| b.kind == failure.kind && b.detail == failure.detail);
     let fail = if again { transition::fail_again } else { transition::fail };
-    let stored = shop
-        .records
-        .change(id, None, |record| Some(fail(record, &failure, &list, draw, shop.now())));
+    let stored = shop.records.change(id, None, |record| {
+        let now = shop.now();
+        Some(issuing::judged(fail(record, &failure, &list, draw, now), now))
+    });
     let stored = stored.await?;
     if let Some(phase) = stored.map(|record| record.phase.word()) {
         tracing::warn!(cert = %id, phase, reason = %failure, "an attempt failed");
@@ -201,6 +206,7 @@ async fn attempt(
         list.map(|_| RenewalAdvice { window: None, recheck_at })
     };
     let renewal = renewal.filter(|_| renewal_info).or_else(list);
+    let renewal = renewal.filter(|_| issuing::is_followed(record));
     install(shop, record, key, installed, renewal).await
 }
 
@@ -372,9 +378,10 @@ async fn install(
     let role = spec.role;
     let served = Served { id, spec, installed, key };
     let turn = shop.showing.lock().await;
-    // Since it was stored, the other one of two may have taken its place.
+    // Since it was stored, the other one of two may have taken its place; and what is for use elsewhere
+    // is never shown here.
     let current = shop.records.get(id).unwrap_or(stored);
-    let publication = if current.stands_back() {
+    let publication = if current.shown().is_none() {
         None
     } else {
         let put = shop.publisher.put(served, current.revision).await;

@@ -43,8 +43,12 @@ pub(super) struct Offer {
 impl Manner {
     /// As `config` says for `record`.
     pub(super) fn of(config: &Config, record: &Certificate) -> Self {
-        let site = plan::site_of(config, &record.spec);
-        let successors = take_over::successors(config, record);
+        let issue = record.care.issue.as_ref();
+        let site = if issue.is_some() { None } else { plan::site_of(config, &record.spec) };
+        let successors = match issue {
+            Some(_) => config.allowance.issuers.clone(),
+            None => take_over::successors(config, record),
+        };
         let offer = |issuer: &IssuerName| Offer {
             issuer: issuer.clone(),
             profile: match site {
@@ -71,7 +75,8 @@ impl Manner {
                 _ => successors.into_iter().next(),
             },
             reuse_key: site.is_some_and(|site| site.reuse_key),
-            exportable: site.is_some_and(|site| site.exportable),
+            exportable: site.is_some_and(|site| site.exportable)
+                || issue.is_some_and(|issue| issue.exportable),
             challenge: site.and_then(|site| site.challenge),
         }
     }

@@ -179,6 +179,19 @@ impl Records {
         Ok(())
     }
 
+    /// Deletes a record, and its keys, as long as it is as it was read.
+    pub(super) async fn remove_as(
+        &self,
+        record: &Certificate,
+        told: Entry,
+    ) -> Result<(), StoreError> {
+        let (id, revision) = (record.id(), record.revision);
+        let removed = self.store.remove_as(id, revision, vec![told]).await;
+        removed.inspect_err(|error| self.note(error))?;
+        self.board().remove(&id);
+        Ok(())
+    }
+
     /// Two answers of the store may arrive in either order: the higher revision stays.
     fn put(&self, record: Certificate) -> Arc<Certificate> {
         let record = Arc::new(record);

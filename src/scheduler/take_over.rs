@@ -14,7 +14,8 @@ use crate::config::Config;
 
 /// What is noted about one whose moment of renewal has come; `None` when its successor is to be ordered.
 pub fn succeeded(record: &Certificate, config: &Config, now: Timestamp) -> Option<Change> {
-    if record.care.hosting.accept().is_some() || record.spec.role == Role::Onboarded {
+    let ours = matches!(record.spec.role, Role::Onboarded | Role::Issued(_));
+    if ours || record.care.hosting.accept().is_some() {
         return None;
     }
     let source = source(config, record);

@@ -44,6 +44,7 @@ mod disk;
 mod failover;
 mod faults;
 mod herd;
+mod issue;
 mod revoke;
 mod rotate;
 mod standby;
@@ -59,7 +60,6 @@ struct House {
     ca: Arc<FakeCa>,
     store: Store,
     catalog: Arc<Catalog>,
-    /// The names of which the edge was told.
     heard: Arc<Mutex<Vec<Identifier>>>,
     handle: SchedulerHandle,
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::issuing;
 use super::job::Workshop;
 use super::plan;
 use super::plan::Step;
@@ -60,15 +61,20 @@ impl Alarm {
             self.resumed = true;
         }
         let limit = bounds::WOKEN_AT_ONCE + self.stuck.len();
+        let packs = shop.keep_books(config, now).await?;
         let (due, next) = records.store().due(now, limit).await?;
         let more = next.is_some_and(|next| next <= now);
-        self.next = next.filter(|next| *next > now);
+        self.next = next.filter(|next| *next > now).into_iter().chain(packs).min();
         self.stuck.retain(|id| due.contains(id));
         self.due.clear();
         let (mut changes, mut acted) = (Vec::new(), false);
         for id in due {
             if self.stuck.contains(&id) {
                 continue;
+            }
+            // Enough for whoever has room for more; the rest comes when it is their turn.
+            if self.due.len() >= bounds::allowance::DUE_AT_ONCE {
+                break;
             }
             let record = match records.find(id).await {
                 Err(error) if error.is_disk() => return Err(error),
@@ -87,7 +93,8 @@ impl Alarm {
             let step = record.as_ref().and_then(|record| plan::woken(record, now));
             match (step, record) {
                 (Some(Step::Remind(_) | Step::Order(_)), Some(record)) => {
-                    match take_over::succeeded(&record, config, now) {
+                    let noted = issuing::passed(&record, now);
+                    match noted.or_else(|| take_over::succeeded(&record, config, now)) {
                         Some(change) => changes.push(change),
                         None => {
                             let work = plan::work_of(&record);
@@ -99,12 +106,16 @@ impl Alarm {
                     self.due.insert(id, (record, Work::Check));
                 }
                 (Some(Step::Lapse(_)), _) => {
-                    records.change(id, None, |r| Some(transition::tick(r, now))).await?;
+                    let lapsed = |r: &_| Some(issuing::judged(transition::tick(r, now), now));
+                    records.change(id, None, lapsed).await?;
                     acted = true;
                 }
                 (Some(Step::Delete(_)), Some(record)) => {
                     records.remove(id, transition::deleted(&record, now)).await?;
-                    shop.publisher.withdraw(&record.spec, record.revision.saturating_add(1));
+                    if record.shown().is_some() {
+                        let revision = record.revision.saturating_add(1);
+                        shop.publisher.withdraw(&record.spec, revision);
+                    }
                     acted = true;
                 }
                 _ => drop(self.stuck.insert(id)),

@@ -31,7 +31,7 @@ use crate::base::bounds;
 use crate::cert::allowance::Balance;
 use crate::cert::allowance::Balances;
 use crate::cert::allowance::Class;
-use crate::cert::allowance::ClientName;
+use crate::cert::client::ClientName;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::journal::Level;
@@ -381,6 +381,20 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Certificate>, StoreError> {
         self.ask(move |disk| disk.issued(&client, after, limit)).await
+    }
+
+    /// Deletes a certificate, and every key that it referred to and no other record does, as long as its
+    /// revision is `revision`.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`], [`StoreError::NotFound`], and those of writing.
+    pub async fn remove_as(
+        &self,
+        id: CertificateId,
+        revision: u64,
+        entries: Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        self.ask(move |disk| disk.remove(id, Some(revision), entries)).await
     }
 
     /// Grants a pack, which has its number on return. The journal tells of it.

@@ -18,7 +18,7 @@ use super::tables::CLAIMS;
 use super::tables::ISSUED;
 use crate::base::Timestamp;
 use crate::cert::allowance::Class;
-use crate::cert::allowance::ClientName;
+use crate::cert::client::ClientName;
 use crate::cert::issue::Claim;
 use crate::cert::journal::Entry;
 use crate::cert::lifecycle::Phase;

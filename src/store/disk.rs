@@ -227,12 +227,17 @@ impl Disk {
         Ok(record)
     }
 
+    /// `revision` is the one that was read, where it is to be that.
     pub(super) fn remove(
         &mut self,
         id: CertificateId,
+        revision: Option<u64>,
         entries: Vec<Entry>,
     ) -> Result<(), StoreError> {
         let old = self.certificate(id)?.ok_or(StoreError::NotFound { id })?;
+        if let Some(expected) = revision.filter(|revision| *revision != old.revision) {
+            return Err(StoreError::Conflict { id, expected, found: old.revision });
+        }
         self.write(
             |txn| {
                 txn.open_table(CERTIFICATES)?.remove(&id.0)?;

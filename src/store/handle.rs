@@ -272,7 +272,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], and those of writing.
     pub async fn remove(&self, id: CertificateId, entries: Vec<Entry>) -> Result<(), StoreError> {
-        self.ask(move |disk| disk.remove(id, entries)).await
+        self.ask(move |disk| disk.remove(id, None, entries)).await
     }
 
     /// One key.

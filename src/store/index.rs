@@ -23,6 +23,7 @@ use super::tables::PENDING;
 use super::tables::WAKES;
 use crate::base::Timestamp;
 use crate::cert::key::KeyId;
+use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 
@@ -223,6 +224,10 @@ pub(super) fn keys_of(record: &Certificate) -> impl Iterator<Item = KeyId> + use
 
 /// When a record wants to be looked at; what is due is due since ever.
 pub(super) fn wake(record: &Certificate) -> Option<u64> {
-    let phase = record.phase.wake_at(Timestamp::from_unix(0));
+    let phase = match (&record.phase, &record.care.issue) {
+        // In the order in which they were asked for: many of them do not keep others from their turn.
+        (Phase::Due { .. }, Some(issue)) => Some(issue.since),
+        (phase, _) => phase.wake_at(Timestamp::from_unix(0)),
+    };
     phase.into_iter().chain(record.revocation_due()).min().map(Timestamp::as_unix)
 }

@@ -93,7 +93,6 @@ mod tests {
     use super::*;
     use crate::base::Timestamp;
     use crate::cert::allowance::Class;
-    use crate::cert::allowance::ClientName;
     use crate::cert::care::Accept;
     use crate::cert::care::Hosting;
     use crate::cert::care::Reason;
@@ -102,6 +101,7 @@ mod tests {
     use crate::cert::care::TakeOver;
     use crate::cert::choice::Left;
     use crate::cert::choice::Trouble;
+    use crate::cert::client::ClientName;
     use crate::cert::failure::Failure;
     use crate::cert::failure::FailureKind;
     use crate::cert::identifier::Identifier;

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use keyward::base::Timestamp;
 use keyward::cert::allowance::Class;
-use keyward::cert::allowance::ClientName;
 use keyward::cert::care::Care;
+use keyward::cert::client::ClientName;
 use keyward::cert::failure::Failure;
 use keyward::cert::failure::FailureKind;
 use keyward::cert::identifier::Identifier;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use keyward::base::Timestamp;
 use keyward::cert::allowance::Balance;
 use keyward::cert::allowance::Class;
-use keyward::cert::allowance::ClientName;
+use keyward::cert::client::ClientName;
 use keyward::cert::issue::Claim;
 use keyward::cert::pack::LedgerEntry;
 use keyward::cert::pack::Over;

@@ -16,3 +16,7 @@ pub const GIVE_UP_LEAST: Duration = Duration::from_secs(60);
 
 /// The longest: whoever waits for longer has forgotten it.
 pub const GIVE_UP_MOST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Certificates that are read at once because an attempt is to begin for them: several times as many as
+/// there is room for.
+pub const DUE_AT_ONCE: usize = 4 * super::ORDERS_AT_ONCE;

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod acme;
+mod allowance;
 mod ca;
 mod clients;
 mod dns;
@@ -82,6 +83,7 @@ pub(super) fn config(
             .hint("add a [[site]] with `names` and `origin`");
     }
     let onboarding = onboarding::check(&raw.onboarding, &general, findings);
+    let allowance = allowance::check(&raw.allowance, &known, findings);
     sites.extend(holders);
     let source = source.map(Path::to_owned);
     let dns = accounts;
@@ -98,6 +100,7 @@ pub(super) fn config(
         access_log,
         dns,
         onboarding,
+        allowance,
         sites,
         tcp,
         source,
