@@ -6,6 +6,8 @@
 
 #[path = "admin/cli.rs"]
 mod cli;
+#[path = "admin/clients.rs"]
+mod clients;
 #[path = "admin/hash.rs"]
 mod hash;
 #[path = "admin/house.rs"]
@@ -18,3 +20,5 @@ mod rotate;
 mod socket;
 #[path = "appliance/terminal.rs"]
 mod terminal;
+#[path = "admin/users.rs"]
+mod users;

@@ -1,19 +1,26 @@
-//! Who may use the socket: root, the daemon's own user, and the members of one group.
+//! Who may use the socket: root, the daemon's own user and the members of one group, who operate the
+//! house, and the clients of the file.
 //!
-//! The socket's mode keeps others out already; the credentials of every peer are looked at all
-//! the same, because an inherited or wrongly copied socket may have another mode. Everyone who
-//! is admitted may do everything.
+//! The credentials of every peer are looked at, whatever the mode of the socket is: an inherited or
+//! wrongly copied socket may have another, and with clients in the file it lets everybody connect.
 
 use std::ffi::CString;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use nix::unistd::Gid;
 use nix::unistd::Group;
 use nix::unistd::Uid;
 use nix::unistd::User;
 use nix::unistd::getgrouplist;
+use tokio::net::UnixStream;
 
 use super::bind::BindError;
 use super::caller::Caller;
+use super::people::People;
+use crate::cert::rights::Role;
+use crate::os::peer;
 
 /// Who is at the other end of a connection, as the kernel says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,11 +33,19 @@ pub struct Peer {
     pub pid: Option<i32>,
 }
 
-/// Who is admitted.
+/// A peer with all of its groups.
 #[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Seen {
+    pub(super) peer: Peer,
+    groups: Vec<u32>,
+}
+
+/// Who is admitted.
+#[derive(Clone, Debug)]
 pub struct Access {
     owner: Uid,
     group: Option<Gid>,
+    people: Arc<ArcSwap<People>>,
 }
 
 impl Access {
@@ -52,7 +67,7 @@ impl Access {
                 }
             },
         };
-        Ok(Self { owner: Uid::effective(), group })
+        Ok(Self { owner: Uid::effective(), group, people: Arc::default() })
     }
 
     /// The group, if there is one.
@@ -60,66 +75,105 @@ impl Access {
         self.group
     }
 
-    /// Who `peer` is for this house; none if it is not admitted.
-    pub async fn caller(&self, peer: Peer) -> Option<Caller> {
-        self.admits(peer).await.then(|| Caller::operator(peer))
+    /// Puts those in the place of the clients that were known; says whether they are others.
+    pub(super) fn know(&self, people: People) -> bool {
+        let people = Arc::new(people);
+        self.people.swap(Arc::clone(&people)) != people
     }
 
-    /// Whether `peer` is admitted.
-    ///
-    /// Only for a peer that neither is root nor the owner nor has the group as its first one is
-    /// the user database asked; that may take as long as a directory service takes, so it
-    /// happens on a thread for blocking work.
-    async fn admits(&self, peer: Peer) -> bool {
-        if peer.uid == 0 || peer.uid == self.owner.as_raw() {
-            return true;
+    /// Who a peer is for this house now; none if it is nobody.
+    pub(super) fn caller(&self, seen: &Seen) -> Option<Caller> {
+        let (peer, people) = (seen.peer, self.people.load());
+        let client = people.of(peer.uid, &seen.groups);
+        let name = client.map(|(name, _)| name.clone());
+        if self.operates(seen) {
+            return Some(Caller::new(name, Role::Operator, peer));
         }
-        let Some(group) = self.group else { return false };
-        if peer.gid == group.as_raw() {
-            return true;
-        }
-        // A lookup that panics or is cancelled admits nobody.
-        tokio::task::spawn_blocking(move || belongs(peer, group)).await.unwrap_or(false)
+        client.map(|(_, role)| Caller::new(name, role, peer))
+    }
+
+    fn operates(&self, seen: &Seen) -> bool {
+        let uid = seen.peer.uid;
+        uid == 0
+            || uid == self.owner.as_raw()
+            || self.group.is_some_and(|group| seen.groups.contains(&group.as_raw()))
     }
 }
 
-/// Whether the user of `peer` is a member of `group` by the user database. The kernel would know
-/// the groups of the process, but tells them only to newer callers than we can count on.
-fn belongs(peer: Peer, group: Gid) -> bool {
-    let Ok(Some(user)) = User::from_uid(Uid::from_raw(peer.uid)) else { return false };
-    let Ok(name) = CString::new(user.name) else { return false };
-    getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group))
+impl Seen {
+    /// Looks at who is at the other end of `stream`: its groups are those that it has, as for a file
+    /// that it opens. Where the kernel does not tell, the user database is asked, which may take as
+    /// long as a directory service takes.
+    ///
+    /// # Errors
+    /// When the kernel does not even tell its user.
+    pub(super) async fn of(stream: &UnixStream) -> std::io::Result<Self> {
+        let cred = stream.peer_cred()?;
+        let peer = Peer { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() };
+        let mut groups = match peer::groups(stream.as_fd()) {
+            Ok(groups) => groups,
+            // A lookup that panics or is cancelled admits nobody.
+            Err(_) => {
+                tokio::task::spawn_blocking(move || by_database(peer)).await.unwrap_or_default()
+            }
+        };
+        groups.push(peer.gid);
+        Ok(Self { peer, groups })
+    }
+}
+
+/// The groups of the user of `peer` by the user database.
+fn by_database(peer: Peer) -> Vec<u32> {
+    let Ok(Some(user)) = User::from_uid(Uid::from_raw(peer.uid)) else { return Vec::new() };
+    let Ok(name) = CString::new(user.name) else { return Vec::new() };
+    let groups = getgrouplist(&name, user.gid).unwrap_or_default();
+    groups.into_iter().map(Gid::as_raw).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cert::allowance::ClientName;
+    use crate::config::Client;
 
-    fn peer(uid: u32, gid: u32) -> Peer {
-        Peer { uid, gid, pid: None }
-    }
-
-    #[tokio::test]
-    async fn root_the_owner_and_the_group_are_admitted_and_nobody_else() {
-        let access = Access { owner: Uid::from_raw(1234), group: Some(Gid::from_raw(77)) };
-        assert!(access.admits(peer(0, 0)).await);
-        assert!(access.admits(peer(1234, 1)).await);
-        assert!(access.admits(peer(4_000_001, 77)).await);
-        assert!(!access.admits(peer(4_000_001, 78)).await);
-        let closed = Access { owner: Uid::from_raw(1234), group: None };
-        assert!(!closed.admits(peer(4_000_001, 77)).await);
+    fn seen(uid: u32, groups: &[u32]) -> Seen {
+        let gid = groups[0];
+        Seen { peer: Peer { uid, gid, pid: None }, groups: groups.to_vec() }
     }
 
     #[test]
-    fn a_supplementary_group_of_the_user_database_counts() {
-        // `daemon` is a member of its own group everywhere; of group 0 it is not.
+    fn root_the_owner_and_the_group_operate_and_clients_are_what_the_file_says() {
+        let (owner, group) = (Uid::from_raw(1234), Some(Gid::from_raw(77)));
+        let access = Access { owner, group, people: Arc::default() };
+        let role = |seen: Seen| access.caller(&seen).map(|caller| caller.role);
+        assert_eq!(role(seen(0, &[0])), Some(Role::Operator));
+        assert_eq!(role(seen(1234, &[1])), Some(Role::Operator));
+        assert_eq!(role(seen(4_000_001, &[5, 77])), Some(Role::Operator));
+        assert_eq!(role(seen(4_000_001, &[78])), None);
+        let name = ClientName::parse("ann").unwrap();
+        let users = vec!["4000001".to_owned()];
+        let ann = Client { name: name.clone(), users, groups: Vec::new(), role: Role::Client };
+        assert!(access.know(People::look_up(std::slice::from_ref(&ann)).0));
+        assert!(!access.know(People::look_up(&[ann]).0), "the same again");
+        let caller = access.caller(&seen(4_000_001, &[78])).unwrap();
+        assert_eq!((caller.name.as_ref(), caller.role), (Some(&name), Role::Client));
+        let caller = access.caller(&seen(4_000_001, &[77])).unwrap();
+        assert_eq!((caller.name, caller.role), (Some(name), Role::Operator));
+        assert_eq!(role(seen(4_000_002, &[78])), None);
+        assert!(access.know(People::default()) && role(seen(4_000_001, &[78])).is_none());
+        let closed = Access { owner, group: None, people: Arc::default() };
+        assert!(closed.caller(&seen(4_000_001, &[77])).is_none());
+    }
+
+    #[test]
+    fn the_user_database_knows_the_groups_of_a_user() {
         let Ok(Some(user)) = User::from_name("daemon") else {
             panic!("every Debian has the user daemon");
         };
-        let other_first_group = peer(user.uid.as_raw(), 4_000_001);
-        assert!(belongs(other_first_group, user.gid));
-        assert!(!belongs(other_first_group, Gid::from_raw(0)));
-        assert!(!belongs(peer(4_000_001, 4_000_001), Gid::from_raw(0)));
+        let peer = |uid| Peer { uid, gid: 4_000_001, pid: None };
+        let groups = by_database(peer(user.uid.as_raw()));
+        assert!(groups.contains(&user.gid.as_raw()) && !groups.contains(&0));
+        assert!(by_database(peer(4_000_001)).is_empty());
     }
 
     #[test]

@@ -19,10 +19,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::watch;
+
 use super::access::Access;
+use crate::base::bounds;
+use crate::config::Config;
+use crate::config::Share;
 
 /// Read and write for owner and group: to connect one must be allowed to write.
 const MODE: u32 = 0o660;
+
+/// The same for everybody: who is a client stands in the credentials.
+const OPEN_MODE: u32 = 0o666;
 
 /// Why the admin socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +79,14 @@ pub enum BindError {
 pub struct Bound {
     pub(super) listener: UnixListener,
     pub(super) access: Access,
+    pub(super) configs: Option<watch::Receiver<Arc<Config>>>,
     ours: Option<Ours>,
     left: Left,
 }
+
+/// The way through the mode of the socket, where that is ours.
+#[derive(Debug)]
+pub(super) struct Gateway(Option<Ours>);
 
 /// Has a socket's path stay when its owner goes, as somebody else goes on with it.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +100,35 @@ impl Left {
 }
 
 impl Bound {
+    /// Lets in the clients of the configuration as well, as it is and as it becomes.
+    #[must_use]
+    pub fn following(mut self, configs: watch::Receiver<Arc<Config>>) -> Self {
+        let open = !configs.borrow().clients.is_empty();
+        if let Err(error) = self.gateway().open_to_all(open) {
+            tracing::warn!(reason = %error, "the mode of the admin socket cannot be set");
+        }
+        self.configs = Some(configs);
+        self
+    }
+
+    /// What each client may take.
+    pub(super) fn share(&self) -> Share {
+        match &self.configs {
+            Some(configs) => configs.borrow().admin.share,
+            None => Share {
+                connections: bounds::ADMIN_CONNECTIONS,
+                requests: bounds::ADMIN_CONNECTIONS,
+                per_minute: u32::MAX,
+                body: bounds::ADMIN_BODY,
+            },
+        }
+    }
+
+    /// The way through the mode.
+    pub(super) fn gateway(&self) -> Gateway {
+        Gateway(self.ours.clone())
+    }
+
     /// A copy of the listener, and the way to leave its path to whoever is handed that.
     ///
     /// # Errors
@@ -96,11 +138,34 @@ impl Bound {
     }
 }
 
-#[derive(Debug)]
+impl Gateway {
+    /// Sets the mode, so that everybody can connect or not. Of an inherited socket the service manager
+    /// sets it.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub(super) fn open_to_all(&self, open: bool) -> io::Result<()> {
+        let Some(ours) = &self.0 else { return Ok(()) };
+        let found = std::fs::symlink_metadata(&ours.path)?;
+        let mode = if open { OPEN_MODE } else { MODE };
+        if !ours.is(&found) || found.permissions().mode() & 0o777 == mode {
+            return Ok(());
+        }
+        std::fs::set_permissions(&ours.path, std::fs::Permissions::from_mode(mode))
+    }
+}
+
+#[derive(Clone, Debug)]
 struct Ours {
     path: PathBuf,
     device: u64,
     inode: u64,
+}
+
+impl Ours {
+    fn is(&self, found: &std::fs::Metadata) -> bool {
+        found.dev() == self.device && found.ino() == self.inode
+    }
 }
 
 /// Opens the admin socket at `path`, for `group` beside root and this user.
@@ -131,7 +196,7 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Bound, BindError> {
     let _ignored = std::fs::remove_dir_all(&aside);
     let meta = std::fs::symlink_metadata(path).map_err(io("read the permissions"))?;
     let ours = Ours { path: path.to_owned(), device: meta.dev(), inode: meta.ino() };
-    Ok(Bound { listener, access, ours: Some(ours), left: Left::default() })
+    Ok(Bound { listener, access, configs: None, ours: Some(ours), left: Left::default() })
 }
 
 /// Goes on with a socket that another daemon has bound at `path` and left to this one.
@@ -144,11 +209,13 @@ pub fn handed(
     group: Option<&str>,
 ) -> Result<Bound, BindError> {
     let access = Access::new(group)?;
-    permit(path, path, &access)?;
     let io = |source| BindError::Io { step: "read the permissions", path: path.into(), source };
     let meta = std::fs::symlink_metadata(path).map_err(io)?;
+    // Whom it lets through is settled when the clients are known, and never less in between.
+    let mode = if meta.permissions().mode() & 0o006 == 0 { MODE } else { OPEN_MODE };
+    permit(path, path, (&access, mode))?;
     let ours = Ours { path: path.to_owned(), device: meta.dev(), inode: meta.ino() };
-    Ok(Bound { listener, access, ours: Some(ours), left: Left::default() })
+    Ok(Bound { listener, access, configs: None, ours: Some(ours), left: Left::default() })
 }
 
 /// Takes over a listening socket that the service manager opened.
@@ -156,7 +223,8 @@ pub fn handed(
 /// # Errors
 /// When the group is unknown.
 pub fn inherited(listener: UnixListener, group: Option<&str>) -> Result<Bound, BindError> {
-    Ok(Bound { listener, access: Access::new(group)?, ours: None, left: Left::default() })
+    let access = Access::new(group)?;
+    Ok(Bound { listener, access, configs: None, ours: None, left: Left::default() })
 }
 
 fn prepare(place: &Path, path: &Path, access: &Access) -> Result<UnixListener, BindError> {
@@ -165,13 +233,13 @@ fn prepare(place: &Path, path: &Path, access: &Access) -> Result<UnixListener, B
         move |source| BindError::Io { step, path, source }
     };
     let listener = UnixListener::bind(place).map_err(io("bind"))?;
-    permit(place, path, access)?;
+    permit(place, path, (access, MODE))?;
     std::fs::rename(place, path).map_err(io("rename"))?;
     Ok(listener)
 }
 
-/// Lets in whom `access` names, and nobody else; `path` is what messages call it.
-fn permit(place: &Path, path: &Path, access: &Access) -> Result<(), BindError> {
+/// Gives it its mode, and the group that `access` names; `path` is what messages call it.
+fn permit(place: &Path, path: &Path, (access, mode): (&Access, u32)) -> Result<(), BindError> {
     let io = |step: &'static str| {
         let path = path.to_owned();
         move |source| BindError::Io { step, path, source }
@@ -179,7 +247,7 @@ fn permit(place: &Path, path: &Path, access: &Access) -> Result<(), BindError> {
     if let Some(group) = access.group() {
         std::os::unix::fs::chown(place, None, Some(group.as_raw())).map_err(io("set the group"))?;
     }
-    std::fs::set_permissions(place, std::fs::Permissions::from_mode(MODE))
+    std::fs::set_permissions(place, std::fs::Permissions::from_mode(mode))
         .map_err(io("set the mode"))
 }
 
@@ -217,8 +285,7 @@ impl Drop for Bound {
         let Some(ours) = self.ours.as_ref().filter(|_| !self.left.0.load(Ordering::Acquire)) else {
             return;
         };
-        let still_ours = std::fs::symlink_metadata(&ours.path)
-            .is_ok_and(|meta| meta.dev() == ours.device && meta.ino() == ours.inode);
+        let still_ours = std::fs::symlink_metadata(&ours.path).is_ok_and(|meta| ours.is(&meta));
         if still_ours {
             // A stale socket is found and replaced at the next start.
             let _ignored = std::fs::remove_file(&ours.path);

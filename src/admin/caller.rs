@@ -3,10 +3,10 @@
 //! Deliberately absent: how that is found out, which `access` and `tokens` know, and which role a route
 //! wants, which stands in the table of `ways`.
 
-use std::fmt;
-
 use super::access::Peer;
-use crate::cert::client::ClientName;
+use crate::cert::allowance::ClientName;
+use crate::cert::rights::Role;
+use crate::cert::rights::Scopes;
 
 /// Who asks. Every request has one, and so has every descriptor that is handed over.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,34 +22,6 @@ pub struct Caller {
     /// Who it is, as the journal writes it.
     pub told: String,
 }
-
-/// What one may do with certificates that are not one's own.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
-pub enum Role {
-    /// Nothing: it sees and changes its own, and learns of no other that it is there.
-    Client,
-    /// Sees everything and changes nothing.
-    Observer,
-    /// Everything.
-    Operator,
-}
-
-/// A kind of request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
-pub enum Scope {
-    /// To be shown something.
-    Read,
-    /// To have certificates issued, renewed, hosted and revoked.
-    Issue,
-    /// To have a private key handed out.
-    Deploy,
-    /// To change how the house runs.
-    Operate,
-}
-
-/// Some kinds of requests.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Scopes(u8);
 
 impl Caller {
     /// One that may do everything, being root, the daemon's user or of its group.
@@ -67,12 +39,7 @@ impl Caller {
             Some(name) => format!("client {name}, {user}"),
             None => user,
         };
-        let scopes = match role {
-            Role::Observer => Scopes::of(&[Scope::Read]),
-            Role::Client => Scopes::of(&[Scope::Read, Scope::Issue, Scope::Deploy]),
-            Role::Operator => Scopes::ALL,
-        };
-        Self { name, role, scopes, peer, told }
+        Self { name, role, scopes: role.scopes(), peer, told }
     }
 
     /// Whether it may know of what `owner` has; none is nobody's, so the house's own.
@@ -81,85 +48,6 @@ impl Caller {
             Role::Operator | Role::Observer => true,
             Role::Client => owner.is_some() && owner == self.name.as_ref(),
         }
-    }
-}
-
-impl Scope {
-    /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Issue, Self::Deploy, Self::Operate];
-
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Issue => "issue",
-            Self::Deploy => "deploy",
-            Self::Operate => "operate",
-        }
-    }
-
-    /// The one that is called so.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.word() == word)
-    }
-
-    const fn bit(self) -> u8 {
-        match self {
-            Self::Read => 1,
-            Self::Issue => 2,
-            Self::Deploy => 4,
-            Self::Operate => 8,
-        }
-    }
-}
-
-impl Scopes {
-    /// Every one.
-    pub const ALL: Self = Self(15);
-
-    /// These.
-    pub fn of(scopes: &[Scope]) -> Self {
-        Self(scopes.iter().fold(0, |all, scope| all | scope.bit()))
-    }
-
-    /// Whether `scope` is among them.
-    pub const fn has(self, scope: Scope) -> bool {
-        self.0 & scope.bit() != 0
-    }
-
-    /// Those that are in both.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// Each of them, in order.
-    pub fn each(self) -> impl Iterator<Item = Scope> {
-        Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
-    }
-}
-
-impl Role {
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Observer => "observer",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-impl fmt::Display for Scopes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = self.each().map(Scope::word).collect();
-        f.write_str(&words.join(","))
     }
 }
 
@@ -183,17 +71,5 @@ mod tests {
         }
         assert_eq!(client.told, "client ann, user 1000 (process 7)");
         assert_eq!(Caller::operator(PEER).told, "user 1000 (process 7)");
-    }
-
-    #[test]
-    fn scopes_are_told_by_their_words() {
-        assert_eq!(Scopes::ALL.to_string(), "read,issue,deploy,operate");
-        let some = Scopes::of(&[Scope::Issue, Scope::Read]);
-        assert_eq!(some.to_string(), "read,issue");
-        assert_eq!(some.and(Scopes::of(&[Scope::Issue, Scope::Operate])).to_string(), "issue");
-        assert!(Scope::ALL.iter().all(|scope| Scope::parse(scope.word()) == Some(*scope)));
-        assert_eq!(Scope::parse("all"), None);
-        assert!(!Caller::new(None, Role::Observer, PEER).scopes.has(Scope::Issue));
-        assert!(!Caller::new(None, Role::Client, PEER).scopes.has(Scope::Operate));
     }
 }

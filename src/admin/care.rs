@@ -13,7 +13,6 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::caller::Caller;
-use super::caller::Scope;
 use super::page::Place;
 use super::routes::Desk;
 use super::routes::bad_question;
@@ -31,6 +30,7 @@ use super::wire::care::Why;
 use super::wire::doctor::Doctor;
 use super::wire::persist::Persist;
 use crate::cert::care::Accept;
+use crate::cert::rights::Scope;
 
 /// `POST /v1/certificates/{selector}/host`
 pub(super) async fn host(

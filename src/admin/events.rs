@@ -19,22 +19,25 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::StatusCode;
 use http::header;
 use http_body::Frame;
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 
 use super::caller::Caller;
+use super::gate;
 use super::routes::Desk;
 use super::routes::bad_question;
+use super::shares::Hold;
+use super::shares::Party;
+use super::shares::What;
 use super::wire::EVENTS_DEFAULT;
 use super::wire::EVENTS_MOST;
 use super::wire::EntryView;
 use super::wire::Journal;
 use super::wire::Problem;
 use crate::base::bounds;
+use crate::cert::rights::Role;
 
 /// How long a client should wait before it comes back, in the words of the protocol.
 const RETRY: &[u8] = b"retry: 1000\n\n";
@@ -79,15 +82,11 @@ pub(super) async fn events(
         let passage = desk.house.journal(after, limit, caller).await?;
         return Ok(Json(Journal { entries: passage.entries, head }).into_response());
     }
-    let Ok(place) = std::sync::Arc::clone(&desk.followers).try_acquire_owned() else {
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too-many-followers",
-            "too many clients follow the journal",
-        )
-        .detail(format!("at most {} can", bounds::ADMIN_FOLLOWERS)));
+    let place = match desk.shares.take(&Party::of(&caller), What::Follower) {
+        Ok(place) => place,
+        Err(used_up) => return Ok(gate::refusal(&used_up)),
     };
-    let (sender, receiver) = mpsc::channel(bounds::ADMIN_FOLLOW_QUEUE);
+    let (sender, receiver) = mpsc::channel(bounds::admin::FOLLOW_QUEUE);
     let tasks = desk.tasks.clone();
     tasks.job("admin follower", follow_from(desk, caller, after, sender, place));
     let headers =
@@ -101,9 +100,10 @@ async fn follow_from(
     caller: Caller,
     mut after: u64,
     sender: mpsc::Sender<Bytes>,
-    _place: OwnedSemaphorePermit,
+    _place: Hold,
 ) {
     let mut head = desk.house.journal_head();
+    let mut rights = desk.rights();
     // A number from before the store was begun anew would otherwise mean a long silence.
     after = after.min(*head.borrow());
     if sender.send(Bytes::from_static(RETRY)).await.is_err() {
@@ -136,6 +136,8 @@ async fn follow_from(
                 // A full queue tells the same: there is something for the client to read.
                 let _full = sender.try_send(Bytes::from_static(b": still here\n\n"));
             }
+            // Who may still follow comes back and goes on behind the last entry; an operator stays one.
+            _ = rights.changed(), if caller.role != Role::Operator => return,
             () = sender.closed() => return,
             () = desk.stop.cancelled() => return,
         }

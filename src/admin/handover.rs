@@ -20,9 +20,11 @@ use tokio::net::UnixStream;
 
 use super::access::Peer;
 use super::caller::Caller;
-use super::caller::Scope;
+use super::gate;
 use super::routes::Desk;
 use super::select::Selector;
+use super::shares::Hold;
+use super::shares::UsedUp;
 use super::ways::Need;
 use super::ways::Open;
 use super::wire::Problem;
@@ -31,6 +33,7 @@ use super::wire::transfer::HANDOVER_ORDER;
 use super::wire::transfer::Handover;
 use super::wire::transfer::HandoverOrder;
 use crate::base::bounds;
+use crate::cert::rights::Scope;
 use crate::os::descriptors;
 
 /// Whether the peer is about to hand something over. Waits for its first octet.
@@ -52,12 +55,18 @@ pub(super) async fn begins(stream: &UnixStream) -> bool {
 }
 
 /// Takes the order and the descriptor, has it done, and answers.
-pub(super) async fn serve(mut stream: UnixStream, caller: Caller, desk: &Desk) {
+pub(super) async fn serve(
+    mut stream: UnixStream,
+    caller: Caller,
+    share: Result<Hold, UsedUp>,
+    desk: &Desk,
+) {
     let peer = caller.peer;
     let work = async {
-        let done = match take(&stream) {
-            Ok((order, target)) => carry_out(order, target, caller, desk).await,
-            Err(problem) => Err(problem),
+        let done = match (share, take(&stream)) {
+            (Ok(_held), Ok((order, target))) => carry_out(order, target, caller, desk).await,
+            (Ok(_), Err(problem)) => Err(problem),
+            (Err(used_up), _) => Err(gate::used_up(&used_up)),
         };
         let answer = match done {
             Ok(answer) => answer,

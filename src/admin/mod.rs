@@ -2,8 +2,9 @@
 //!
 //! `wire` is what travels, and all that clients know of this room. `house` is the port behind
 //! which the daemon stands; `view` turns records into what travels. `bind`, `access`, `server`,
-//! `routes` and `events` are the way from the socket to the house; `ways` is the table of all routes,
-//! with what each needs of who asks (`caller`). Nothing here decides anything about certificates.
+//! `routes` and `events` are the way from the socket to the house; `gate` finds out who asks
+//! (`caller`), of those whom the configuration knows (`people`, `follow`), and what is left of their
+//! `shares`; `ways` is the table of all routes, with what each needs of who asks. Nothing here decides anything about certificates.
 
 mod access;
 mod accounts;
@@ -12,16 +13,20 @@ mod caller;
 mod care;
 mod delivery;
 mod events;
+mod follow;
+mod gate;
 mod guests;
 mod handover;
 mod house;
 mod issuing;
 mod page;
 mod patience;
+mod people;
 mod rotate;
 mod routes;
 mod select;
 mod server;
+mod shares;
 mod standby;
 mod transfer;
 pub mod view;
@@ -33,7 +38,7 @@ pub mod wire;
 
 pub use access::{Access, Peer};
 pub use bind::{BindError, Bound, Left, bind, handed, inherited};
-pub use caller::{Caller, Role, Scope, Scopes};
+pub use caller::Caller;
 pub use house::{House, HouseError, Passage};
 pub use issuing::Issuing;
 pub use page::Place;

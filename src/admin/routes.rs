@@ -21,16 +21,17 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use http::StatusCode;
 use http::header;
+use http_body::Body as _;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::access::Peer;
 use super::caller::Caller;
 use super::house::House;
 use super::house::HouseError;
 use super::page::Place;
 use super::select::Selector;
+use super::shares::Shares;
 use super::ways::Way;
 use super::ways::ways;
 use super::wire::CertificateView;
@@ -53,14 +54,31 @@ pub(super) struct Desk {
     pub(super) house: Arc<dyn House>,
     pub(super) tasks: TaskSet,
     pub(super) stop: CancellationToken,
-    pub(super) followers: Arc<Semaphore>,
+    pub(super) shares: Shares,
+    /// Counts the changes of who may do what.
+    rights: watch::Sender<u64>,
     deadline: Duration,
 }
 
 impl Desk {
-    pub(super) fn new(house: Arc<dyn House>, tasks: TaskSet, stop: CancellationToken) -> Self {
-        let followers = Arc::new(Semaphore::new(bounds::ADMIN_FOLLOWERS));
-        Self { house, tasks, stop, followers, deadline: bounds::ADMIN_REQUEST_DEADLINE }
+    pub(super) fn new(
+        house: Arc<dyn House>,
+        shares: Shares,
+        tasks: TaskSet,
+        stop: CancellationToken,
+    ) -> Self {
+        let (rights, deadline) = (watch::Sender::new(0), bounds::ADMIN_REQUEST_DEADLINE);
+        Self { house, tasks, stop, shares, rights, deadline }
+    }
+
+    /// Who may do what has changed: those who are in the middle of something are looked at again.
+    pub(super) fn rights_changed(&self) {
+        self.rights.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Told of such changes.
+    pub(super) fn rights(&self) -> watch::Receiver<u64> {
+        self.rights.subscribe()
     }
 }
 
@@ -74,26 +92,19 @@ pub(super) fn router(desk: Desk) -> Router {
         .with_state(desk)
 }
 
-/// The interface for everybody else: one answer.
-pub(super) fn refusal(peer: Peer) -> Router {
-    Router::new().fallback(move || async move {
-        Problem::new(StatusCode::FORBIDDEN, "not-allowed", "you may not use this socket")
-            .detail(format!(
-                "user {} is neither root nor the daemon's user nor in its group",
-                peer.uid
-            ))
-            .hint("run as root, or join the group named by [admin] group")
-    })
-}
-
 /// Reads the body under its limit, and bounds the time of the whole request. The answer's body is
 /// not included: a follower of the journal stays for as long as it likes.
 async fn within_limits(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let work = async {
         let (head, body) = request.into_parts();
-        let body = match to_bytes(body, bounds::ADMIN_BODY).await {
+        let most = desk.shares.body();
+        // One that says that it is too large need not be heard.
+        if usize::try_from(body.size_hint().lower()).is_ok_and(|said| said > most) {
+            return too_large(most).into_response();
+        }
+        let body = match to_bytes(body, most).await {
             Ok(bytes) => bytes,
-            Err(error) => return unreadable(&error).into_response(),
+            Err(error) => return unreadable(&error, most).into_response(),
         };
         next.run(Request::from_parts(head, Body::from(body))).await
     };
@@ -109,12 +120,16 @@ async fn within_limits(State(desk): State<Desk>, request: Request, next: Next) -
     }
 }
 
-fn unreadable(error: &axum::Error) -> Problem {
+fn too_large(most: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
+        .detail(format!("at most {most} bytes are read"))
+}
+
+fn unreadable(error: &axum::Error, most: usize) -> Problem {
     let limited = std::error::Error::source(error)
         .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
     if limited {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
-            .detail(format!("at most {} bytes are read", bounds::ADMIN_BODY))
+        too_large(most)
     } else {
         Problem::new(StatusCode::BAD_REQUEST, "bad-body", "the body cannot be read")
             .detail(error.to_string())
@@ -288,9 +303,9 @@ mod tests {
     use std::future::pending;
     use std::os::fd::OwnedFd;
 
-    use tokio::sync::watch;
     use tower::ServiceExt as _;
 
+    use super::super::access::Peer;
     use super::super::house::Passage;
     use super::super::wire::SiteView;
     use super::super::wire::care::HostedAll;
@@ -309,6 +324,7 @@ mod tests {
     use crate::cert::care::Accept;
     use crate::cert::care::Reason;
     use crate::cert::challenge::BoxFuture;
+    use crate::config::Share;
 
     /// A house that never answers.
     struct Mute;
@@ -442,7 +458,9 @@ mod tests {
     #[tokio::test]
     async fn a_house_that_never_answers_costs_its_deadline_on_every_path() {
         let (tasks, _watch) = TaskSet::new();
-        let mut desk = Desk::new(Arc::new(Mute), tasks, CancellationToken::new());
+        let share = Share { connections: 1, requests: 1, per_minute: 60, body: 1 << 20 };
+        let shares = Shares::new(share);
+        let mut desk = Desk::new(Arc::new(Mute), shares, tasks, CancellationToken::new());
         desk.deadline = Duration::from_millis(20);
         let caller = Caller::operator(Peer { uid: 0, gid: 0, pid: None });
         let router = router(desk).layer(Extension(caller));

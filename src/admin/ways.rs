@@ -17,8 +17,6 @@ use http::StatusCode;
 
 use super::accounts;
 use super::caller::Caller;
-use super::caller::Role;
-use super::caller::Scope;
 use super::care;
 use super::delivery;
 use super::events;
@@ -30,6 +28,8 @@ use super::standby;
 use super::transfer;
 use super::whoami;
 use super::wire::Problem;
+use crate::cert::rights::Role;
+use crate::cert::rights::Scope;
 
 /// To whom a route is open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -184,6 +184,7 @@ async fn admit(need: Need, request: Request, next: Next) -> Response {
 mod tests {
     use super::super::access::Peer;
     use super::*;
+    use crate::cert::rights::Scopes;
 
     #[test]
     fn what_each_role_may_do_is_as_the_table_says() {
@@ -196,7 +197,7 @@ mod tests {
             assert_eq!(may(Role::Observer), reads, "{method} {path}");
             assert_eq!(may(Role::Client), need.open == Open::Owners, "{method} {path}");
             let mut narrow = Caller::operator(peer);
-            narrow.scopes = super::super::caller::Scopes::of(&[Scope::Read]);
+            narrow.scopes = Scopes::of(&[Scope::Read]);
             assert_eq!(need.admits(&narrow).is_ok(), reads, "{method} {path}");
             // A private key is read as well, and is more than to be shown something.
             let taken = need.scope == Scope::Deploy;

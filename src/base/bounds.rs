@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub mod access;
 pub mod accounts;
+pub mod admin;
 pub mod allowance;
 pub mod backup;
 pub mod brought;
@@ -181,9 +182,6 @@ pub const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Largest head of a request on the admin socket: ours are some hundred bytes.
 pub const ADMIN_HEAD: usize = 16 * 1024;
-
-/// Frames of the journal that wait for a slow follower; further ones stay in the store.
-pub const ADMIN_FOLLOW_QUEUE: usize = 16;
 
 /// Largest answer that a client of the admin socket reads: a hundred thousand certificates.
 pub const ADMIN_ANSWER: usize = 256 * 1024 * 1024;

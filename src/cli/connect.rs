@@ -41,6 +41,9 @@ use crate::base::bounds;
 use crate::base::tasks::TaskSet;
 use crate::os::descriptors;
 
+/// Pause while the queue of the socket is full (unix(7), `EAGAIN`); the deadline of the whole ends it.
+const QUEUE_FULL: Duration = Duration::from_millis(20);
+
 /// A client of the admin socket.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -173,8 +176,7 @@ impl Client {
         request: http::Result<Request<Full<Bytes>>>,
     ) -> Result<Response<Incoming>, Report> {
         let request = request.map_err(|error| Report::new(FAULT, error.to_string()))?;
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|error| self.no_way(&error))?;
+        let stream = self.connect().await.map_err(|error| self.no_way(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.broken(&error))?;
@@ -183,6 +185,18 @@ impl Client {
             let _told_there = connection.await;
         });
         sender.send_request(request).await.map_err(|error| self.broken(&error))
+    }
+
+    /// Connects; while others fill the queue of the socket, again and again.
+    async fn connect(&self) -> io::Result<UnixStream> {
+        loop {
+            match UnixStream::connect(&self.socket).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(QUEUE_FULL).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     fn no_way(&self, error: &io::Error) -> Report {

@@ -65,6 +65,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("listen", old.listen != new.listen),
         ("state", old.state != new.state),
         ("admin", old.admin != new.admin),
+        ("client", old.clients != new.clients),
         ("vault", old.vault != new.vault),
         ("tls", old.tls != new.tls),
         ("edge", old.edge != new.edge),

@@ -4,6 +4,7 @@ use figment::value::{Dict, Value};
 
 use super::raw::{RawConfig, RawHealth, RawHsts, RawHstsTable, RawOrigins, RawSite, RawTls};
 use super::raw_ca::RawCa;
+use super::raw_client::RawClient;
 use super::raw_dns::RawDns;
 use super::raw_route::RawRoute;
 use super::raw_tcp::RawTcp;
@@ -35,8 +36,8 @@ fn defaults() -> Dict {
     let origins = RawOrigins { health: Some(RawHealth::default()), ..RawOrigins::default() };
     let site = RawSite { origins, route: vec![RawRoute::default()], ..RawSite::default() };
     let (dns, tcp) = (vec![RawDns::default()], vec![RawTcp::default()]);
-    let ca = vec![RawCa::default()];
-    let raw = RawConfig { ca, tls, dns, site: vec![site], tcp, ..RawConfig::default() };
+    let (ca, client) = (vec![RawCa::default()], vec![RawClient::default()]);
+    let raw = RawConfig { ca, client, tls, dns, site: vec![site], tcp, ..RawConfig::default() };
     let value = Value::serialize(raw).expect("the defaults are plain data");
     let mut defaults = value.into_dict().expect("the defaults are a struct");
     for list in ["ca", "dns", "site", "tcp"] {

@@ -3,6 +3,7 @@
 mod allowance;
 mod ca;
 mod check;
+mod client;
 mod demo;
 mod diff;
 pub mod dns;
@@ -26,6 +27,7 @@ mod quantity;
 mod raw;
 mod raw_allowance;
 mod raw_ca;
+mod raw_client;
 mod raw_dns;
 mod raw_keeping;
 mod raw_onboarding;
@@ -40,6 +42,7 @@ mod text;
 
 pub use allowance::Allowance;
 pub use ca::{Acme, Eab};
+pub use client::{Client, Share};
 pub use demo::embedded;
 pub use diff::{Changes, Reload, diff, reload_class};
 pub use dns::{DnsAccount, Setting};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::ca::Acme;
+use super::client::{Client, Share};
 use super::dns::DnsAccount;
 use super::keeping::Keeping;
 use super::network::IpNetwork;
@@ -35,6 +36,8 @@ pub struct Config {
     pub state: State,
     /// The admin socket.
     pub admin: Admin,
+    /// Who may use it beside its operators, in the order of the file.
+    pub clients: Vec<Client>,
     /// The key process.
     pub vault: Vault,
     /// What is agreed on with clients of the front door.
@@ -102,6 +105,8 @@ pub struct Admin {
     pub socket: PathBuf,
     /// Group that may use the socket beside root and the daemon's own user.
     pub group: Option<String>,
+    /// What each client may take of it.
+    pub share: Share,
 }
 
 /// `[vault]`

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check::hsts::TWO_YEARS;
 use super::raw_allowance::RawAllowance;
 use super::raw_ca::{RawAcme, RawBeside, RawCa, RawIssuers};
+use super::raw_client::{RawClient, RawShare};
 use super::raw_dns::RawDns;
 use super::raw_keeping::RawKeeping;
 use super::raw_onboarding::RawOnboarding;
@@ -22,6 +23,7 @@ use super::raw_tcp::RawTcp;
 pub(super) struct RawConfig {
     pub(super) acme: RawAcme,
     pub(super) ca: Vec<RawCa>,
+    pub(super) client: Vec<RawClient>,
     pub(super) listen: RawListen,
     pub(super) state: RawState,
     pub(super) admin: RawAdmin,
@@ -57,6 +59,8 @@ pub(super) struct RawAdmin {
     pub(super) socket: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) group: Option<String>,
+    #[serde(flatten)]
+    pub(super) share: RawShare,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -262,7 +266,11 @@ impl Default for RawState {
 
 impl Default for RawAdmin {
     fn default() -> Self {
-        Self { socket: "/run/keyward/admin.sock".to_owned(), group: None }
+        Self {
+            socket: "/run/keyward/admin.sock".to_owned(),
+            group: None,
+            share: RawShare::default(),
+        }
     }
 }
 
@@ -408,6 +416,7 @@ impl RawConfig {
         Self {
             acme: RawAcme::example(),
             ca: vec![RawCa::example()],
+            client: vec![RawClient::example()],
             admin: RawAdmin { group: Some("keyward".to_owned()), ..RawAdmin::default() },
             tls: RawTls {
                 min_version: Some("1.2".to_owned()),

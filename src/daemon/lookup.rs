@@ -12,22 +12,35 @@ use crate::admin::Caller;
 use crate::admin::HouseError;
 use crate::admin::Passage;
 use crate::admin::Place;
-use crate::admin::Role;
 use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
-use crate::cert::client::ClientName;
+use crate::cert::allowance::ClientName;
+use crate::cert::identifier::Identifier;
 use crate::cert::record::Certificate;
+use crate::cert::rights::Role;
 use crate::cert::spec::CertificateId;
 
-/// Whose certificate it is; nobody's as long as none is issued for a client.
-const fn owner(_: &Certificate) -> Option<&ClientName> {
-    None
+/// The client for which it was issued, if it was for one.
+fn owner(record: &Certificate) -> Option<&ClientName> {
+    record.care.issue.as_ref().map(|issue| &issue.client)
 }
+
+/// Certificates of a client that are looked at together for a name.
+const TOGETHER: usize = 500;
 
 /// Certificates whose ids begin alike that are looked at: enough to say which ones they are.
 const ALIKE: usize = 16;
+
+/// At most `limit` of them, and where to go on if there are more.
+fn cut(mut page: Vec<Arc<Certificate>>, limit: usize) -> (Vec<Arc<Certificate>>, Option<Place>) {
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let last = page.last().filter(|_| more);
+    let next = last.map(|last| Place { imported: !last.spec.role.is_driven(), id: last.id() });
+    (page, next)
+}
 
 impl Residence {
     /// Every certificate that `selector` may mean and `caller` may see. Nobody learns from here
@@ -40,6 +53,9 @@ impl Residence {
         let store = self.store()?;
         let scheduler = &self.orders()?.scheduler;
         let found = match selector {
+            Selector::Name(name, _) if caller.role == Role::Client => {
+                return self.own(name, caller).await;
+            }
             Selector::Name(name, _) => scheduler.covering(name).await,
             Selector::Id(_) => match selector.ids() {
                 None => Ok(Vec::new()),
@@ -51,6 +67,25 @@ impl Residence {
         };
         let mut found = found.map_err(|error| unavailable(&error))?;
         found.retain(|record| caller.sees(owner(record)));
+        Ok(found)
+    }
+
+    /// The caller's own certificates that cover `name`; nobody is served these, so no index of what is
+    /// served has them.
+    async fn own(
+        &self,
+        name: &Identifier,
+        caller: &Caller,
+    ) -> Result<Vec<Arc<Certificate>>, HouseError> {
+        let Some(client) = &caller.name else { return Ok(Vec::new()) };
+        let (store, mut after, mut found) = (self.store()?, None, Vec::new());
+        loop {
+            let more = store.issued(client.clone(), after, TOGETHER).await;
+            let more = more.map_err(|error| unavailable(&error))?;
+            let Some(last) = more.last() else { break };
+            after = Some(last.id());
+            found.extend(more.into_iter().filter(|one| one.spec.covers(name)).map(Arc::new));
+        }
         Ok(found)
     }
 
@@ -73,27 +108,29 @@ impl Residence {
         caller: &Caller,
     ) -> Result<(Vec<Arc<Certificate>>, Option<Place>), HouseError> {
         let store = self.store()?;
+        // One more than wanted says whether there is more.
+        let wanted = limit.saturating_add(1);
+        if caller.role == Role::Client {
+            let Some(client) = caller.name.clone() else { return Ok((Vec::new(), None)) };
+            let own = store.issued(client, after.map(|place| place.id), wanted).await;
+            let own = own.map_err(|error| unavailable(&error))?;
+            return Ok(cut(own.into_iter().map(Arc::new).collect(), limit));
+        }
         let mut page = Vec::new();
         if after.is_none_or(|place| !place.imported) {
             let behind = |record: &Arc<Certificate>| after.is_none_or(|at| record.id() > at.id);
             page = self.orders()?.scheduler.driven();
-            page.retain(|record| behind(record) && caller.sees(owner(record)));
+            page.retain(behind);
         }
-        // One more than wanted says whether there is more.
-        let wanted = limit.saturating_add(1);
         let mut from = after.filter(|place| place.imported).map(|place| place.id);
         while page.len() < wanted {
             let more = store.page(from, wanted).await.map_err(|error| unavailable(&error))?;
             let Some(last) = more.last() else { break };
             from = Some(last.id());
-            let shown = |one: &Certificate| !one.spec.role.is_driven() && caller.sees(owner(one));
-            page.extend(more.into_iter().filter(shown).map(Arc::new));
+            let imported = more.into_iter().filter(|one| !one.spec.role.is_driven());
+            page.extend(imported.map(Arc::new));
         }
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let last = page.last().filter(|_| more);
-        let next = last.map(|last| Place { imported: !last.spec.role.is_driven(), id: last.id() });
-        Ok((page, next))
+        Ok(cut(page, limit))
     }
 
     /// At most `limit` entries of the journal behind `after` that `caller` may see. A client sees

@@ -419,7 +419,8 @@ fn open_admin(
         (None, Some(listener)) => admin::handed(listener, place, group),
         (None, None) => admin::bind(place, group),
     }
-    .map_err(|error| unavailable(&error))?;
+    .map_err(|error| unavailable(&error))?
+    .following(residence.config.clone());
     let copy = bound.copy().map_err(|error| unavailable(&error))?;
     let serving = admin::serve(bound, Arc::new(residence), tasks.clone(), stop.clone());
     tasks.service("admin", async move {

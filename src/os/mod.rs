@@ -13,6 +13,7 @@ pub mod limits;
 pub mod logs;
 pub mod notify;
 pub mod orphan;
+pub mod peer;
 pub mod sandbox;
 pub mod secret;
 pub mod shared;

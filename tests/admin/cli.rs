@@ -247,12 +247,13 @@ fn those_who_may_not_are_told_so_by_the_mode_and_by_their_credentials() {
     let program = running.dir.path().join("keyward");
     std::fs::copy(env!("CARGO_BIN_EXE_keyward"), &program).unwrap();
     let group = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid;
-    let status_as = |user: &str, group: &str| {
+    let status_with = |user: &str, group: &str, groups: &str| {
         let mut setpriv = Command::new("setpriv");
-        setpriv.args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups"]);
+        setpriv.args([&format!("--reuid={user}"), &format!("--regid={group}"), groups]);
         setpriv.arg(&program).arg("--socket").arg(&running.socket).arg("status");
         ended(&setpriv.output().unwrap())
     };
+    let status_as = |user: &str, group: &str| status_with(user, group, "--clear-groups");
     let (status, _, err) = status_as("65534", "65534");
     assert_eq!(status, 77);
     assert!(err.starts_with("error: you may not use the socket "), "{err}");
@@ -263,7 +264,10 @@ fn those_who_may_not_are_told_so_by_the_mode_and_by_their_credentials() {
     let (status, out, err) = status_as("65534", "65534");
     assert_eq!((status, out.as_str()), (77, ""));
     assert!(err.contains("user 65534 is neither root"), "{err}");
-    assert_eq!(status_as("daemon", "65534").0, 0, "the user database knows its groups");
+    // The groups that the process has count, and not those that its user could have.
+    assert_eq!(status_as("daemon", "65534").0, 77);
+    let groups = format!("--groups={group}");
+    assert_eq!(status_with("65534", "65534", &groups).0, 0, "a further group of the process");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A house without anything behind it, served on a real socket: what it shows is set by the test.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use keyward::admin::Bound;
 use keyward::admin::Caller;
 use keyward::admin::House;
 use keyward::admin::HouseError;
@@ -57,6 +59,7 @@ use keyward::cert::care::Accept;
 use keyward::cert::care::Reason;
 use keyward::cert::challenge::BoxFuture;
 use keyward::cert::spec::CertificateId;
+use keyward::config::Config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -594,13 +597,37 @@ impl Running {
         running
     }
 
+    /// With the clients and limits of a configuration, and the way to change it.
+    pub(crate) fn start_with(text: &str) -> (Self, watch::Sender<Arc<Config>>) {
+        let configs = watch::Sender::new(configuration(text));
+        let dir = tempfile::tempdir().unwrap();
+        // Others have to come through.
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let socket = dir.path().join("admin.sock");
+        let mut running = Self {
+            fake: Fake::new(),
+            dir,
+            socket,
+            runtime: None,
+            stop: CancellationToken::new(),
+            tasks: TaskSet::new().0,
+        };
+        let bound = keyward::admin::bind(&running.socket, None).unwrap();
+        running.serve_on(bound.following(configs.subscribe()));
+        (running, configs)
+    }
+
     pub(crate) fn serve(&mut self, group: Option<&str>) {
+        let bound = keyward::admin::bind(&self.socket, group).unwrap();
+        self.serve_on(bound);
+    }
+
+    fn serve_on(&mut self, bound: Bound) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let bound = keyward::admin::bind(&self.socket, group).unwrap();
         self.stop = CancellationToken::new();
         let (tasks, _watch) = TaskSet::new();
         let (house, stop, more) = (Arc::clone(&self.fake), self.stop.clone(), tasks.clone());
@@ -626,6 +653,12 @@ impl Running {
     pub(crate) fn keyward(&self, arguments: &[&str]) -> (i32, String, String) {
         ended(&command(&self.socket, arguments).output().unwrap())
     }
+}
+
+/// What the socket takes of a file.
+pub(crate) fn configuration(text: &str) -> Arc<Config> {
+    let parsed = keyward::config::parse(text, Path::new("keyward.toml"), [("", ""); 0]);
+    Arc::new(parsed.unwrap().config)
 }
 
 /// The real program, pointed at `socket`.

@@ -8,6 +8,7 @@ mod acme;
 mod allowance;
 mod ca;
 mod clients;
+mod clients_of_socket;
 mod dns;
 mod edge;
 mod files;
@@ -53,6 +54,7 @@ pub(super) fn config(
     let listen = listen::check(&raw.listen, findings);
     let state = service::state(&raw.state, findings);
     let admin = service::admin(&raw.admin, findings);
+    let clients = clients_of_socket::check_all(&raw.client, findings);
     let vault = service::vault(&raw.vault, findings);
     let (tls, agreement) = tls::check(&raw.tls, findings);
     let edge = edge::check(&raw.edge, findings);
@@ -93,6 +95,7 @@ pub(super) fn config(
         listen,
         state,
         admin,
+        clients,
         vault,
         tls,
         edge,

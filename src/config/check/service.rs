@@ -6,7 +6,7 @@ use super::super::model::{Admin, Log, LogFormat, MasterKey, Require, State, Vaul
 use super::super::quantity;
 use super::super::raw::{RawAdmin, RawLog, RawState, RawVault};
 use super::super::suggest;
-use super::{files, quoted};
+use super::{clients_of_socket, files, quoted};
 
 /// Octets that the kernel takes for the path of a socket, without the NUL at the end
 /// (`sun_path` has 108; unix(7)).
@@ -45,7 +45,8 @@ pub(super) fn admin(raw: &RawAdmin, findings: &mut Findings) -> Admin {
                 .expected("the name of a group on this machine");
         }
     }
-    Admin { socket, group: raw.group.clone() }
+    let share = clients_of_socket::share(&raw.share, findings);
+    Admin { socket, group: raw.group.clone(), share }
 }
 
 pub(super) fn vault(raw: &RawVault, findings: &mut Findings) -> Vault {
