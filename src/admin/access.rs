@@ -133,7 +133,7 @@ fn by_database(peer: Peer) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cert::allowance::ClientName;
+    use crate::cert::client::ClientName;
     use crate::config::Client;
 
     fn seen(uid: u32, groups: &[u32]) -> Seen {

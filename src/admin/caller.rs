@@ -4,7 +4,7 @@
 //! wants, which stands in the table of `ways`.
 
 use super::access::Peer;
-use crate::cert::allowance::ClientName;
+use crate::cert::client::ClientName;
 use crate::cert::rights::Role;
 use crate::cert::rights::Scopes;
 

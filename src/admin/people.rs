@@ -5,7 +5,7 @@
 use nix::unistd::Group;
 use nix::unistd::User;
 
-use crate::cert::allowance::ClientName;
+use crate::cert::client::ClientName;
 use crate::cert::rights::Role;
 use crate::config::Client;
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::caller::Caller;
 use crate::base::bounds;
 use crate::base::bounds::admin as limits;
-use crate::cert::allowance::ClientName;
+use crate::cert::client::ClientName;
 use crate::cert::rights::Role;
 use crate::config::Share;
 

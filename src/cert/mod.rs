@@ -6,6 +6,7 @@ pub mod care;
 pub mod chain;
 pub mod challenge;
 pub mod choice;
+pub mod client;
 pub mod failure;
 pub mod guest;
 pub mod identifier;

@@ -1,6 +1,6 @@
 //! Who may use the admin socket beside its operators, and how much of it.
 
-use crate::cert::allowance::ClientName;
+use crate::cert::client::ClientName;
 use crate::cert::rights::Role;
 
 /// `[[client]]`: somebody on whose behalf certificates are issued, or who looks on, or who operates.

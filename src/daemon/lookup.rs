@@ -16,7 +16,7 @@ use crate::admin::Selector;
 use crate::admin::find;
 use crate::admin::view;
 use crate::admin::wire;
-use crate::cert::allowance::ClientName;
+use crate::cert::client::ClientName;
 use crate::cert::identifier::Identifier;
 use crate::cert::record::Certificate;
 use crate::cert::rights::Role;

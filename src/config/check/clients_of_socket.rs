@@ -9,7 +9,7 @@ use super::super::quantity;
 use super::super::raw_client::{RawClient, RawShare};
 use super::super::suggest;
 use super::quoted;
-use crate::cert::allowance::ClientName;
+use crate::cert::client::ClientName;
 use crate::cert::rights::Role;
 
 /// The largest body: every request in work may hold one.
