@@ -147,6 +147,9 @@ pub struct Counts {
     /// Brought from elsewhere; counted above as well.
     #[serde(default)]
     pub imported: u64,
+    /// Those that clients asked for, which are counted nowhere else, by how they stand in the ledger.
+    #[serde(default)]
+    pub clients: BTreeMap<String, u64>,
     /// The same certificates by phase.
     pub phases: BTreeMap<String, u64>,
     /// Those that the configuration asks for by where they stand in their lives.

@@ -42,3 +42,17 @@ pub enum Claim {
     /// Its order ended without it.
     Refunded,
 }
+
+impl Claim {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Reserved, Self::Consumed, Self::Refunded];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Consumed => "consumed",
+            Self::Refunded => "refunded",
+        }
+    }
+}

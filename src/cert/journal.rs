@@ -129,8 +129,6 @@ pub enum EntryKind {
     IssueOrdered,
     /// It does not want it any more.
     IssueWithdrawn,
-    /// Its order ended without a certificate.
-    IssueEnded,
 }
 
 /// One entry of the journal.

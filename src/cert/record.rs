@@ -11,6 +11,7 @@ use super::lifecycle::{FIRST, Phase};
 use super::spec::{CertificateId, IssuerName, Role, Specification};
 use super::validity::Validity;
 use crate::base::Timestamp;
+use crate::base::bounds;
 
 /// One certificate. `installed` and `phase` are two fields on purpose: a renewal that fails for
 /// a month touches `phase` only.
@@ -81,7 +82,8 @@ impl Certificate {
     /// there is nothing to revoke.
     pub fn revocation_due(&self) -> Option<Timestamp> {
         let revoking = self.care.revoking.as_ref()?;
-        let served = self.shown().is_some_and(|one| one.serial == revoking.serial);
+        let elsewhere = self.installed.as_ref().filter(|_| self.care.issue.is_some());
+        let served = self.shown().or(elsewhere).is_some_and(|one| one.serial == revoking.serial);
         let wanted = !matches!(self.phase, Phase::Retiring { .. });
         (!(served && wanted)).then_some(revoking.next)
     }
@@ -133,6 +135,17 @@ impl Certificate {
                 && !self.care.is_revoked(&installed.serial)
                 && revoking.is_none_or(|revoking| revoking.serial != installed.serial)
         })
+    }
+
+    /// When the order of a client that came to nothing is forgotten; `None` while it goes on, or where it
+    /// came to something.
+    pub fn order_ended(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Halted { since, .. } if self.claim() == Some(Claim::Refunded) => {
+                Some(since.plus(bounds::RETIREMENT))
+            }
+            _ => None,
+        }
     }
 
     /// Whether the house orders what it lacks or what follows it: one that was brought, or issued for

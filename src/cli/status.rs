@@ -38,6 +38,7 @@ pub(super) fn status(client: &Client, verbose: bool, out: &mut Out) -> Result<u8
     fields.add_if("refused", status.config.refused.as_deref());
     fields.add("sites", status.sites.to_string());
     fields.add("certificates", certificates(&status.certificates));
+    fields.add_if("for clients", for_clients(&status.certificates));
     for listener in &status.listeners {
         fields.add("listening", listening(listener));
     }
@@ -99,6 +100,14 @@ fn certificates(counts: &Counts) -> String {
     let lives: Vec<_> = lives.map(|(word, count)| format!("{count} {word}")).collect();
     let lives = if lives.is_empty() { String::new() } else { format!("; {}", lives.join(", ")) };
     format!("{}{imported}{lives}", parts.join(", "))
+}
+
+/// Those that clients asked for, where there are any: `12 issued, 1 being ordered, 3 failed`.
+fn for_clients(counts: &Counts) -> Option<String> {
+    let words = [("consumed", "issued"), ("reserved", "being ordered"), ("refunded", "failed")];
+    let all = words.iter().filter_map(|(claim, word)| Some((counts.clients.get(*claim)?, word)));
+    let parts: Vec<_> = all.map(|(count, word)| format!("{count} {word}")).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn listening(listener: &ListenerView) -> String {

@@ -173,7 +173,8 @@ impl Residence {
         let driven = self.orders()?.scheduler.driven();
         let imported = store.imported().await.map_err(|error| unavailable(&error))?;
         let (_, due) = store.due(now, 0).await.map_err(|error| unavailable(&error))?;
-        let counts = view::counts(driven.iter().map(Arc::as_ref), &imported, now);
+        let mut counts = view::counts(driven.iter().map(Arc::as_ref), &imported, now);
+        counts.clients = store.claims().await.map_err(|error| unavailable(&error))?;
         let wakes = driven.iter().filter_map(|record| record.phase.wake_at(now));
         Ok((counts, wakes.chain(due).min().map(Into::into)))
     }

@@ -85,6 +85,9 @@ pub enum RenewError {
     /// It was brought from elsewhere.
     #[error("certificate {0} was imported: import its successor instead")]
     Imported(CertificateId),
+    /// A client asked for it, for use elsewhere, and does not have it renewed.
+    #[error("certificate {0} is not hosted, so nothing follows it: keyward host {0}")]
+    NotHosted(CertificateId),
     /// The store refused to note the request.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -163,8 +166,9 @@ impl SchedulerHandle {
     /// [`RenewError`].
     pub async fn renew(&self, id: CertificateId) -> Result<(), RenewError> {
         let known = self.certificate(id).await?;
-        if known.as_ref().is_some_and(|record| !record.is_renewed_here()) {
-            return Err(RenewError::Imported(id));
+        if let Some(record) = known.as_ref().filter(|record| !record.is_renewed_here()) {
+            let issued = record.care.issue.is_some();
+            return Err(if issued { RenewError::NotHosted(id) } else { RenewError::Imported(id) });
         }
         let mut retiring = false;
         let now = self.shop.now();

@@ -6,6 +6,7 @@
 
 use super::caring;
 use super::handle::SchedulerHandle;
+use super::issuing;
 use super::job::Workshop;
 use crate::base::bounds;
 use crate::base::crash;
@@ -66,7 +67,11 @@ impl SchedulerHandle {
         keys.extend(record.phase.in_flight().map(|in_flight| in_flight.key));
         shop.records.store().wear_out(keys, Vec::new()).await?;
         let now = shop.now();
-        let noted = shop.change_two(id, |r| caring::wanted_revoked(r, reason, who, now)).await?;
+        let wanted = |record: &_| match issuing::is_followed(record) {
+            true => caring::wanted_revoked(record, reason, who, now),
+            false => issuing::put_out_of_use(record, reason, who, now),
+        };
+        let noted = shop.change_two(id, wanted).await?;
         noted.ok_or(RevokeError::NotIssued)?;
         crash::point("revocation-noted");
         shop.trusted.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -90,6 +90,11 @@ impl Alarm {
                 self.due.insert(id, (Arc::clone(record), Work::Revoke));
                 continue;
             }
+            if let Some(record) = record.as_ref().filter(|one| one.order_ended().is_some()) {
+                records.remove(id, transition::deleted(record, now)).await?;
+                acted = true;
+                continue;
+            }
             let step = record.as_ref().and_then(|record| plan::woken(record, now));
             match (step, record) {
                 (Some(Step::Remind(_) | Step::Order(_)), Some(record)) => {

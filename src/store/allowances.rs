@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: reserving and giving back, which nobody asks for.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use redb::ReadTransaction;
@@ -381,6 +382,14 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Certificate>, StoreError> {
         self.ask(move |disk| disk.issued(&client, after, limit)).await
+    }
+
+    /// How many certificates that clients asked for have which claim, by the claim's word.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading.
+    pub async fn claims(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.ask(|disk| disk.imported(true)).await
     }
 
     /// Deletes a certificate, and every key that it referred to and no other record does, as long as its

@@ -180,7 +180,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of reading.
     pub async fn imported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        self.ask(|disk| disk.imported()).await
+        self.ask(|disk| disk.imported(false)).await
     }
 
     /// One certificate.

@@ -22,6 +22,7 @@ use super::tables::KEYS;
 use super::tables::PENDING;
 use super::tables::WAKES;
 use crate::base::Timestamp;
+use crate::cert::issue::Claim;
 use crate::cert::key::KeyId;
 use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
@@ -85,7 +86,7 @@ pub(super) fn follow(
             table.insert((at, &id.0), ())?;
         }
     }
-    let phase = |record: &Certificate| record.phase.word();
+    let phase = |record: &Certificate| record.claim().map_or(record.phase.word(), Claim::word);
     let (before, after) = (was.map(phase), is.map(phase));
     if before != after {
         let mut table = txn.open_table(IMPORTED)?;
@@ -202,12 +203,17 @@ pub(super) fn due(
     Ok((found, None))
 }
 
-/// How many imported certificates are in which phase.
-pub(super) fn imported(txn: &ReadTransaction) -> Result<BTreeMap<String, u64>, StoreError> {
+/// How many imported certificates are in which phase; or of those that clients asked for, how many have
+/// which claim.
+pub(super) fn imported(
+    txn: &ReadTransaction,
+    of_clients: bool,
+) -> Result<BTreeMap<String, u64>, StoreError> {
     let mut found = BTreeMap::new();
     for row in txn.open_table(IMPORTED)?.iter()? {
         let (word, count) = row?;
-        if count.value() > 0 {
+        let claim = Claim::ALL.iter().any(|claim| claim.word() == word.value());
+        if count.value() > 0 && claim == of_clients {
             found.insert(word.value().to_owned(), count.value());
         }
     }
@@ -227,6 +233,7 @@ pub(super) fn wake(record: &Certificate) -> Option<u64> {
     let phase = match (&record.phase, &record.care.issue) {
         // In the order in which they were asked for: many of them do not keep others from their turn.
         (Phase::Due { .. }, Some(issue)) => Some(issue.since),
+        _ if record.order_ended().is_some() => record.order_ended(),
         (phase, _) => phase.wake_at(Timestamp::from_unix(0)),
     };
     phase.into_iter().chain(record.revocation_due()).min().map(Timestamp::as_unix)

@@ -84,8 +84,8 @@ impl Disk {
         index::due(&self.db()?.begin_read()?, now, limit)
     }
 
-    pub(super) fn imported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        index::imported(&self.db()?.begin_read()?)
+    pub(super) fn imported(&self, of_clients: bool) -> Result<BTreeMap<String, u64>, StoreError> {
+        index::imported(&self.db()?.begin_read()?, of_clients)
     }
 
     /// At most `limit` certificates whose names lie between `first` and `last`, both included.

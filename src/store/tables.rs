@@ -99,5 +99,6 @@ pub(super) const DRIVEN: TableDefinition<'_, &[u8; 8], ()> = TableDefinition::ne
 /// When the imported certificates want to be looked at, in seconds of Unix time.
 pub(super) const WAKES: TableDefinition<'_, (u64, &[u8; 8]), ()> = TableDefinition::new("wakes");
 
-/// How many imported certificates are in which phase, by the phase's word.
+/// How many imported certificates are in which phase, by the phase's word; and how many of those that
+/// clients asked for have which claim, by the claim's word.
 pub(super) const IMPORTED: TableDefinition<'_, &str, u64> = TableDefinition::new("imported");

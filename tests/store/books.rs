@@ -86,6 +86,16 @@ pub(crate) fn halted(record: &Certificate, now: Timestamp) -> Certificate {
     Certificate { phase: Phase::Halted { failure, since: now }, ..record.clone() }
 }
 
+/// One of two clients, and a class.
+fn whose(client: usize, class: usize) -> (ClientName, Class) {
+    let name = ["one", "two"].into_iter().nth(client).unwrap();
+    (self::client(name), Class::ALL.into_iter().nth(class).unwrap())
+}
+
+fn class_of(number: u64) -> Class {
+    Class::ALL.into_iter().nth(usize::try_from(number % 3).unwrap()).unwrap()
+}
+
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Act {
@@ -146,9 +156,13 @@ impl World<'_> {
         records.get(number % records.len().max(1)).cloned()
     }
 
+    fn free_of(&self, class: Class) -> u64 {
+        let of = Class::ALL.into_iter().zip(self.free).find(|(of, _)| *of == class);
+        of.unwrap().1
+    }
+
     async fn order(&mut self, client: usize, class: usize, many: u8) {
-        let clients = [self::client("one"), self::client("two")];
-        let whose = (clients[client].clone(), Class::ALL[class]);
+        let whose = whose(client, class);
         let before = replay::check(self.store()).await;
         let packs = self.store().packs(None, None, usize::MAX).await.unwrap();
         let mut records = Vec::new();
@@ -161,7 +175,7 @@ impl World<'_> {
             [one] => self.store().add(one.clone(), vec![]).await,
             _ => self.store().add_all(records.clone(), vec![], vec![]).await,
         };
-        let may = before.may(&whose, &packs, self.free[class], self.now);
+        let may = before.may(&whose, &packs, self.free_of(whose.1), self.now);
         match done {
             Ok(()) => assert!(may, "{whose:?} got what it has not"),
             Err(StoreError::Overdrawn(refusal)) => {
@@ -215,9 +229,9 @@ impl World<'_> {
                 }
             }
             Act::Grant { client, class, count, days } => {
-                let clients = [self::client("one"), self::client("two")];
+                let (client, class) = whose(client, class);
                 let until = days.map(|days| now.plus(DAY * u32::try_from(days).unwrap()));
-                let whose = (&clients[client], Class::ALL[class]);
+                let whose = (&client, class);
                 self.store().grant_pack(grant(whose, count, until), now).await.unwrap();
             }
             Act::Revoke(number) => {
@@ -255,7 +269,7 @@ impl World<'_> {
     async fn check(&mut self) {
         let replay = replay::check(self.store()).await;
         for whose in replay.balances.keys() {
-            let target = self.free[Class::ALL.iter().position(|class| *class == whose.1).unwrap()];
+            let target = self.free_of(whose.1);
             let (granted, used) = replay.free(whose).unwrap();
             assert_eq!(
                 granted,
@@ -341,6 +355,8 @@ async fn packs_are_used_up_before_what_is_free_and_what_is_over_first_before_the
     let all = store.issued(panel.clone(), None, 9).await.unwrap();
     let behind = store.issued(panel.clone(), Some(all[1].id()), 9).await.unwrap();
     assert_eq!(behind, all[2..]);
+    assert_eq!(store.claims().await.unwrap(), [("reserved".to_owned(), 4)].into());
+    assert!(store.imported().await.unwrap().is_empty());
     // Little is left: said once.
     let journal = store.journal(0, 99).await.unwrap();
     let low = journal.iter().filter(|entry| entry.kind == EntryKind::AllowanceLow);
@@ -373,6 +389,8 @@ async fn what_comes_back_to_a_pack_that_is_over_is_over_at_once_and_no_clock_bri
     store.update(halted(&records[1], START), vec![]).await.unwrap();
     let balance = store.balances(panel.clone()).await.unwrap()[2].1;
     assert_eq!((balance.granted, balance.available, balance.consumed), (1, 0, 1));
+    let claims = [("consumed".to_owned(), 1), ("refunded".to_owned(), 1)];
+    assert_eq!(store.claims().await.unwrap(), claims.into());
     let journal = store.journal(0, 99).await.unwrap();
     assert!(journal.iter().any(|entry| entry.kind == EntryKind::PackExpired), "{journal:?}");
     replay::check(&store).await;
@@ -429,7 +447,7 @@ pub(crate) async fn keep(dir: &Path) {
     let panel = client("panel");
     let done = store.ledger(None, 0, usize::MAX).await.unwrap().last().map_or(0, |entry| entry.seq);
     for number in done.. {
-        let class = Class::ALL[usize::try_from(number % 3).unwrap()];
+        let class = class_of(number);
         let record = wanted(number, (&panel, class), START);
         match store.add(record.clone(), vec![]).await {
             Ok(()) => {}
@@ -463,7 +481,7 @@ async fn the_books_balance_after_kill_9_at_any_moment() {
             durable = said.next().unwrap().parse().unwrap();
         }
         // Somewhere within the next one.
-        std::thread::sleep(Duration::from_micros(round * 700));
+        tokio::time::sleep(Duration::from_millis(round)).await;
         drop(keeper);
         let store = Store::open(dir.path()).unwrap();
         let replay = replay::check(&store).await;
@@ -472,8 +490,7 @@ async fn the_books_balance_after_kill_9_at_any_moment() {
         let kept = records.iter().filter(|record| record.claim() == Some(Claim::Consumed));
         assert_eq!(u64::try_from(kept.count()).unwrap(), issued);
         let panel = client("panel");
-        let last =
-            wanted(durable, (&panel, Class::ALL[usize::try_from(durable % 3).unwrap()]), START);
+        let last = wanted(durable, (&panel, class_of(durable)), START);
         assert!(store.certificate(last.id()).await.unwrap().is_some(), "{durable} was said");
     }
 }

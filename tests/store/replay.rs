@@ -148,7 +148,7 @@ impl Replay {
         match entry.what {
             What::Granted => source.granted += entry.amount,
             What::Reserved => source.used += 1,
-            What::Refunded => source.used = source.used.checked_sub(1).expect("given back twice"),
+            What::Refunded => source.used = source.used.checked_sub(1).unwrap(),
             What::Consumed => {}
             What::Expired | What::Revoked => {
                 source.over = entry.pack.is_some();
@@ -157,7 +157,7 @@ impl Replay {
         }
         assert!(source.used <= source.granted, "more was taken than there is: {entry:?}");
         let balance = self.balances.entry(whose).or_default();
-        *balance = balance.after(entry.what, entry.amount).expect("the ledger adds up");
+        *balance = balance.after(entry.what, entry.amount).unwrap();
         assert!(balance.is_sound());
         assert_eq!(*balance, entry.balance, "{entry:?}");
     }

@@ -75,7 +75,7 @@ impl House {
 #[tokio::test]
 async fn one_call_orders_one_certificate_and_the_same_call_is_the_same_one() {
     let house = House::issuing(Act::Issue).await;
-    assert_eq!(house.single().await, [2, 2, 0, 0]);
+    assert_eq!(house.single().await, [2, 2, 0, 0], "before it ever asked");
     let (id, fresh) = house.asks(order(&["a.example"], Some("1"))).await.unwrap();
     assert!(fresh);
     let record = house.once(id, "holding").await;
@@ -130,6 +130,18 @@ async fn what_fails_for_good_is_given_back_and_reserved_again_when_it_is_asked_f
         std::error::Error::source(&by_hand).is_none() && by_hand.to_string().contains("0 of 2");
     assert!(by_hand, "a renewal by hand would be issued for nothing");
     assert_eq!(house.once(failed, "halted").await.claim(), Some(Claim::Refunded));
+    // What failed is forgotten after a week, and not before.
+    house.pass(DAY * 6).await;
+    house.once(failed, "halted").await;
+    house.pass(DAY + Duration::from_secs(1)).await;
+    for _ in 0..2_000 {
+        if house.store.certificate(failed).await.unwrap().is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(house.store.certificate(failed).await.unwrap(), None);
+    assert_eq!(house.single().await, [2, 0, 0, 2]);
 }
 
 #[tokio::test]
@@ -224,6 +236,44 @@ async fn what_was_issued_is_revoked_once_and_nothing_follows_it() {
     }
     assert_eq!(house.store.certificate(id).await.unwrap(), None);
     assert_eq!(house.single().await, [2, 1, 0, 1]);
+}
+
+#[tokio::test]
+async fn what_is_hosted_is_replaced_before_it_is_revoked_and_else_nothing_follows() {
+    let house = House::issuing(Act::Issue).await;
+    let hosted = IssueOrder { hosted: true, ..order(&["a.example"], None) };
+    let (kept, _) = house.asks(hosted).await.unwrap();
+    let (left, _) = house.asks(order(&["b.example"], None)).await.unwrap();
+    let former = house.once(kept, "holding").await.installed.unwrap();
+    house.once(left, "holding").await;
+    let refused = house.handle.renew(left).await.unwrap_err().to_string();
+    assert!(refused.contains("keyward host"), "{refused}");
+    house.behave(Act::Hang);
+    house.handle.revoke(kept, Reason::KeyCompromise, "panel").await.unwrap();
+    house.handle.revoke(left, Reason::KeyCompromise, "panel").await.unwrap();
+    house.once(left, "retiring").await;
+    house.once(kept, "ordering").await;
+    let other = house.store.certificate(left).await.unwrap().unwrap().installed.unwrap().serial;
+    for _ in 0..2_000 {
+        if house.ca.revoked.lock().unwrap().contains_key(&other) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(house.ca.revoked.lock().unwrap().keys().collect::<Vec<_>>(), [&other]);
+    house.behave(Act::Issue);
+    let house = house.restart(Act::Issue).await;
+    for _ in 0..4_000 {
+        if house.told(EntryKind::Revoked).await == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(house.told(EntryKind::Revoked).await, 2);
+    let replaced = house.once(kept, "holding").await;
+    assert!(replaced.care.is_revoked(&former.serial));
+    assert_ne!(replaced.installed.unwrap().key, former.key, "a compromised key goes on");
+    assert_eq!(house.single().await, [2, 0, 0, 2]);
 }
 
 #[tokio::test]
