@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::watch;
 
+use super::books::Books;
 use super::caller::Caller;
 use super::issuing::Issuing;
 use super::page::Place;
@@ -228,6 +229,10 @@ pub trait House: Send + Sync {
     ) -> BoxFuture<'a, Result<Exported, HouseError>>;
     /// Where certificates are issued for clients and delivered; none where nothing is.
     fn issuing(&self) -> Option<&dyn Issuing> {
+        None
+    }
+    /// What clients may have; nothing where no books are kept.
+    fn books(&self) -> Option<&dyn Books> {
         None
     }
     /// Copies the database into `target`, which `caller` reads.

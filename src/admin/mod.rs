@@ -9,6 +9,7 @@
 mod access;
 mod accounts;
 mod bind;
+mod books;
 mod caller;
 mod care;
 mod delivery;
@@ -38,6 +39,8 @@ pub mod wire;
 
 pub use access::{Access, Peer};
 pub use bind::{BindError, Bound, Left, bind, handed, inherited};
+pub use books::Books;
+pub use books::Granting;
 pub use caller::Caller;
 pub use house::{House, HouseError, Passage};
 pub use issuing::Issuing;

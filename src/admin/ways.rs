@@ -16,6 +16,7 @@ use http::Method;
 use http::StatusCode;
 
 use super::accounts;
+use super::books;
 use super::caller::Caller;
 use super::care;
 use super::delivery;
@@ -115,6 +116,12 @@ pub(super) fn ways() -> Vec<Way> {
         way(GET, "/v1/onboarded", SHOW, get(guests::list)),
         way(POST, "/v1/onboarded", RUN, post(guests::onboard)),
         way(DELETE, "/v1/onboarded/{name}", RUN, delete(guests::offboard)),
+        way(GET, "/v1/allowances", SHOW_OWN, get(books::allowances)),
+        way(GET, "/v1/allowances/{client}", SHOW_OWN, get(books::allowance)),
+        way(GET, "/v1/packs", SHOW_OWN, get(books::packs)),
+        way(POST, "/v1/packs", RUN, post(books::grant)),
+        way(DELETE, "/v1/packs/{id}", RUN, delete(books::revoke)),
+        way(GET, "/v1/ledger", SHOW_OWN, get(books::ledger)),
         way(GET, "/v1/accounts", SHOW, get(accounts::list)),
         way(POST, "/v1/accounts/adopt", RUN, post(accounts::adopt)),
         way(GET, "/v1/import/key", SHOW_OWN, get(transfer::key)),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::base::Timestamp;
 
 pub mod account;
+pub mod books;
 pub mod care;
 pub mod doctor;
 pub mod guests;

@@ -19,6 +19,8 @@ use clap_complete::Shell;
 
 use super::args_account::Account;
 use super::args_account::Rotate;
+use super::args_books::Ledger;
+use super::args_books::Pack;
 use super::args_bring::Adopt;
 use super::args_bring::Import;
 use super::args_bring::Onboard;
@@ -26,6 +28,7 @@ use super::args_bring::Switch;
 use super::args_doctor::Doctor;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
+use crate::cert::client::ClientName;
 use crate::vault::age::Recipient;
 
 /// Where the daemon's socket is unless told otherwise.
@@ -220,6 +223,19 @@ pub(super) enum Command {
         /// A name it is for, its id, or the beginning of the id
         name: String,
     },
+    /// Let clients have more certificates than are free, or less again
+    Pack {
+        #[command(subcommand)]
+        what: Pack,
+    },
+    /// Show what clients may have, and what became of it
+    Allowance {
+        /// The client; all of them without one
+        #[arg(value_parser = ClientName::parse)]
+        client: Option<ClientName>,
+    },
+    /// Show how that came about, entry by entry
+    Ledger(Ledger),
     /// Write an exportable private key into a file
     Export(Export),
     /// Write a backup: the database with its sealed keys, and the configuration

@@ -9,9 +9,11 @@ mod act;
 mod adopt;
 mod args;
 mod args_account;
+mod args_books;
 mod args_bring;
 mod args_doctor;
 mod backup;
+mod books;
 mod care;
 pub mod check;
 mod check_dns;
@@ -42,6 +44,7 @@ mod standby;
 mod status;
 mod trust;
 pub(crate) mod ways;
+mod when;
 mod why;
 
 use std::ffi::OsString;
@@ -109,6 +112,9 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         }
         Command::Onboarded(what) => guests::onboarded(&client()?, what.limit, what.all, out),
         Command::Forget { name } => act::forget(&client()?, name, out),
+        Command::Pack { what } => books::pack(&client()?, what, out),
+        Command::Allowance { client: whose } => books::allowance(&client()?, whose.as_ref(), out),
+        Command::Ledger(which) => books::ledger(&client()?, which, out),
         Command::Export(what) => export::export(&client()?, what, out),
         Command::Account(what) => account::account(&client()?, what, out),
         Command::Rotate { what } => rotate::rotate(&client()?, what, out),

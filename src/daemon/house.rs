@@ -24,6 +24,7 @@ use super::takeover::giving::UpgradeRequest;
 use super::terms;
 use super::tickets::Order;
 use super::tickets::TicketDesk;
+use crate::admin::Books;
 use crate::admin::Caller;
 use crate::admin::House;
 use crate::admin::HouseError;
@@ -446,6 +447,10 @@ impl House for Residence {
     }
 
     fn issuing(&self) -> Option<&dyn Issuing> {
+        Some(self)
+    }
+
+    fn books(&self) -> Option<&dyn Books> {
         Some(self)
     }
 

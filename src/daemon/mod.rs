@@ -6,6 +6,7 @@
 
 mod accounts;
 mod authorities;
+mod books;
 mod care;
 mod contacts;
 mod custody;

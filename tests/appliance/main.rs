@@ -30,6 +30,7 @@ mod account;
 mod accounts;
 mod adopt;
 mod adopt_accounts;
+mod allowance;
 mod authority;
 mod backup;
 mod badge;
