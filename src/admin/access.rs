@@ -19,6 +19,7 @@ use tokio::net::UnixStream;
 use super::bind::BindError;
 use super::caller::Caller;
 use super::people::People;
+use crate::cert::client::ClientName;
 use crate::cert::rights::Role;
 use crate::os::peer;
 
@@ -92,6 +93,11 @@ impl Access {
         client.map(|(_, role)| Caller::new(name, role, peer))
     }
 
+    /// The role of a client, whoever it is that acts as it.
+    pub(super) fn role_of(&self, name: &ClientName) -> Option<Role> {
+        self.people.load().named(name)
+    }
+
     fn operates(&self, seen: &Seen) -> bool {
         let uid = seen.peer.uid;
         uid == 0
@@ -133,7 +139,6 @@ fn by_database(peer: Peer) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cert::client::ClientName;
     use crate::config::Client;
 
     fn seen(uid: u32, groups: &[u32]) -> Seen {

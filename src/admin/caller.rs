@@ -3,7 +3,10 @@
 //! Deliberately absent: how that is found out, which `access` and `tokens` know, and which role a route
 //! wants, which stands in the table of `ways`.
 
+use tokio::time::Instant;
+
 use super::access::Peer;
+use super::tokens::Granted;
 use crate::cert::client::ClientName;
 use crate::cert::rights::Role;
 use crate::cert::rights::Scopes;
@@ -21,6 +24,15 @@ pub struct Caller {
     pub peer: Peer,
     /// Who it is, as the journal writes it.
     pub told: String,
+    /// Whether it is by a token, and until when that is good at most.
+    pub token: Option<Bearer>,
+}
+
+/// Somebody who has shown a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bearer {
+    /// When it runs out.
+    pub until: Option<Instant>,
 }
 
 impl Caller {
@@ -39,7 +51,19 @@ impl Caller {
             Some(name) => format!("client {name}, {user}"),
             None => user,
         };
-        Self { name, role, scopes: role.scopes(), peer, told }
+        Self { name, role, scopes: role.scopes(), peer, told, token: None }
+    }
+
+    /// Whoever shows a token: it counts, and who shows it does not.
+    pub(super) fn bearer(granted: Granted, role: Role, peer: Peer) -> Self {
+        let name = format!("by token {} ({:?})", granted.hash, granted.name);
+        let caller = Self::new(Some(granted.client), role, peer);
+        Self {
+            scopes: granted.scopes.and(role.scopes()),
+            told: format!("{} {name}", caller.told),
+            token: Some(Bearer { until: granted.left.map(|left| Instant::now() + left) }),
+            ..caller
+        }
     }
 
     /// Whether it may know of what `owner` has; none is nobody's, so the house's own.

@@ -24,6 +24,7 @@ use http_body::Frame;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::caller::Bearer;
 use super::caller::Caller;
 use super::gate;
 use super::routes::Desk;
@@ -104,6 +105,7 @@ async fn follow_from(
 ) {
     let mut head = desk.house.journal_head();
     let mut rights = desk.rights();
+    let may_end = caller.role != Role::Operator || caller.token.is_some();
     // A number from before the store was begun anew would otherwise mean a long silence.
     after = after.min(*head.borrow());
     if sender.send(Bytes::from_static(RETRY)).await.is_err() {
@@ -136,11 +138,21 @@ async fn follow_from(
                 // A full queue tells the same: there is something for the client to read.
                 let _full = sender.try_send(Bytes::from_static(b": still here\n\n"));
             }
-            // Who may still follow comes back and goes on behind the last entry; an operator stays one.
-            _ = rights.changed(), if caller.role != Role::Operator => return,
+            // Who may still follow comes back and goes on behind the last entry; who operates by the
+            // credentials of the socket stays an operator.
+            _ = rights.changed(), if may_end => return,
+            () = expired(caller.token) => return,
             () = sender.closed() => return,
             () = desk.stop.cancelled() => return,
         }
+    }
+}
+
+/// Waits until the token has run out, if there is one and it does.
+async fn expired(token: Option<Bearer>) {
+    match token.and_then(|token| token.until) {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

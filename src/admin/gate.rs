@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use axum::response::Response;
+use http::HeaderMap;
 use http::HeaderValue;
 use http::Request;
 use http::StatusCode;
@@ -24,8 +25,11 @@ use super::shares::Party;
 use super::shares::Shares;
 use super::shares::UsedUp;
 use super::shares::What;
+use super::tokens::Granted;
 use super::wire::PROBLEM_JSON;
 use super::wire::Problem;
+use crate::cert::rights::Role;
+use crate::cert::token;
 
 /// Finds out who asks.
 #[derive(Clone)]
@@ -44,10 +48,12 @@ impl Gate {
         request: Request<Incoming>,
     ) -> Response {
         let mut request = request.map(Body::new);
-        let caller = match self.caller(seen) {
+        let caller = match self.caller(seen, request.headers()) {
             Ok(caller) => caller,
-            Err(problem) => return problem.into_response(),
+            Err(refused) => return refused,
         };
+        // Nobody behind here has a use for it.
+        request.headers_mut().remove(header::AUTHORIZATION);
         // Held until the answer begins; who follows the journal holds something else.
         let _held = match self.shares.take(&Party::of(&caller), What::Request) {
             Ok(held) => held,
@@ -60,9 +66,52 @@ impl Gate {
         }
     }
 
-    fn caller(&self, seen: &Seen) -> Result<Caller, Problem> {
-        self.access.caller(seen).ok_or_else(|| stranger(seen.peer))
+    /// Who asks. A token counts, if one is shown, and then nothing else does.
+    fn caller(&self, seen: &Seen, headers: &HeaderMap) -> Result<Caller, Response> {
+        let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(first) = shown.next() else {
+            return self.access.caller(seen).ok_or_else(|| stranger(seen.peer).into_response());
+        };
+        // By user and not by client: a token that is none is nobody's.
+        let party = Party::Stranger(seen.peer.uid);
+        self.shares.hears(&party).map_err(|used_up| refusal(&used_up))?;
+        let granted = match shown.next() {
+            None => self.granted(first),
+            Some(_) => Err("two of them were sent".to_owned()),
+        };
+        let (granted, role) = granted.map_err(|why| {
+            // It only counts them: the next one is not heard if this was the last.
+            let _counted = self.shares.take(&party, What::BadToken);
+            bad_token(why)
+        })?;
+        Ok(Caller::bearer(granted, role, seen.peer))
     }
+
+    fn granted(&self, value: &HeaderValue) -> Result<(Granted, Role), String> {
+        let text = value.to_str().map_err(|_| "it is no text".to_owned())?;
+        let (scheme, text) = text.split_once(' ').unwrap_or((text, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err("it is shown as \"Authorization: Bearer kw_...\"".to_owned());
+        }
+        let hash = token::read(text.trim()).map_err(|error| error.to_string())?;
+        // One that never was, that was revoked, and that has run out look alike.
+        let none = || "it is none, or none any more".to_owned();
+        let granted = self.desk.house.granted(&hash).ok_or_else(none)?;
+        let role = self.access.role_of(&granted.client);
+        let role = role.ok_or_else(|| "its client is not in the configuration".to_owned())?;
+        Ok((granted, role))
+    }
+}
+
+/// RFC 6750, section 3.
+fn bad_token(why: String) -> Response {
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "bad-token", "the token lets nobody in")
+        .detail(why)
+        .hint("keyward token list shows those that are good");
+    let mut response = problem.into_response();
+    let asks = HeaderValue::from_static("Bearer realm=\"keyward\", error=\"invalid_token\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, asks);
+    response
 }
 
 fn stranger(peer: Peer) -> Problem {
@@ -71,7 +120,7 @@ fn stranger(peer: Peer) -> Problem {
             "user {} is neither root nor the daemon's user nor in its group, and no client",
             peer.uid
         ))
-        .hint("run as root, join the group named by [admin] group, or be named by a [[client]]")
+        .hint("run as root, join the group named by [admin] group, be named by a [[client]], or show a token")
 }
 
 /// What somebody is told whose share is used up.
@@ -82,11 +131,12 @@ pub(super) fn used_up(used_up: &UsedUp) -> Problem {
         What::Request if used_up.rate => "requests in a minute",
         What::Request => "requests at a time",
         What::Follower => "followers of the journal at a time",
+        What::BadToken => "tokens in a minute that are none",
     };
     let (status, kind) = match used_up.what {
         What::Connection => (StatusCode::SERVICE_UNAVAILABLE, "too-many-connections"),
         What::Follower => (StatusCode::SERVICE_UNAVAILABLE, "too-many-followers"),
-        What::Request => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests"),
+        What::Request | What::BadToken => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests"),
     };
     Problem::new(status, kind, "your share is used up")
         .detail(format!("at most {most} {what}"))

@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::issuing::Issuing;
 use super::page::Place;
 use super::select::Selector;
+use super::tokens::Keyring;
 use super::wire::CertificateView;
 use super::wire::Certificates;
 use super::wire::EntryView;
@@ -46,7 +47,7 @@ use crate::cert::care::Reason;
 use crate::cert::challenge::BoxFuture;
 
 /// What the admin socket shows and asks for. The daemon implements it.
-pub trait House: Send + Sync {
+pub trait House: Keyring + Send + Sync {
     /// How the daemon is.
     fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>>;
     /// The configured sites, in the order of the configuration.

@@ -57,6 +57,11 @@ impl People {
         let found = named.or_else(|| self.0.iter().find(member))?;
         Some((&found.name, found.role))
     }
+
+    /// The role of the client of this name.
+    pub(super) fn named(&self, name: &ClientName) -> Option<Role> {
+        self.0.iter().find(|person| person.name == *name).map(|person| person.role)
+    }
 }
 
 #[cfg(test)]

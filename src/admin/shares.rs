@@ -41,6 +41,8 @@ pub(super) enum What {
     Request,
     /// A request that follows the journal.
     Follower,
+    /// Nothing that is given back: a token that was none.
+    BadToken,
 }
 
 /// Who has taken what.
@@ -65,6 +67,7 @@ struct Taken {
     requests: usize,
     followers: usize,
     asked: Bucket,
+    bad_tokens: Bucket,
 }
 
 /// Fills up evenly, and is emptied by what is asked.
@@ -115,7 +118,8 @@ impl Bucket {
     fn fill(&mut self, most: u32, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.left = passed.mul_add(f64::from(most) / 60.0, self.left).min(f64::from(most));
-        self.at = now;
+        // Another thread may have looked a moment later.
+        self.at = self.at.max(now);
     }
 
     /// Takes one, or says when there is one.
@@ -161,7 +165,10 @@ impl Shares {
         state.sweep(now, share.per_minute);
         // Those that nobody knows are many, if one wants to be.
         let strange = what == What::Connection && matches!(party, Party::Stranger(_));
-        let crowded = strange && state.strangers >= limits::STRANGERS;
+        if strange && state.strangers >= limits::STRANGERS {
+            let (most, again) = (limits::STRANGERS, Duration::from_secs(1));
+            return Err(UsedUp { what, most, rate: false, again });
+        }
         let (connections, requests, followers, per_minute) = match party {
             Party::Operators => (
                 bounds::ADMIN_CONNECTIONS + limits::OPERATORS_WAITING,
@@ -185,6 +192,7 @@ impl Shares {
             requests: 0,
             followers: 0,
             asked: Bucket::full(per_minute.unwrap_or(0), now),
+            bad_tokens: Bucket::full(limits::BAD_TOKENS_PER_MINUTE, now),
         });
         let used_up = |most: usize, rate: bool, again: Duration| UsedUp { what, most, rate, again };
         let moment = Duration::from_secs(1);
@@ -192,8 +200,15 @@ impl Shares {
             What::Connection => (&mut taken.connections, connections),
             What::Request => (&mut taken.requests, requests),
             What::Follower => (&mut taken.followers, followers),
+            What::BadToken => {
+                let most = limits::BAD_TOKENS_PER_MINUTE;
+                let left = taken.bad_tokens.take(most, now);
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                left.map_err(|again| used_up(most, true, again))?;
+                return Ok(self.hold(party, what));
+            }
         };
-        if *count >= most || crowded {
+        if *count >= most {
             return Err(used_up(most, false, moment));
         }
         if let (What::Request, Some(rate)) = (what, per_minute) {
@@ -203,6 +218,26 @@ impl Shares {
         *count += 1;
         state.strangers += usize::from(strange);
         Ok(self.hold(party, what))
+    }
+
+    /// Whether bad tokens of this user are still heard.
+    pub(super) fn hears(&self, party: &Party) -> Result<(), UsedUp> {
+        self.hears_at(party, Instant::now())
+    }
+
+    fn hears_at(&self, party: &Party, now: Instant) -> Result<(), UsedUp> {
+        let most = limits::BAD_TOKENS_PER_MINUTE;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(taken) = state.all.get_mut(party) else { return Ok(()) };
+        taken.bad_tokens.fill(most, now);
+        // Looked at, not taken.
+        let mut copy = taken.bad_tokens;
+        copy.take(most, now).map_err(|again| UsedUp {
+            what: What::BadToken,
+            most: usize::try_from(most).unwrap_or(usize::MAX),
+            rate: true,
+            again,
+        })
     }
 
     fn hold(&self, party: &Party, what: What) -> Hold {
@@ -218,11 +253,14 @@ impl Shares {
         if let Entry::Occupied(mut found) = state.all.entry(party.clone()) {
             let taken = found.get_mut();
             let count = match what {
-                What::Connection => &mut taken.connections,
-                What::Request => &mut taken.requests,
-                What::Follower => &mut taken.followers,
+                What::Connection => Some(&mut taken.connections),
+                What::Request => Some(&mut taken.requests),
+                What::Follower => Some(&mut taken.followers),
+                What::BadToken => None,
             };
-            *count = count.saturating_sub(1);
+            if let Some(count) = count {
+                *count = count.saturating_sub(1);
+            }
             if taken.is_idle(party, per_minute, Instant::now()) {
                 found.remove();
             }
@@ -239,7 +277,9 @@ impl Taken {
             Party::Stranger(_) => limits::STRANGER_PER_MINUTE,
         };
         self.asked.fill(most, now);
-        let full = self.asked.left >= f64::from(most);
+        self.bad_tokens.fill(limits::BAD_TOKENS_PER_MINUTE, now);
+        let full = self.asked.left >= f64::from(most)
+            && self.bad_tokens.left >= f64::from(limits::BAD_TOKENS_PER_MINUTE);
         full && self.connections + self.requests + self.followers == 0
     }
 }
@@ -318,5 +358,14 @@ mod tests {
         shares.take(&client("ann"), What::Connection).unwrap();
         drop(held);
         assert!(shares.state.lock().unwrap().all.is_empty(), "nobody is remembered");
+        let stranger = Party::Stranger(7);
+        let begin = Instant::now();
+        for _ in 0..limits::BAD_TOKENS_PER_MINUTE {
+            shares.hears_at(&stranger, begin).unwrap();
+            shares.take_at(&stranger, What::BadToken, begin).unwrap();
+        }
+        assert!(shares.hears_at(&stranger, begin).is_err());
+        shares.hears_at(&Party::Stranger(8), begin).unwrap();
+        shares.hears_at(&stranger, begin + Duration::from_secs(7)).unwrap();
     }
 }

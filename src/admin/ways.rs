@@ -26,6 +26,7 @@ use super::rotate;
 use super::routes;
 use super::routes::Desk;
 use super::standby;
+use super::tokens;
 use super::transfer;
 use super::whoami;
 use super::wire::Problem;
@@ -133,6 +134,9 @@ pub(super) fn ways() -> Vec<Way> {
         way(POST, "/v1/reload", RUN, post(routes::reload)),
         way(POST, "/v1/upgrade", RUN, post(routes::upgrade)),
         way(GET, "/v1/events", SHOW_OWN, get(events::events)),
+        way(GET, "/v1/tokens", SHOW_OWN, get(tokens::list)),
+        way(POST, "/v1/tokens", RUN, post(tokens::make)),
+        way(DELETE, "/v1/tokens/{id}", RUN, delete(tokens::revoke)),
         way(GET, "/v1/trust/root", SHOW_OWN, get(routes::root)),
     ]
 }

@@ -23,6 +23,7 @@ pub mod signing;
 pub mod standby;
 pub mod terms;
 pub mod tickets;
+pub mod tokens;
 pub mod transfer;
 pub mod upgrade;
 pub mod whoami;

@@ -28,5 +28,6 @@ mod rsa;
 pub mod served;
 pub mod spec;
 pub mod standby;
+pub mod token;
 pub mod validity;
 pub mod zone;

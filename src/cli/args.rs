@@ -26,6 +26,7 @@ use super::args_bring::Import;
 use super::args_bring::Onboard;
 use super::args_bring::Switch;
 use super::args_doctor::Doctor;
+use super::args_token::Token;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
 use crate::cert::client::ClientName;
@@ -63,6 +64,9 @@ pub(super) struct Args {
     /// Longest wait for an answer, in seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value = "40", value_parser = seconds)]
     pub(super) timeout: Duration,
+    /// File with a token, which counts in the place of the user that runs this
+    #[arg(long, global = true, value_name = "FILE", env = "KEYWARD_TOKEN_FILE")]
+    pub(super) token_file: Option<PathBuf>,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -255,6 +259,11 @@ pub(super) enum Command {
     Reload,
     /// Have the program as it is installed now take over, without a broken connection
     Upgrade,
+    /// Make, list and revoke tokens, by which programs are clients
+    Token {
+        #[command(subcommand)]
+        what: Token,
+    },
     /// Print, trust or distrust the root of this machine's own CA
     Trust(Trust),
     /// Hash a password for basic_auth: prints a line for `users` or a users file; needs no daemon

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::Method;
 use http::Request;
 use http::Response;
@@ -25,12 +26,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
 
 use super::report::FAILED;
 use super::report::FAULT;
 use super::report::NO_DAEMON;
 use super::report::NOT_ALLOWED;
 use super::report::Report;
+use super::report::USAGE;
 use crate::admin::wire::PREFIX;
 use crate::admin::wire::Problem;
 use crate::admin::wire::transfer::HANDOVER;
@@ -49,6 +52,8 @@ const QUEUE_FULL: Duration = Duration::from_millis(20);
 pub(super) struct Client {
     socket: PathBuf,
     timeout: Duration,
+    /// Shown with each request.
+    token: Option<Zeroizing<String>>,
     runtime: Runtime,
     tasks: TaskSet,
 }
@@ -58,13 +63,17 @@ pub(super) struct Client {
 pub(super) struct Answer(pub(super) Bytes);
 
 impl Client {
-    pub(super) fn new(socket: &Path, timeout: Duration) -> Result<Self, Report> {
+    pub(super) fn new(
+        socket: &Path,
+        timeout: Duration,
+        token: Option<Zeroizing<String>>,
+    ) -> Result<Self, Report> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Report::new(FAULT, format!("cannot start: {error}")))?;
         let (tasks, _nobody_watches) = TaskSet::new();
-        Ok(Self { socket: socket.to_owned(), timeout, runtime, tasks })
+        Ok(Self { socket: socket.to_owned(), timeout, token, runtime, tasks })
     }
 
     /// `GET` of a path below [`PREFIX`].
@@ -95,6 +104,13 @@ impl Client {
         descriptor: BorrowedFd<'_>,
     ) -> Result<Handover, Report> {
         let fault = |error: &dyn std::fmt::Display| Report::new(FAULT, error.to_string());
+        if self.token.is_some() {
+            return Err(Report::new(
+                USAGE,
+                "a token cannot be shown with a file that is handed over",
+            )
+            .hint("without --token-file, as a user who may do this"));
+        }
         let mut frame = HANDOVER.to_vec();
         serde_json::to_writer(&mut frame, order).map_err(|error| fault(&error))?;
         if frame.len() > HANDOVER.len() + HANDOVER_ORDER {
@@ -163,12 +179,22 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, accept: &str) -> http::request::Builder {
-        Request::builder()
+        let builder = Request::builder()
             .method(method)
             .uri(format!("{PREFIX}{path}"))
             .header(header::HOST, "keyward")
             .header(header::ACCEPT, accept)
-            .header(header::USER_AGENT, concat!("keyward/", env!("CARGO_PKG_VERSION")))
+            .header(header::USER_AGENT, concat!("keyward/", env!("CARGO_PKG_VERSION")));
+        match &self.token {
+            Some(token) => {
+                let value = HeaderValue::try_from(format!("Bearer {}", token.as_str()));
+                // What was read as a token is plain text.
+                let Ok(mut value) = value else { return builder };
+                value.set_sensitive(true);
+                builder.header(header::AUTHORIZATION, value)
+            }
+            None => builder,
+        }
     }
 
     async fn send(

@@ -12,6 +12,7 @@ mod args_account;
 mod args_books;
 mod args_bring;
 mod args_doctor;
+mod args_token;
 mod backup;
 mod books;
 mod care;
@@ -42,6 +43,7 @@ mod shell;
 mod sse;
 mod standby;
 mod status;
+mod token;
 mod trust;
 pub(crate) mod ways;
 mod when;
@@ -84,7 +86,10 @@ where
 }
 
 fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report> {
-    let client = || Client::new(&args.socket, args.timeout);
+    let client = || {
+        let shown = args.token_file.as_deref().map(token::read).transpose()?;
+        Client::new(&args.socket, args.timeout, shown)
+    };
     match &args.command {
         Command::Run { config, succeed } => run::run(daemon, config, *succeed, out),
         Command::Demo(demo) => run::demo(daemon, demo, out),
@@ -123,6 +128,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Reload => act::reload(&client()?, out),
         Command::Upgrade => act::upgrade(&client()?, out),
         Command::Events(which) => events::events(&client()?, which, out),
+        Command::Token { what } => token::token(&client()?, what, out),
         Command::Trust(what) => trust::trust(&client, what, out),
         Command::HashPassword { name, stdin } => hash::hash_password(name, *stdin, out),
         Command::Completions { shell } => shell::completions(*shell, out),

@@ -55,7 +55,7 @@ impl Report {
     /// What the daemon refused.
     pub(super) fn problem(problem: &Problem) -> Self {
         let status = match (problem.status, problem.kind.as_str()) {
-            (403, _) => NOT_ALLOWED,
+            (401 | 403, _) => NOT_ALLOWED,
             (_, "/problems/configuration") => CONFIGURATION,
             (_, "/problems/slow") => NO_DAEMON,
             (500, _) => FAULT,
@@ -110,6 +110,7 @@ mod tests {
     #[test]
     fn each_refusal_of_the_daemon_has_its_exit_status() {
         let table = [
+            (401, "bad-token", NOT_ALLOWED),
             (403, "not-allowed", NOT_ALLOWED),
             (404, "no-such-certificate", FAILED),
             (409, "ambiguous", FAILED),

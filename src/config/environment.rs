@@ -17,7 +17,8 @@ use super::suggest;
 const PREFIX: &str = "KEYWARD_";
 
 /// Variables that other parts of the program read.
-const CONTROL: &[&str] = &["KEYWARD_CONFIG", "KEYWARD_CRASH_AT", "KEYWARD_SOCKET"];
+const CONTROL: &[&str] =
+    &["KEYWARD_CONFIG", "KEYWARD_CRASH_AT", "KEYWARD_SOCKET", "KEYWARD_TOKEN_FILE"];
 
 /// What the environment says.
 #[derive(Debug, Default)]

@@ -24,6 +24,7 @@ use super::takeover::giving::UpgradeRequest;
 use super::terms;
 use super::tickets::Order;
 use super::tickets::TicketDesk;
+use super::tokens::TokenBook;
 use crate::admin::Books;
 use crate::admin::Caller;
 use crate::admin::House;
@@ -93,6 +94,7 @@ pub(super) struct Residence {
     pub(super) lists: Arc<Lists>,
     pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
     pub(super) tickets: TicketDesk,
+    pub(super) tokens: TokenBook,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
     pub(super) upgrade: mpsc::Sender<UpgradeRequest>,
     pub(super) elders: Elders,

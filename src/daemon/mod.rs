@@ -38,6 +38,7 @@ mod supervise;
 mod takeover;
 mod terms;
 mod tickets;
+mod tokens;
 mod transfer;
 mod walls;
 mod warm;

@@ -40,6 +40,7 @@ use super::takeover::giving::Estate;
 use super::takeover::giving::UpgradeRequest;
 use super::tickets::TicketDesk;
 use super::tickets::TicketKeeper;
+use super::tokens::TokenBook;
 use super::walls::Torn;
 use super::warm;
 use super::zones;
@@ -203,6 +204,8 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
     let lookout = Lookout::begin(&clock, &vault, store.as_ref(), &tasks, &stop);
     let lists = Lists::begin(&clock, store.as_ref(), (&edge, &configs), &tasks, &stop);
     let wires = Wires::new(clock.now(), listeners);
+    let tokens = TokenBook::begin(store.as_ref(), (&clock, &configs), (&tasks, &stop)).await;
+    let tokens = tokens.map_err(|error| unavailable(&error))?;
     let (floods, elders) = (Floods::default(), Elders::default());
     let residence = Residence {
         clock: Arc::clone(&clock),
@@ -222,6 +225,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         lists,
         listeners: wires.listeners.1,
         tickets: ticket_desk.clone(),
+        tokens,
         reload: wires.reloads.0,
         upgrade: wires.upgrades.0,
         elders: elders.clone(),

@@ -31,6 +31,7 @@ mod reads;
 pub mod scrub;
 mod seals;
 mod tables;
+mod tokens;
 
 pub use allowances::Grant;
 pub use catalog::Catalog;

@@ -102,3 +102,6 @@ pub(super) const WAKES: TableDefinition<'_, (u64, &[u8; 8]), ()> = TableDefiniti
 /// How many imported certificates are in which phase, by the phase's word; and how many of those that
 /// clients asked for have which claim, by the claim's word.
 pub(super) const IMPORTED: TableDefinition<'_, &str, u64> = TableDefinition::new("imported");
+
+/// What a token is recognised by to `Token`. Not there before the first token is.
+pub(super) const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tokens");

@@ -238,7 +238,7 @@ fn who_floods_exhausts_its_own_share_and_nobody_elses() {
     let followed: Vec<_> = (0..6)
         .map(|_| {
             let mut stream = connect(&running, ANN);
-            let _late = stream.write_all(b"GET /v1/events?follow=1 HTTP/1.1\r\nhost: k\r\n\r\n");
+            let _late = stream.write_all(b"GET /v1/events?follow=true HTTP/1.1\r\nhost: k\r\n\r\n");
             stream
         })
         .collect();

@@ -16,6 +16,7 @@ use keyward::admin::Bound;
 use keyward::admin::Caller;
 use keyward::admin::House;
 use keyward::admin::HouseError;
+use keyward::admin::Keyring;
 use keyward::admin::Passage;
 use keyward::admin::Place;
 use keyward::admin::Selector;
@@ -249,6 +250,8 @@ impl Fake {
         self.all().into_iter().find(fits).ok_or(HouseError::NotFound { selector: text })
     }
 }
+
+impl Keyring for Fake {}
 
 impl House for Fake {
     fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>> {

@@ -79,6 +79,7 @@ mod tcp;
 mod terminal;
 mod terms;
 mod tickets;
+mod tokens;
 mod trial;
 mod unix;
 mod upgrade;

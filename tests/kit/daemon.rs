@@ -166,6 +166,11 @@ level = "debug"
         self.dir.path().join("etc/keyward.toml")
     }
 
+    /// Path of the admin socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/admin.sock")
+    }
+
     /// Path of the state directory.
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")
