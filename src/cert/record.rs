@@ -101,6 +101,12 @@ impl Certificate {
         spec
     }
 
+    /// The request that a client signed with a key of its own, DER: for that key the certificate is, and
+    /// what follows it.
+    pub fn client_request(&self) -> Option<&[u8]> {
+        self.care.issue.as_ref()?.csr.as_deref()
+    }
+
     /// Whether it is kept ready beside another one and not shown.
     pub fn stands_back(&self) -> bool {
         self.care.standby.as_ref().is_some_and(|standby| standby.back)

@@ -84,6 +84,11 @@ impl Residence {
         let record = shown(&candidates, selector, self.clock.now())?;
         let (chain, id) = installed(record)?;
         let name = first(record);
+        if record.client_request().is_some() {
+            return Err(refused(format!(
+                "the key of {name} was never here: its client made it, and the request with it"
+            )));
+        }
         let key = self.store()?.key(id).await.map_err(|error| unavailable(&error))?;
         let key = key.ok_or_else(|| refused(format!("{name} was just renewed, try again")))?;
         if key.usage != KeyUsage::ExportableTls {

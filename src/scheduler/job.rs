@@ -13,6 +13,7 @@ use super::budget::Novelty;
 use super::caring;
 use super::check::Looks;
 use super::crew::Crew;
+use super::elsewhere;
 use super::handle::Authorities;
 use super::issuing;
 use super::manner::Manner;
@@ -30,10 +31,12 @@ use crate::cert::challenge::BoxFuture;
 use crate::cert::failure::Failure;
 use crate::cert::failure::FailureKind;
 use crate::cert::key::KeyHandle;
+use crate::cert::key::KeyId;
 use crate::cert::key::KeyUsage;
 use crate::cert::ports::CertificateAuthority;
 use crate::cert::ports::Issued;
 use crate::cert::ports::Job;
+use crate::cert::ports::JobKey;
 use crate::cert::ports::KeySource;
 use crate::cert::ports::RenewalAdvice;
 use crate::cert::record::Certificate;
@@ -150,7 +153,10 @@ async fn attempt(
         Failure::new(FailureKind::Account, format!("{} is not configured", spec.issuer))
     })?;
     let record = &without_worn_key(shop, record).await?;
-    let key = key(shop, record, manner).await?;
+    let key = match record.client_request() {
+        None => JobKey::Here(key(shop, record, manner).await?),
+        Some(request) => elsewhere::key(shop, record, request).await?,
+    };
     // Nobody is asked for a certificate that could not be kept (invariant 12).
     shop.records.store().check_writable().await.map_err(|error| {
         shop.records.note(&error);
@@ -175,12 +181,12 @@ async fn attempt(
         steps.take_permit()?;
     }
     // By a key that is kept, the order of the present certificate would be found again.
-    let kept = record.installed.as_ref().is_some_and(|installed| installed.key == key.id);
+    let kept = record.installed.as_ref().is_some_and(|installed| installed.key == key.id());
     let resumed = record.phase.in_flight().is_some() && !kept;
     let taken = if resumed && order.is_none() { others_orders(shop, id) } else { Vec::new() };
     let job = Job {
         spec: spec.clone(),
-        key: key.clone().into(),
+        key: key.clone(),
         order,
         resumed,
         taken,
@@ -195,7 +201,7 @@ async fn attempt(
     let Issued { chain, renewal } = obtained?;
     let installed = Installed::read(chain, shop.now())
         .map_err(|error| Failure::new(FailureKind::BadCertificate, error.to_string()))?;
-    verify(spec, &key, &installed, shop.now())?;
+    verify(spec, key.id(), &installed, shop.now())?;
     if let Some(difference) = succession::difference(record, present.as_ref(), &installed.chain) {
         succession::end(shop, record, &difference).await?;
     }
@@ -318,7 +324,7 @@ async fn key(shop: &Workshop, record: &Certificate, manner: &Manner) -> Result<K
 /// would be served to the world, so it is looked at twice.
 fn verify(
     spec: &Specification,
-    key: &KeyHandle,
+    key: KeyId,
     installed: &Installed,
     now: Timestamp,
 ) -> Result<(), Failure> {
@@ -327,8 +333,8 @@ fn verify(
         .chain
         .leaf()
         .map_err(|error| Failure::new(FailureKind::BadCertificate, error.to_string()))?;
-    if leaf.key != key.id {
-        return bad(format!("the certificate is for key {}, not {}", leaf.key, key.id));
+    if leaf.key != key {
+        return bad(format!("the certificate is for key {}, not {key}", leaf.key));
     }
     if leaf.names != spec.names() {
         let names: Vec<_> = leaf.names.iter().map(ToString::to_string).collect();
@@ -343,13 +349,13 @@ fn verify(
 async fn install(
     shop: &Workshop,
     record: &Certificate,
-    key: KeyHandle,
+    key: JobKey,
     installed: Installed,
     renewal: Option<RenewalAdvice>,
 ) -> Result<(), Failure> {
     let (id, spec) = (record.id(), record.spec.clone());
     let draw = shop.jitter.draw();
-    let stored = shop.records.change(id, Some(&key), |record| {
+    let stored = shop.records.change(id, key.handle(), |record| {
         transition::install(record, installed.clone(), renewal, draw, shop.now())
     });
     let stored = stored.await.map_err(|error| {
@@ -376,6 +382,11 @@ async fn install(
         "a certificate is installed"
     );
     let role = spec.role;
+    // What is for use elsewhere, or with a key elsewhere, is not served here.
+    let JobKey::Here(key) = key else {
+        step(role, "published");
+        return Ok(());
+    };
     let served = Served { id, spec, installed, key };
     let turn = shop.showing.lock().await;
     // Since it was stored, the other one of two may have taken its place; and what is for use elsewhere

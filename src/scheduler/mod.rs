@@ -10,6 +10,7 @@ pub mod caring;
 mod check;
 mod crew;
 mod driver;
+mod elsewhere;
 mod giving_way;
 mod guests;
 mod handle;

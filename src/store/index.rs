@@ -220,12 +220,14 @@ pub(super) fn imported(
     Ok(found)
 }
 
-/// The keys a record refers to: installed and in flight.
+/// The keys a record refers to: installed and in flight. Those of a client that signed its request itself
+/// are elsewhere, and the one exception to that they must be here.
 pub(super) fn keys_of(record: &Certificate) -> impl Iterator<Item = KeyId> + use<> {
+    let here = record.client_request().is_none();
     let installed = record.installed.as_ref().map(|installed| installed.key);
     let in_flight = record.phase.in_flight().map(|in_flight| in_flight.key);
     let in_flight = in_flight.filter(|key| Some(*key) != installed);
-    installed.into_iter().chain(in_flight)
+    installed.into_iter().chain(in_flight).filter(move |_| here)
 }
 
 /// When a record wants to be looked at; what is due is due since ever.
