@@ -49,6 +49,8 @@ pub(super) struct Question {
     limit: Option<usize>,
     #[serde(default)]
     follow: bool,
+    /// Only what is told of this certificate, by its whole id.
+    certificate: Option<String>,
 }
 
 pub(super) async fn events(
@@ -80,7 +82,8 @@ pub(super) async fn events(
     let after = last_seen.or(question.after).unwrap_or(newest);
     if !follow {
         let limit = question.limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MOST);
-        let passage = desk.house.journal(after, limit, caller).await?;
+        let mut passage = desk.house.journal(after, limit, caller).await?;
+        passage.entries.retain(|entry| is_of(entry, question.certificate.as_deref()));
         return Ok(Json(Journal { entries: passage.entries, head }).into_response());
     }
     let place = match desk.shares.take(&Party::of(&caller), What::Follower) {
@@ -89,7 +92,10 @@ pub(super) async fn events(
     };
     let (sender, receiver) = mpsc::channel(bounds::admin::FOLLOW_QUEUE);
     let tasks = desk.tasks.clone();
-    tasks.job("admin follower", follow_from(desk, caller, after, sender, place));
+    tasks.job(
+        "admin follower",
+        follow_from(desk, (caller, question.certificate), after, sender, place),
+    );
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(Frames(receiver))).into_response())
@@ -98,7 +104,7 @@ pub(super) async fn events(
 /// Sends entries until the client or the house is gone.
 async fn follow_from(
     desk: Desk,
-    caller: Caller,
+    (caller, certificate): (Caller, Option<String>),
     mut after: u64,
     sender: mpsc::Sender<Bytes>,
     _place: Hold,
@@ -122,7 +128,8 @@ async fn follow_from(
                 Err(_) => return,
             };
             after = page.to;
-            for entry in page.entries {
+            let asked = page.entries.into_iter();
+            for entry in asked.filter(|entry| is_of(entry, certificate.as_deref())) {
                 let sent = tokio::select! {
                     sent = sender.send(frame(&entry)) => sent.is_ok(),
                     () = desk.stop.cancelled() => false,
@@ -154,6 +161,11 @@ async fn expired(token: Option<Bearer>) {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether an entry is about what was asked for; every one is where nothing was.
+fn is_of(entry: &EntryView, certificate: Option<&str>) -> bool {
+    certificate.is_none() || entry.certificate.as_deref() == certificate
 }
 
 /// One entry as the protocol writes it (HTML Living Standard, section 9.2).

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::caller::Caller;
 use super::house::House;
 use super::house::HouseError;
+use super::orders;
 use super::page::Place;
 use super::select::Selector;
 use super::shares::Shares;
@@ -95,6 +96,8 @@ pub(super) fn router(desk: Desk) -> Router {
 /// Reads the body under its limit, and bounds the time of the whole request. The answer's body is
 /// not included: a follower of the journal stays for as long as it likes.
 async fn within_limits(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    // Whoever says that it waits is waited for.
+    let deadline = desk.deadline + orders::patience(request.uri());
     let work = async {
         let (head, body) = request.into_parts();
         let most = desk.shares.body();
@@ -108,12 +111,12 @@ async fn within_limits(State(desk): State<Desk>, request: Request, next: Next) -
         };
         next.run(Request::from_parts(head, Body::from(body))).await
     };
-    match tokio::time::timeout(desk.deadline, work).await {
+    match tokio::time::timeout(deadline, work).await {
         Ok(response) => response,
         Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "slow", "the daemon is too slow")
             .detail(format!(
                 "no answer within {} s; an order that was given may still be carried out",
-                desk.deadline.as_secs()
+                deadline.as_secs()
             ))
             .hint("look at the daemon's log")
             .into_response(),
@@ -235,6 +238,7 @@ impl Problem {
             status: status.as_u16(),
             detail: String::new(),
             hint: None,
+            errors: Vec::new(),
         }
     }
 

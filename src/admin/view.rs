@@ -63,6 +63,7 @@ pub fn certificate(record: &Certificate, now: Timestamp) -> CertificateView {
         order: phase.in_flight().and_then(|in_flight| in_flight.order.clone()),
         revision: record.revision,
         care: view_care::care(record),
+        issue: view_care::issue(record),
         signing: None,
         terms: None,
     }

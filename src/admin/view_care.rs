@@ -6,6 +6,7 @@ use super::wire::care::CareView;
 use super::wire::care::LeftView;
 use super::wire::care::RevokedView;
 use super::wire::care::RevokingView;
+use super::wire::issue::IssueView;
 use super::wire::standby::OtherView;
 use super::wire::standby::StandbyView;
 use crate::base::Timestamp;
@@ -84,4 +85,18 @@ pub(super) fn other(record: &Certificate, now: Timestamp) -> OtherView {
         not_after: installed.map(|one| one.validity.not_after.into()),
         good: record.is_good(now),
     }
+}
+
+/// How a client ordered it.
+pub(super) fn issue(record: &Certificate) -> Option<IssueView> {
+    let (issue, claim) = (record.care.issue.as_ref()?, record.claim()?);
+    Some(IssueView {
+        client: issue.client.to_string(),
+        class: issue.class.to_string(),
+        claim: claim.word().to_owned(),
+        exportable: issue.exportable,
+        key_elsewhere: issue.csr.is_some(),
+        since: issue.since.into(),
+        give_up: issue.give_up.into(),
+    })
 }

@@ -22,6 +22,7 @@ use super::care;
 use super::delivery;
 use super::events;
 use super::guests;
+use super::orders;
 use super::rotate;
 use super::routes;
 use super::routes::Desk;
@@ -101,8 +102,9 @@ pub(super) fn ways() -> Vec<Way> {
         way(GET, "/v1/status", SHOW, get(routes::status)),
         way(GET, "/v1/sites", SHOW, get(routes::sites)),
         way(GET, "/v1/certificates", SHOW_OWN, get(routes::certificates)),
+        way(POST, "/v1/certificates", CHANGE_OWN, post(orders::order)),
         way(GET, "/v1/certificates/{selector}", SHOW_OWN, get(routes::certificate)),
-        way(DELETE, "/v1/certificates/{selector}", CHANGE_OWN, delete(transfer::forget)),
+        way(DELETE, "/v1/certificates/{selector}", CHANGE_OWN, delete(orders::remove)),
         way(GET, "/v1/certificates/{selector}/chain", SHOW_OWN, get(delivery::chain)),
         way(GET, "/v1/certificates/{selector}/key", TAKE_OWN, get(delivery::key)),
         way(POST, "/v1/certificates/{selector}/renew", CHANGE_OWN, post(routes::renew)),

@@ -298,6 +298,9 @@ pub struct CertificateView {
     /// What is to become of it besides.
     #[serde(default)]
     pub care: care::CareView,
+    /// For whom it was issued, if for a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<issue::IssueView>,
     /// What its key does; in the answer about one certificate only.
     #[serde(default)]
     pub signing: Option<signing::SigningView>,
@@ -439,6 +442,9 @@ pub struct Problem {
     /// What to try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Each field of the body that is wrong, where that is why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<issue::FieldProblem>,
 }
 
 /// Media type of [`Problem`].

@@ -215,6 +215,7 @@ impl Fake {
             revision: 4,
             care: CareView::default(),
             signing: Some(signing(now, None)),
+            issue: None,
             terms: None,
         };
         let mut broken = shop.clone();

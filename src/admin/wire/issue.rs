@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::CertificateView;
+use super::Moment;
 
 /// Body of `POST /v1/certificates`.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,25 @@ pub struct Issuance {
     /// The certificate and its issuers, PEM, leaf first; once it is issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<String>,
+}
+
+/// How a certificate was ordered by a client.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct IssueView {
+    /// Whose it is.
+    pub client: String,
+    /// What it counts as: `single`, `wildcard` or `multi`.
+    pub class: String,
+    /// How it stands in the ledger: `reserved`, `consumed` or `refunded`.
+    pub claim: String,
+    /// Whether its key may be handed out.
+    pub exportable: bool,
+    /// Whether its key is the client's, and never was here.
+    pub key_elsewhere: bool,
+    /// When it was asked for.
+    pub since: Moment,
+    /// When the order ends, if nothing was issued until then.
+    pub give_up: Moment,
 }
 
 /// Answer to `DELETE /v1/certificates/{selector}` for one that was issued for a client.

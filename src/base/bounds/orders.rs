@@ -11,3 +11,6 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// Characters of the key by which a client finds its own order again: a UUID has 36, a digest 64.
 pub const IDEMPOTENCY_KEY: usize = 128;
+
+/// Octets of a file with names to be issued: half a million lines of the usual length.
+pub const BULK_FILE: u64 = 32 * 1024 * 1024;
