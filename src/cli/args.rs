@@ -26,6 +26,7 @@ use super::args_bring::Import;
 use super::args_bring::Onboard;
 use super::args_bring::Switch;
 use super::args_doctor::Doctor;
+use super::args_issue::Issue;
 use super::args_token::Token;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
@@ -222,7 +223,9 @@ pub(super) enum Command {
     },
     /// List the onboarded names
     Onboarded(List),
-    /// Delete an imported certificate and its key
+    /// Have certificates issued for use elsewhere, out of an allowance: one, or all in a file
+    Issue(Issue),
+    /// Delete an imported certificate and its key; of an issued one, end the order or revoke it
     Forget {
         /// A name it is for, its id, or the beginning of the id
         name: String,

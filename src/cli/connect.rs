@@ -36,6 +36,7 @@ use super::report::Report;
 use super::report::USAGE;
 use crate::admin::wire::PREFIX;
 use crate::admin::wire::Problem;
+use crate::admin::wire::issue::IssueOrder;
 use crate::admin::wire::transfer::HANDOVER;
 use crate::admin::wire::transfer::HANDOVER_ORDER;
 use crate::admin::wire::transfer::Handover;
@@ -90,6 +91,17 @@ impl Client {
     pub(super) fn post_json(&self, path: &str, body: &impl Serialize) -> Result<Answer, Report> {
         let body = serde_json::to_vec(body).map_err(|e| Report::new(FAULT, e.to_string()))?;
         self.wait(self.ask(Method::POST, path, body.into()))
+    }
+
+    /// An order for a certificate, on this client's runtime.
+    pub(super) async fn post_order(&self, order: &IssueOrder) -> Result<Answer, Report> {
+        let body = serde_json::to_vec(order).map_err(|e| Report::new(FAULT, e.to_string()))?;
+        self.ask(Method::POST, "/certificates", body.into()).await
+    }
+
+    /// `GET` of a path below [`PREFIX`], on this client's runtime.
+    pub(super) async fn fetch(&self, path: &str) -> Result<Answer, Report> {
+        self.ask(Method::GET, path, Bytes::new()).await
     }
 
     /// `DELETE` of a path below [`PREFIX`].

@@ -12,9 +12,11 @@ mod args_account;
 mod args_books;
 mod args_bring;
 mod args_doctor;
+mod args_issue;
 mod args_token;
 mod backup;
 mod books;
+mod bulk;
 mod care;
 pub mod check;
 mod check_dns;
@@ -28,12 +30,15 @@ mod greet;
 mod guests;
 mod hash;
 mod import;
+mod issue;
+mod issued_files;
 mod list;
 mod look;
 mod material;
 mod out;
 mod passphrase;
 mod persist;
+mod progress;
 mod render;
 mod report;
 mod restore;
@@ -120,6 +125,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Pack { what } => books::pack(&client()?, what, out),
         Command::Allowance { client: whose } => books::allowance(&client()?, whose.as_ref(), out),
         Command::Ledger(which) => books::ledger(&client()?, which, out),
+        Command::Issue(what) => issue::issue(&client()?, what, out),
         Command::Export(what) => export::export(&client()?, what, out),
         Command::Account(what) => account::account(&client()?, what, out),
         Command::Rotate { what } => rotate::rotate(&client()?, what, out),

@@ -10,9 +10,14 @@ use crate::admin::wire::Problem;
 
 pub(super) const DONE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
+/// Of many, some and not all.
+pub(super) const SOME: u8 = 2;
 pub(super) const USAGE: u8 = 64;
+pub(super) const BAD_DATA: u8 = 65;
 pub(super) const NO_DAEMON: u8 = 69;
 pub(super) const FAULT: u8 = 70;
+/// It can be gone on with.
+pub(super) const INTERRUPTED: u8 = 75;
 pub(super) const NOT_ALLOWED: u8 = 77;
 pub(super) const CONFIGURATION: u8 = 78;
 
@@ -27,21 +32,42 @@ pub(super) struct Report {
     pub(super) hint: Option<String>,
     /// The exit status.
     pub(super) status: u8,
+    /// What the daemon called it, if it did.
+    pub(super) kind: Option<String>,
+    /// Whether the daemon said that it may do it later.
+    pub(super) passing: bool,
 }
 
 impl Report {
     pub(super) fn new(status: u8, what: impl Into<String>) -> Self {
-        Self { what: Some(what.into()), causes: Vec::new(), hint: None, status }
+        Self {
+            what: Some(what.into()),
+            causes: Vec::new(),
+            hint: None,
+            status,
+            kind: None,
+            passing: false,
+        }
     }
 
     /// To end with `status` after everything was said already.
     pub(super) const fn quiet(status: u8) -> Self {
-        Self { what: None, causes: Vec::new(), hint: None, status }
+        Self { what: None, causes: Vec::new(), hint: None, status, kind: None, passing: false }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Whether the daemon may do it later.
+    pub(super) const fn is_passing(&self) -> bool {
+        self.passing
+    }
+
+    /// Whether nothing is left of the allowance.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.kind.as_deref() == Some("/problems/overdrawn")
     }
 
     /// Standard output does not take more. A reader that has seen enough is no error.
@@ -70,6 +96,8 @@ impl Report {
             report.causes = lines.map(str::to_owned).collect();
         }
         report.hint.clone_from(&problem.hint);
+        report.kind = Some(problem.kind.clone());
+        report.passing = matches!(problem.status, 429 | 503);
         report
     }
 

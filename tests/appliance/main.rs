@@ -53,6 +53,8 @@ mod hundred;
 mod import;
 mod internal;
 mod issue;
+mod issue_api;
+mod issue_bulk;
 mod listeners;
 mod lists;
 mod master;
