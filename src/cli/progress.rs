@@ -47,9 +47,13 @@ impl Progress {
 
     /// One more ended.
     pub(super) fn end(&mut self, well: bool) {
+        self.end_at(well, Instant::now());
+    }
+
+    fn end_at(&mut self, well: bool, now: Instant) {
         self.done += 1;
         self.failed += usize::from(!well);
-        self.ends.push_back(Instant::now());
+        self.ends.push_back(now);
         self.why = None;
     }
 
@@ -114,21 +118,21 @@ impl Progress {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_line_tells_rate_failures_what_is_left_and_why_it_waits() {
+    #[test]
+    fn the_line_tells_rate_failures_what_is_left_and_why_it_waits() {
         let mut progress = Progress::of(100);
-        for number in 0..50 {
-            tokio::time::advance(Duration::from_millis(500)).await;
-            progress.end(number % 25 != 0);
+        let after = |began: Instant, halves: u32| began + Duration::from_millis(500) * halves;
+        let began = progress.began;
+        for number in 1..=50 {
+            progress.end_at(number % 25 != 0, after(began, number));
         }
-        let line = progress.line(Instant::now());
-        assert_eq!(line, "[##########..........] 50/100  2.0/s  2 failed  25 s left");
+        let now = after(began, 50);
+        assert_eq!(progress.line(now), "[##########..........] 50/100  2.0/s  2 failed  25 s left");
         progress.waits(Some("the CA's limit\u{7}".to_owned()));
-        let line = progress.line(Instant::now());
+        let line = progress.line(now);
         assert!(line.contains("waits: the CA's limit") && !line.contains('\u{7}'), "{line}");
         // What was long ago does not count.
-        tokio::time::advance(WINDOW * 2).await;
-        assert!(progress.line(Instant::now()).contains(" 0.0/s"));
-        assert!(Progress::of(0).line(Instant::now()).starts_with("[####################] 0/0"));
+        assert!(progress.line(now + WINDOW * 2).contains(" 0.0/s"));
+        assert!(Progress::of(0).line(began).starts_with("[####################] 0/0"));
     }
 }
