@@ -3,7 +3,6 @@
 //!
 //! Nobody holds them in memory, so that a million of them cost the scheduler nothing until then.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ pub(super) struct Alarm {
     /// instance. They must not stand in the way of others.
     stuck: BTreeSet<CertificateId>,
     /// Those that the house sees to, and what is to be begun for each.
-    due: BTreeMap<CertificateId, (Arc<Certificate>, Work)>,
+    due: Vec<(Arc<Certificate>, Work)>,
     /// Whether attempts of a former run were looked for.
     resumed: bool,
     /// When the next one's moment comes.
@@ -39,9 +38,8 @@ pub(super) struct Alarm {
 impl Alarm {
     /// What is to be begun, orders before questions; it is asked for again until it has begun.
     pub(super) fn due(&self) -> impl Iterator<Item = &(Arc<Certificate>, Work)> {
-        let all = |question| {
-            self.due.values().filter(move |(_, work)| (*work == Work::Check) == question)
-        };
+        let all =
+            |question| self.due.iter().filter(move |(_, work)| (*work == Work::Check) == question);
         all(false).chain(all(true))
     }
 
@@ -87,7 +85,7 @@ impl Alarm {
             if let Some(record) = &record
                 && record.revocation_due().is_some_and(|at| at <= now)
             {
-                self.due.insert(id, (Arc::clone(record), Work::Revoke));
+                self.due.push((Arc::clone(record), Work::Revoke));
                 continue;
             }
             if let Some(record) = record.as_ref().filter(|one| one.order_ended().is_some()) {
@@ -103,12 +101,12 @@ impl Alarm {
                         Some(change) => changes.push(change),
                         None => {
                             let work = plan::work_of(&record);
-                            self.due.insert(id, (record, work));
+                            self.due.push((record, work));
                         }
                     }
                 }
                 (Some(Step::Check(_)), Some(record)) => {
-                    self.due.insert(id, (record, Work::Check));
+                    self.due.push((record, Work::Check));
                 }
                 (Some(Step::Lapse(_)), _) => {
                     let lapsed = |r: &_| Some(issuing::judged(transition::tick(r, now), now));

@@ -16,6 +16,7 @@ use super::codec;
 use super::error::StoreError;
 use super::tables::CLAIMS;
 use super::tables::ISSUED;
+use super::turns;
 use crate::base::Timestamp;
 use crate::cert::allowance::Class;
 use crate::cert::client::ClientName;
@@ -40,7 +41,7 @@ pub(super) struct Held {
 pub(super) fn make_tables(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(CLAIMS)?;
     txn.open_table(ISSUED)?;
-    Ok(())
+    turns::make_table(txn)
 }
 
 /// Follows the change of one record from `old` to `new`, of which `entries` tell, and returns what the
@@ -54,6 +55,7 @@ pub(super) fn follow(
     new: Option<&Certificate>,
     entries: &[Entry],
 ) -> Result<Vec<Entry>, StoreError> {
+    turns::follow(txn, old, new)?;
     let (before, after) = (old.and_then(Certificate::claim), new.and_then(Certificate::claim));
     // For all but the fewest changes that is all there is to do.
     if before == after {
@@ -126,6 +128,7 @@ pub(super) fn read(id: CertificateId, bytes: &[u8]) -> Result<Held, StoreError> 
 
 /// Whether `record` is entered as it must be. `word` says what is not.
 pub(super) fn agrees(txn: &ReadTransaction, record: &Certificate) -> Result<(), &'static str> {
+    turns::agrees(txn, record)?;
     let unreadable = |_| "the books beside it cannot be read";
     let table = txn.open_table(CLAIMS).map_err(|_| "the list of claims is missing")?;
     let id = record.id();

@@ -21,10 +21,11 @@ use super::tables::KEY_USES;
 use super::tables::KEYS;
 use super::tables::PENDING;
 use super::tables::WAKES;
+use super::turns;
 use crate::base::Timestamp;
+use crate::base::bounds::allowance::DUE_AT_ONCE;
 use crate::cert::issue::Claim;
 use crate::cert::key::KeyId;
-use crate::cert::lifecycle::Phase;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 
@@ -179,28 +180,35 @@ pub(super) fn users_of(
     Ok(found)
 }
 
-/// The imported certificates whose time has come at `now`, the earliest first, and the moment at
-/// which the next one's comes.
+/// The certificates whose turn it is, up to half of `limit`, and the imported ones whose time has come at
+/// `now`, the earliest first; and the moment at which the next one's comes.
 pub(super) fn due(
     txn: &ReadTransaction,
     now: Timestamp,
     limit: usize,
 ) -> Result<(Vec<CertificateId>, Option<Timestamp>), StoreError> {
-    let table = txn.open_table(WAKES)?;
-    let mut found = Vec::new();
+    let (turns, more) = turns::next(txn, limit.div_ceil(2).min(DUE_AT_ONCE / 2))?;
+    let room = limit.saturating_sub(turns.len());
+    let mut next = more.then_some(now);
+    let (table, mut found) = (txn.open_table(WAKES)?, Vec::new());
     for row in table.iter()? {
         let (key, _) = row?;
         let (at, id) = key.value();
         let at = Timestamp::from_unix(at);
-        if at > now {
-            return Ok((found, Some(at)));
-        }
-        if found.len() == limit {
-            return Ok((found, Some(now)));
+        if at > now || found.len() == room {
+            next = next.or(Some(at.max(now)));
+            break;
         }
         found.push(CertificateId(*id));
     }
-    Ok((found, None))
+    // One by one, so that neither keeps the other waiting.
+    let (mut times, mut both) = (found.into_iter(), Vec::new());
+    for turn in turns {
+        both.push(turn);
+        both.extend(times.next());
+    }
+    both.extend(times);
+    Ok((both, next))
 }
 
 /// How many imported certificates are in which phase; or of those that clients asked for, how many have
@@ -232,11 +240,11 @@ pub(super) fn keys_of(record: &Certificate) -> impl Iterator<Item = KeyId> + use
 
 /// When a record wants to be looked at; what is due is due since ever.
 pub(super) fn wake(record: &Certificate) -> Option<u64> {
-    let phase = match (&record.phase, &record.care.issue) {
-        // In the order in which they were asked for: many of them do not keep others from their turn.
-        (Phase::Due { .. }, Some(issue)) => Some(issue.since),
-        _ if record.order_ended().is_some() => record.order_ended(),
-        (phase, _) => phase.wake_at(Timestamp::from_unix(0)),
+    let phase = match record.order_ended() {
+        // It waits for its turn, and not for its time.
+        _ if turns::place(record).is_some() => None,
+        Some(over) => Some(over),
+        None => record.phase.wake_at(Timestamp::from_unix(0)),
     };
     phase.into_iter().chain(record.revocation_due()).min().map(Timestamp::as_unix)
 }

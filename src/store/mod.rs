@@ -32,6 +32,7 @@ pub mod scrub;
 mod seals;
 mod tables;
 mod tokens;
+mod turns;
 
 pub use allowances::Grant;
 pub use catalog::Catalog;

@@ -79,6 +79,11 @@ pub(super) const LEDGER_OF: TableDefinition<'_, (&str, u64), ()> =
 /// The claim of each certificate that a client asked for.
 pub(super) const CLAIMS: TableDefinition<'_, &[u8; 8], &[u8]> = TableDefinition::new("claims");
 
+/// The certificates that clients asked for and that are to be ordered: client, since when, in seconds of
+/// Unix time, and which.
+pub(super) const TURNS: TableDefinition<'_, (&str, u64, &[u8; 8]), ()> =
+    TableDefinition::new("turns");
+
 /// The certificates that each client asked for.
 pub(super) const ISSUED: TableDefinition<'_, (&str, &[u8; 8]), ()> = TableDefinition::new("issued");
 

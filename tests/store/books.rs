@@ -38,7 +38,7 @@ use crate::key;
 use crate::replay;
 
 pub(crate) const START: Timestamp = Timestamp::from_unix(1_800_000_000);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn client(name: &str) -> ClientName {
     ClientName::parse(name).unwrap()

@@ -42,6 +42,7 @@ mod catalog;
 mod damage;
 mod index;
 mod replay;
+mod turns;
 
 /// Names the work of a child process, which is this very test binary.
 const CHILD: &str = "KEYWARD_TEST_STORE_CHILD";

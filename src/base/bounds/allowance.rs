@@ -20,3 +20,6 @@ pub const GIVE_UP_MOST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Certificates that are read at once because an attempt is to begin for them: several times as many as
 /// there is room for.
 pub const DUE_AT_ONCE: usize = 4 * super::ORDERS_AT_ONCE;
+
+/// Clients among which turns are given; one that comes behind has its own when another has none left.
+pub const CLIENTS_LOOKED_AT: usize = 4096;

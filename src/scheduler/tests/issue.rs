@@ -376,3 +376,23 @@ async fn a_changed_file_counts_for_clients_at_once() {
     let conflict = house.store.remove_as(id, 0, vec![]).await.unwrap_err();
     assert!(matches!(conflict, StoreError::Conflict { .. }), "it was changed since: {conflict}");
 }
+
+#[tokio::test]
+async fn a_client_that_asks_for_many_does_not_keep_another_waiting_for_all_of_them() {
+    let house = House::issuing(Act::Issue).await;
+    let mut config = two_each();
+    config.allowance.free = Class::ALL.map(|class| (class, 100));
+    house.config.send_replace(Arc::new(config));
+    house.handle.stand_still().await;
+    for _ in 0..40 {
+        house.asks(order(&["a.example"], None)).await.unwrap();
+    }
+    let other = ClientName::parse("zoe").unwrap();
+    let (id, _) =
+        house.asks(IssueOrder { client: other, ..order(&["b.example"], None) }).await.unwrap();
+    house.handle.go_on();
+    house.once(id, "holding").await;
+    let asked = house.ca.asked.lock().unwrap();
+    let place = asked.iter().position(|asked| asked.job.spec.id() == id).unwrap();
+    assert!(place < 2 * crate::base::bounds::ORDERS_AT_ONCE, "it came as number {place}");
+}
