@@ -1,9 +1,20 @@
 //! What clients may have, as an operator sees and changes it by the installed program.
 
+use std::process::Command;
+use std::process::Stdio;
 use std::time::Duration;
+
+use keyward::base::crash;
+use keyward::cert::client::ClientName;
+use keyward::cert::issue::Claim;
+use keyward::cert::pack::What;
+use keyward::cert::record::Certificate;
+use keyward::store::Store;
 
 use crate::daemon::Keyward;
 use crate::daemon::eventually;
+use crate::daemon::was_killed;
+use crate::scene::Scene;
 
 /// A house without a CA on the network.
 fn house(allowance: &str) -> Keyward {
@@ -136,4 +147,71 @@ fn a_changed_file_counts_upon_reload_and_a_pack_ends_by_the_clock() {
     });
     assert_eq!(balance(&keyward, "panel", "wildcard"), [1, 1, 0, 0]);
     assert_eq!(balance(&keyward, "nobody-yet", "wildcard"), [1, 1, 0, 0]);
+}
+
+/// Asks for a certificate for `panel`, and does not mind when the house dies over it.
+fn ask(keyward: &Keyward, path: &str) -> Option<serde_json::Value> {
+    let body = r#"{"names": ["kill.example"], "client": "panel", "idempotency_key": "the one"}"#;
+    let said = Command::new("curl")
+        .args(["--silent", "--max-time", "300", "--header", "content-type: application/json"])
+        .args(["--data", body, "--unix-socket"])
+        .arg(keyward.dir.path().join("run/admin.sock"))
+        .arg(format!("http://keyward/v1/certificates{path}"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    serde_json::from_slice(&said.stdout).ok()
+}
+
+/// What the file says while nobody has it open: the books of `panel`, which balance, and its certificate.
+fn read(scene: &Scene) -> (Vec<What>, Option<Certificate>) {
+    let store = Store::open(&scene.keyward.state().join("store")).unwrap();
+    crate::scene::runtime().block_on(async {
+        let panel = ClientName::parse("panel").unwrap();
+        let ledger = store.ledger(Some(panel.clone()), 0, 99).await.unwrap();
+        let balance = store.balances(panel.clone()).await.unwrap()[0].1;
+        assert!(balance.is_sound(), "{balance:?}");
+        assert_eq!(ledger.last().map(|entry| entry.balance), Some(balance));
+        let mut issued = store.issued(panel, None, 99).await.unwrap();
+        assert!(issued.len() < 2, "{issued:?}");
+        (ledger.iter().map(|entry| entry.what).collect(), issued.pop())
+    })
+}
+
+#[test]
+fn the_books_balance_after_a_kill_at_each_step_of_an_order() {
+    for point in [&[crash::ISSUE_POINT], crash::POINTS].concat() {
+        let mut scene = Scene::new("office.example");
+        scene.configure("[allowance]\nsingle = 2\n");
+        scene.keyward.with_env("KEYWARD_CRASH_AT", point);
+        scene.keyward.start();
+        let begun = ask(&scene.keyward, "");
+        let ended = scene.keyward.wait_end(Duration::from_secs(300));
+        assert!(was_killed(ended), "{point}: {ended}\n{}", scene.keyward.log());
+        let (ledger, record) = read(&scene);
+        let record = record.unwrap_or_else(|| panic!("{point}: reserved for nothing"));
+        let issued = ["installed", "published"].contains(&point);
+        let expected = match issued {
+            true => (Some(Claim::Consumed), vec![What::Granted, What::Reserved, What::Consumed]),
+            false => (Some(Claim::Reserved), vec![What::Granted, What::Reserved]),
+        };
+        assert_eq!((record.claim(), ledger), expected, "{point}");
+
+        scene.keyward.without_env("KEYWARD_CRASH_AT");
+        scene.keyward.start();
+        // The same order again is the same certificate, whatever the client heard of the first.
+        let done = ask(&scene.keyward, "?wait=300s").unwrap();
+        assert_eq!(done["fresh"], false, "{point}: {done}");
+        assert_eq!(done["certificate"]["id"], record.id().to_string().as_str(), "{point}");
+        if let Some(begun) = begun {
+            assert_eq!(begun["certificate"]["id"], done["certificate"]["id"], "{point}");
+        }
+        assert!(done["chain"].as_str().is_some_and(|chain| chain.contains("BEGIN")), "{done}");
+        assert_eq!(scene.pebble.orders(), 1, "{point}: {}", scene.pebble.output());
+        assert_eq!(balance(&scene.keyward, "panel", "single"), [2, 1, 0, 1], "{point}");
+        assert!(scene.keyward.terminate().success());
+        let (ledger, record) = read(&scene);
+        assert_eq!(ledger, [What::Granted, What::Reserved, What::Consumed], "{point}");
+        assert_eq!(record.and_then(|record| record.claim()), Some(Claim::Consumed), "{point}");
+    }
 }
