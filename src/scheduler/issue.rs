@@ -159,6 +159,7 @@ impl SchedulerHandle {
         let shop = &self.shop;
         // What is free counts from the first call on, whatever the driver has come to.
         shop.records.store().set_free(config.allowance.free, shop.now()).await?;
+        let mut last = CertificateId([0; 8]);
         for _ in 0..TRIES {
             let lot = match &order.idempotency {
                 Some(key) => Lot::of(&order.client, key),
@@ -166,6 +167,7 @@ impl SchedulerHandle {
             };
             let spec = specification(config, &order, lot);
             let (id, class) = (spec.id(), Class::of(spec.names()));
+            last = id;
             let now = shop.now();
             let issue = Issue {
                 client: order.client.clone(),
@@ -195,7 +197,8 @@ impl SchedulerHandle {
                 }
             }
         }
-        Err(IssueError::Store(StoreError::Closed))
+        // It came and went each time.
+        Err(IssueError::Store(StoreError::Exists { id: last }))
     }
 
     /// Ends what a client asked for: an order that came to nothing yet is cancelled, and what was issued

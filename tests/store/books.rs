@@ -1,7 +1,7 @@
 //! The books on a real file: whatever is issued, fails, is cancelled, granted, revoked or expires, in
 //! whatever order and wherever the process is killed, they balance.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ struct World<'a> {
     orders: u64,
     installed: (Installed, KeyHandle),
     /// Packs that were seen expired.
-    expired: BTreeMap<PackId, ()>,
+    expired: BTreeSet<PackId>,
 }
 
 impl World<'_> {
@@ -279,9 +279,9 @@ impl World<'_> {
         }
         for pack in self.store().packs(None, None, usize::MAX).await.unwrap() {
             if replay::has_expired(&pack) {
-                self.expired.insert(pack.id, ());
+                self.expired.insert(pack.id);
             }
-            let resurrected = self.expired.contains_key(&pack.id) && !replay::has_expired(&pack);
+            let resurrected = self.expired.contains(&pack.id) && !replay::has_expired(&pack);
             assert!(!resurrected, "{pack:?} at {}", self.now);
         }
     }
@@ -298,7 +298,7 @@ async fn happens(acts: Vec<Act>) {
         free: [0; 3],
         orders: 0,
         installed: (installed, one),
-        expired: BTreeMap::new(),
+        expired: BTreeSet::new(),
     };
     world.carry_out(Act::Free([3, 1, 0])).await;
     for act in acts {
