@@ -303,6 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn what_clients_asked_for_is_told_apart_where_there_is_any() {
+        let of = |claims: &[(&str, u64)]| {
+            let clients = claims.iter().map(|(claim, count)| ((*claim).to_owned(), *count));
+            for_clients(&Counts { clients: clients.collect(), ..Counts::default() })
+        };
+        assert_eq!(of(&[]), None);
+        let told = of(&[("refunded", 3), ("consumed", 12), ("reserved", 1)]);
+        assert_eq!(told.as_deref(), Some("12 issued, 1 being ordered, 3 failed"));
+    }
+
+    #[test]
     fn the_key_cache_is_told_once_it_has_something_to_tell() {
         let mut figures: Figures =
             [("open", 0), ("hits", 0)].map(|(name, number)| (name.to_owned(), number)).into();
