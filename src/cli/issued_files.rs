@@ -8,17 +8,15 @@ use std::path::PathBuf;
 use super::connect::Client;
 use super::connect::segment;
 use super::export::Aside;
+use super::material;
 use super::report::FAILED;
 use super::report::FAULT;
 use super::report::Report;
 use crate::admin::wire::transfer::Handover;
 use crate::admin::wire::transfer::HandoverOrder;
-use crate::base::bounds;
 use crate::base::disk;
 use crate::cert::chain::Chain;
 use crate::cert::key::KeyId;
-use crate::os::sandbox;
-use crate::vault::key_file::KeyFile;
 
 /// The files for one certificate.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -104,7 +102,7 @@ impl Places {
 fn write_key(client: &Client, id: &str, path: &Path, of: KeyId, force: bool) -> Result<(), Report> {
     if path.symlink_metadata().is_ok() && !force {
         // A run that was interrupted left it, or somebody else's lies there.
-        return if is_key(path, of)? { Ok(()) } else { Err(there(path)) };
+        return if material::is_key(path, of)? { Ok(()) } else { Err(there(path)) };
     }
     let target = Aside::create(path, force)?;
     let order = HandoverOrder::Export { certificate: id.to_owned() };
@@ -112,15 +110,6 @@ fn write_key(client: &Client, id: &str, path: &Path, of: KeyId, force: bool) -> 
         Handover::Exported(_) => target.put_in_place(force),
         _ => Err(Report::new(FAULT, "the daemon did something else than it was asked")),
     }
-}
-
-/// Whether the file holds that very key. For a moment the key is in this process.
-fn is_key(path: &Path, of: KeyId) -> Result<bool, Report> {
-    sandbox::forbid_dumps()
-        .map_err(|error| Report::new(FAULT, format!("cannot forbid core files: {error}")))?;
-    let small = path.metadata().is_ok_and(|found| found.len() <= bounds::IMPORT_FILE);
-    let read = small.then(|| std::fs::read(path).ok()).flatten().map(zeroize::Zeroizing::new);
-    Ok(read.and_then(|text| KeyFile::from_pem(&text).ok()).is_some_and(|key| key.id == of))
 }
 
 fn there(path: &Path) -> Report {

@@ -10,10 +10,13 @@ use super::args_bring::Import;
 use super::passphrase::PassphraseRefused;
 use super::passphrase::PassphraseSource;
 use super::report::FAILED;
+use super::report::FAULT;
 use super::report::NOT_ALLOWED;
 use super::report::Report;
 use super::report::USAGE;
 use crate::base::bounds;
+use crate::cert::key::KeyId;
+use crate::os::sandbox;
 use crate::vault::key_file::KeyFile;
 use crate::vault::key_locked;
 use crate::vault::key_locked::LockedError;
@@ -134,4 +137,13 @@ pub(super) fn whole(path: &Path) -> Result<Zeroizing<Vec<u8>>, Report> {
         return Err(Report::new(FAILED, what));
     }
     Ok(bytes)
+}
+
+/// Whether the file holds that very key. For a moment the key is in this process.
+pub(super) fn is_key(path: &Path, of: KeyId) -> Result<bool, Report> {
+    sandbox::forbid_dumps()
+        .map_err(|error| Report::new(FAULT, format!("cannot forbid core files: {error}")))?;
+    let small = path.metadata().is_ok_and(|found| found.len() <= bounds::IMPORT_FILE);
+    let read = small.then(|| std::fs::read(path).ok()).flatten().map(Zeroizing::new);
+    Ok(read.and_then(|text| KeyFile::from_pem(&text).ok()).is_some_and(|key| key.id == of))
 }

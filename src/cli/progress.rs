@@ -54,7 +54,6 @@ impl Progress {
         self.done += 1;
         self.failed += usize::from(!well);
         self.ends.push_back(now);
-        self.why = None;
     }
 
     /// Why nothing goes on, if so.

@@ -24,6 +24,7 @@ use crate::issue_api::balance;
 use crate::issue_api::ledger;
 use crate::issue_api::office;
 use crate::scene::Scene;
+use crate::terminal::Terminal;
 
 /// Kills of the daemon while it issues, unless `KEYWARD_KILLS` says how many.
 const KILLS: usize = 25;
@@ -223,6 +224,28 @@ fn bad_lines_are_told_before_anything_is_ordered_and_the_status_says_all_some_or
     let said = run("names\na.example\n", &[]);
     assert_eq!(said.status.code(), Some(0), "{said:?}");
     settled(&scene.keyward);
+}
+
+#[test]
+fn a_bar_at_a_terminal_says_how_far_it_is_and_that_it_waits_for_the_limits_of_the_ca() {
+    let mut scene = office(5, |_| {});
+    scene.keyward.terminate();
+    scene.configure_with("limits = { orders = \"2/2h\" }\n", "[allowance]\nsingle = 5\n");
+    scene.keyward.start();
+    let file = names(scene.keyward.dir.path(), 3);
+    let line = format!(
+        "COLUMNS=120 {BINARY} --socket {} issue --client {CLIENT} --file {}",
+        scene.keyward.dir.path().join("run/admin.sock").display(),
+        file.display()
+    );
+    let mut terminal = Terminal::begin(&line);
+    terminal.press("] 2/3", "");
+    terminal.press("used up", "\u{3}");
+    let (shown, status) = terminal.end();
+    assert_eq!(status.code(), Some(75), "{shown}");
+    assert!(shown.contains("2 of 3 issued, 1 pending"), "{shown}");
+    assert!(shown.contains("interrupted after 2 of 3"), "{shown}");
+    assert_eq!(scene.pebble.certificates(), 2);
 }
 
 /// A draw that need not be a good one.

@@ -72,9 +72,13 @@ pub(super) struct Run<'a> {
     spent: BTreeMap<Class, String>,
     /// Whether nothing is left just now, and something may be given back by what is under way.
     held: bool,
+    /// Whether the daemon does not answer.
+    away: bool,
     progress: Progress,
     /// When it last went on.
     moved: Instant,
+    /// When it last looked for orders of which nothing is heard.
+    looked: Instant,
 }
 
 impl<'a> Run<'a> {
@@ -89,8 +93,10 @@ impl<'a> Run<'a> {
             orders: BTreeMap::new(),
             spent: BTreeMap::new(),
             held: false,
+            away: false,
             progress: Progress::of(rows.len()),
             moved: Instant::now(),
+            looked: Instant::now(),
             rows,
         }
     }
@@ -129,7 +135,7 @@ impl<'a> Run<'a> {
                 && let Some(row) = self.queue.pop_front()
             {
                 self.order(row, out).await?;
-                self.progress.draw(out, out.width);
+                self.draw(out);
                 // What is heard meanwhile is not to pile up.
                 while let Ok(heard) = heard.try_recv() {
                     self.hear(heard, out).await?;
@@ -141,9 +147,14 @@ impl<'a> Run<'a> {
             match tokio::time::timeout(TICK, heard.recv()).await {
                 Ok(Some(heard)) => self.hear(heard, out).await?,
                 Ok(None) => tokio::time::sleep(TICK).await,
-                Err(_) => self.ask_after_the_silent(out).await?,
+                Err(_) => {}
             }
-            self.progress.draw(out, out.width);
+            // However much is heard of others.
+            if self.looked.elapsed() >= PAUSE {
+                self.looked = Instant::now();
+                self.ask_after_the_silent(out).await?;
+            }
+            self.draw(out);
         }
     }
 
@@ -217,11 +228,11 @@ impl<'a> Run<'a> {
         match heard {
             Heard::Entry(entry) => self.hear_of(&entry, out).await,
             Heard::Away => {
-                self.progress.waits(Some("the daemon does not answer".to_owned()));
+                self.away = true;
                 Ok(())
             }
             Heard::There => {
-                self.progress.waits(None);
+                self.away = false;
                 // The journal may have lost what happened meanwhile.
                 for order in self.orders.values_mut() {
                     order.heard = order.heard.checked_sub(SILENCE).unwrap_or(order.heard);
@@ -307,11 +318,16 @@ impl<'a> Run<'a> {
         if order.failing.is_some() {
             self.held = false;
         }
-        if order.paced {
-            self.progress.waits(order.failing.clone());
-        }
-        self.progress.draw(out, out.width);
+        self.draw(out);
         Ok(())
+    }
+
+    /// Shows how far it is, and what is waited for.
+    fn draw(&mut self, out: &mut Out) {
+        let paced = || self.orders.values().find(|order| order.paced)?.failing.clone();
+        let away = self.away.then(|| "the daemon does not answer".to_owned());
+        self.progress.waits(away.or_else(paced));
+        self.progress.draw(out, out.width);
     }
 
     async fn write(&self, row: usize, id: &str) -> Result<(), Report> {
