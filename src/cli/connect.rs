@@ -109,6 +109,16 @@ impl Client {
         self.wait(self.ask(Method::DELETE, path, Bytes::new()))
     }
 
+    /// Whether a descriptor can be handed over: what would be refused is known before anything is done
+    /// for it.
+    pub(super) fn can_hand_over(&self) -> Result<(), Report> {
+        if self.token.is_none() {
+            return Ok(());
+        }
+        let what = "a token cannot be shown with a file that is handed over";
+        Err(Report::new(USAGE, what).hint("without --token-file, as a user who may do this"))
+    }
+
     /// Hands `descriptor` over with an order, in place of HTTP, and waits for what became of it.
     pub(super) fn hand_over(
         &self,
@@ -116,13 +126,7 @@ impl Client {
         descriptor: BorrowedFd<'_>,
     ) -> Result<Handover, Report> {
         let fault = |error: &dyn std::fmt::Display| Report::new(FAULT, error.to_string());
-        if self.token.is_some() {
-            return Err(Report::new(
-                USAGE,
-                "a token cannot be shown with a file that is handed over",
-            )
-            .hint("without --token-file, as a user who may do this"));
-        }
+        self.can_hand_over()?;
         let mut frame = HANDOVER.to_vec();
         serde_json::to_writer(&mut frame, order).map_err(|error| fault(&error))?;
         if frame.len() > HANDOVER.len() + HANDOVER_ORDER {

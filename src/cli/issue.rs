@@ -52,6 +52,9 @@ fn one(client: &Client, what: &Issue, out: &mut Out) -> Result<u8, Report> {
     }
     // Nothing is spent for what cannot be written.
     places.check(what.force)?;
+    if places.key.is_some() {
+        client.can_hand_over()?;
+    }
     let key = match &what.idempotency_key {
         Some(key) => key.clone(),
         // If the answer is lost, the order is not: it is found again by this.

@@ -301,3 +301,37 @@ fn a_command_writes_chain_and_key_and_says_what_is_left() {
     assert!(!again.status.success() && again.err.contains("is there already"), "{again:?}");
     assert_eq!(balance(keyward), [1, 0, 1]);
 }
+
+#[test]
+fn a_client_by_its_token_draws_on_its_own_allowance_and_learns_of_no_other() {
+    let clients = "[[client]]\nname = \"panel\"\n[[client]]\nname = \"other\"\n";
+    let mut scene = office(2, |_| {});
+    scene.keyward.terminate();
+    scene.configure(&format!("[allowance]\nsingle = 2\n{clients}"));
+    scene.keyward.start();
+    let keyward = &scene.keyward;
+    let path = |name: &str| keyward.dir.path().join(name).to_str().unwrap().to_owned();
+    for client in ["panel", "other"] {
+        fs::write(path(client), keyward.cli(&["token", "create", client]).ok()).unwrap();
+    }
+    let by = |client: &str, arguments: &[&str]| {
+        keyward.cli(&[&["--token-file", &path(client)], arguments].concat())
+    };
+    let said = by("panel", &["issue", "own.example", "--chain", &path("own.crt")]).ok();
+    assert!(said.contains("of class single, 1 of 2 are left to panel"), "{said}");
+    let listed = by("panel", &["list", "--json"]).json();
+    let id = listed["certificates"][0]["id"].as_str().unwrap();
+    assert_eq!(by("other", &["list", "--json"]).json()["certificates"], json!([]));
+    for arguments in [
+        &["show", id][..],
+        &["forget", id],
+        &["issue", "x.example", "--client", "panel", "--no-wait"],
+    ] {
+        let said = by("other", arguments);
+        assert!(!said.status.success(), "{arguments:?}: {said:?}");
+    }
+    // A token cannot be shown with a file: that is said before anything is spent.
+    let said = by("panel", &["issue", "key.example", "--key-out", &path("key.pem")]);
+    assert!(!said.status.success() && said.err.contains("handed over"), "{said:?}");
+    assert_eq!((balance(keyward), scene.pebble.orders()), ([1, 0, 1], 1));
+}

@@ -11,6 +11,7 @@ use std::path::Path;
 use nix::unistd::Uid;
 use nix::unistd::User;
 
+use self::lines::Line;
 use self::lines::Read;
 use self::lines::Usual;
 use self::outcome::Outcome;
@@ -62,6 +63,11 @@ pub(super) fn bulk(
         && !dir.is_dir()
     {
         return Err(Report::new(FAILED, format!("{} is no directory", dir.display())));
+    }
+    // Nothing is spent for keys that could not be written.
+    let written = |line: &Line| line.exportable && (line.out.is_some() || what.out.is_some());
+    if read.lines.iter().any(written) {
+        client.can_hand_over()?;
     }
     let run = Run::new(client, what, read.lines);
     let (end, results) = run.to_its_end(out)?;
