@@ -14,10 +14,14 @@ mod hash;
 mod house;
 #[path = "admin/list.rs"]
 mod list;
+#[path = "admin/openapi.rs"]
+mod openapi;
 #[path = "admin/rotate.rs"]
 mod rotate;
 #[path = "admin/socket.rs"]
 mod socket;
+#[path = "admin/tags.rs"]
+mod tags;
 #[path = "appliance/terminal.rs"]
 mod terminal;
 #[path = "admin/users.rs"]

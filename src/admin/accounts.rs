@@ -8,6 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
 use super::routes::Desk;
@@ -17,7 +18,7 @@ use super::wire::account::AccountAdopted;
 use super::wire::account::Accounts;
 use super::wire::account::AdoptOrder;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
     #[serde(default)]

@@ -12,6 +12,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
 use super::house::HouseError;
@@ -86,7 +87,7 @@ pub trait Books: Send + Sync {
 }
 
 /// Which part of the clients is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Clients {
     after: Option<String>,
@@ -94,7 +95,7 @@ pub(super) struct Clients {
 }
 
 /// Which part of packs or entries is wanted, and whose.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
     client: Option<String>,

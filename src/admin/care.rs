@@ -9,10 +9,13 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::rejection::PathRejection;
 use axum::extract::rejection::QueryRejection;
+use http::HeaderMap;
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
+use super::etag;
 use super::page::Place;
 use super::routes::Desk;
 use super::routes::bad_question;
@@ -36,10 +39,12 @@ use crate::cert::rights::Scope;
 pub(super) async fn host(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     selector: Result<Path<String>, PathRejection>,
     order: Result<Json<HostOrder>, JsonRejection>,
 ) -> Result<Json<CertificateView>, Problem> {
     let selector = select(selector)?;
+    etag::precondition(&desk, &headers, &selector, &caller).await?;
     let Json(order) = order.map_err(|rejection| bad_body(&rejection))?;
     Ok(Json(desk.house.host(&selector, agreed(&order.accept)?, caller).await?))
 }
@@ -48,9 +53,11 @@ pub(super) async fn host(
 pub(super) async fn unhost(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     selector: Result<Path<String>, PathRejection>,
 ) -> Result<Json<CertificateView>, Problem> {
     let selector = select(selector)?;
+    etag::precondition(&desk, &headers, &selector, &caller).await?;
     Ok(Json(desk.house.unhost(&selector, caller).await?))
 }
 
@@ -70,10 +77,12 @@ pub(super) async fn host_all(
 pub(super) async fn revoke(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     selector: Result<Path<String>, PathRejection>,
     order: Result<Json<RevokeOrder>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Renewal>), Problem> {
     let selector = select(selector)?;
+    etag::precondition(&desk, &headers, &selector, &caller).await?;
     let Json(order) = order.map_err(|rejection| bad_body(&rejection))?;
     // Read before the order is given, so that nothing that comes of it is missed.
     let after = *desk.house.journal_head().borrow();
@@ -91,7 +100,7 @@ pub(super) async fn why(
     Ok(Json(desk.house.why(&selector, caller).await?))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Examination {
     /// Where to order for a trial; empty for where it is known.

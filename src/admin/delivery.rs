@@ -12,6 +12,7 @@ use http::HeaderMap;
 use http::StatusCode;
 use http::header;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
 use super::issuing::Issuing;
@@ -23,7 +24,7 @@ use super::wire::issue::CHAIN_PEM;
 use super::wire::issue::LEAF_DER;
 use crate::vault::age::Recipient;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct To {
     recipient: String,

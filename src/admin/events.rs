@@ -23,6 +23,7 @@ use http::header;
 use http_body::Frame;
 use serde::Deserialize;
 use tokio::sync::mpsc;
+use utoipa::IntoParams;
 
 use super::caller::Bearer;
 use super::caller::Caller;
@@ -43,7 +44,7 @@ use crate::cert::rights::Role;
 /// How long a client should wait before it comes back, in the words of the protocol.
 const RETRY: &[u8] = b"retry: 1000\n\n";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 pub(super) struct Question {
     after: Option<u64>,
     limit: Option<usize>,

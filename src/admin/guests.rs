@@ -10,6 +10,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
 use super::routes::Desk;
@@ -23,14 +24,14 @@ use super::wire::guests::Offboarded;
 use super::wire::guests::OnboardOrder;
 
 /// Which part of the list is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 pub(super) struct Page {
     after: Option<String>,
     limit: Option<usize>,
 }
 
 /// How a name is offboarded.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 pub(super) struct How {
     /// Whether it may come back by itself.
     #[serde(default)]

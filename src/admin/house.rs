@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::books::Books;
 use super::caller::Caller;
+use super::filter::Filter;
 use super::issuing::Issuing;
 use super::page::Place;
 use super::select::Selector;
@@ -52,11 +53,12 @@ pub trait House: Keyring + Send + Sync {
     fn status(&self) -> BoxFuture<'_, Result<Status, HouseError>>;
     /// The configured sites, in the order of the configuration.
     fn sites(&self) -> BoxFuture<'_, Result<Vec<SiteView>, HouseError>>;
-    /// At most `limit` certificates behind `after` that `caller` may see, in the order of [`Place`].
+    /// Certificates behind the place in `at`, as many as its number says at most, that fit and that `caller` may see, in the order of
+    /// [`Place`]. A page may have fewer, or none, and say where to go on.
     fn certificates(
         &self,
-        after: Option<Place>,
-        limit: usize,
+        at: (Option<Place>, usize),
+        filter: Filter,
         caller: Caller,
     ) -> BoxFuture<'_, Result<Certificates, HouseError>>;
     /// One certificate; [`super::find`] chooses it, among those that `caller` may see.

@@ -21,10 +21,12 @@ use http::Uri;
 use http::header;
 use serde::Deserialize;
 use tokio::time::Instant;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
 use super::care::bad_body;
 use super::delivery::issuing;
+use super::etag;
 use super::issuing::OrderError;
 use super::order_check;
 use super::routes::Desk;
@@ -43,7 +45,7 @@ use crate::cert::care::Reason;
 /// Between two looks at a certificate that is waited for.
 const LOOK: Duration = Duration::from_millis(50);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct How {
     wait: Option<String>,
@@ -95,7 +97,7 @@ pub(super) async fn order(
     Ok((status, place, Json(issuance)).into_response())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Why {
     reason: Option<String>,
@@ -106,10 +108,12 @@ pub(super) struct Why {
 pub(super) async fn remove(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     selector: Result<Path<String>, PathRejection>,
     why: Result<Query<Why>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let selector = select(selector)?;
+    etag::precondition(&desk, &headers, &selector, &caller).await?;
     let Query(Why { reason }) = why.map_err(|rejection| bad_question(&rejection.body_text()))?;
     let reason = reason.as_deref().map(|word| {
         Reason::parse(word).ok_or_else(|| {

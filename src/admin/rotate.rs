@@ -8,6 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
 use super::routes::Desk;
@@ -35,7 +36,7 @@ pub(super) async fn master(
     Ok((StatusCode::ACCEPTED, Json(desk.house.rotate_master(caller).await?)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichCa {
     /// What sites call it.

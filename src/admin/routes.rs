@@ -19,14 +19,19 @@ use axum::middleware::Next;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use http::HeaderMap;
 use http::StatusCode;
 use http::header;
 use http_body::Body as _;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
 
 use super::caller::Caller;
+use super::etag;
+use super::etag::Tagged;
+use super::filter::Filter;
 use super::house::House;
 use super::house::HouseError;
 use super::orders;
@@ -46,8 +51,11 @@ use super::wire::Renewal;
 use super::wire::Sites;
 use super::wire::Status;
 use super::wire::upgrade::Upgraded;
+use crate::base::Timestamp;
 use crate::base::bounds;
 use crate::base::tasks::TaskSet;
+use crate::cert::client::ClientName;
+use crate::cert::identifier::Identifier;
 
 /// What every request has at hand.
 #[derive(Clone)]
@@ -148,10 +156,42 @@ pub(super) async fn sites(State(desk): State<Desk>) -> Result<Json<Sites>, Probl
 }
 
 /// Which part of the list is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Page {
+    /// The `next` of the page before; none to begin.
     after: Option<String>,
+    /// At most so many, up to 1000.
     limit: Option<usize>,
+    /// Only those that the house is doing this about: `due`, `ordering`, `holding`, `waiting`, `halted`
+    /// or `retiring`.
+    phase: Option<String>,
+    /// Only those of this issuer: `internal`, `imported`, or the host of a CA's directory.
+    issuer: Option<String>,
+    /// Only those that are good for this name.
+    name: Option<String>,
+    /// Only those that were issued for this client.
+    client: Option<String>,
+    /// Only those that run out before this moment (RFC 3339).
+    expires_before: Option<String>,
+}
+
+impl Page {
+    fn filter(&self) -> Result<Filter, Problem> {
+        let said =
+            |field: &str, error: &dyn std::fmt::Display| bad_question(&format!("{field}: {error}"));
+        let name = self.name.as_deref().map(Identifier::parse).transpose();
+        let client = self.client.as_deref().map(ClientName::parse).transpose();
+        let before = self.expires_before.as_deref().map(str::parse::<jiff::Timestamp>).transpose();
+        let before = before.map_err(|error| said("expires_before", &error))?;
+        Ok(Filter {
+            phase: self.phase.clone(),
+            issuer: self.issuer.clone(),
+            name: name.map_err(|error| said("name", &error))?,
+            client: client.map_err(|error| said("client", &error))?,
+            expires_before: before.map(|moment| Timestamp::from_unix_signed(moment.as_second())),
+        })
+    }
 }
 
 pub(super) async fn certificates(
@@ -169,7 +209,7 @@ pub(super) async fn certificates(
              the \"next\" of the one before"
         )));
     }
-    Ok(Json(desk.house.certificates(after, limit, caller).await?))
+    Ok(Json(desk.house.certificates((after, limit), page.filter()?, caller).await?))
 }
 
 pub(super) fn bad_question(why: &str) -> Problem {
@@ -189,18 +229,22 @@ pub(super) fn select(segment: Result<Path<String>, PathRejection>) -> Result<Sel
 pub(super) async fn certificate(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     selector: Result<Path<String>, PathRejection>,
-) -> Result<Json<CertificateView>, Problem> {
+) -> Result<Tagged<CertificateView>, Problem> {
     let selector = select(selector)?;
-    Ok(Json(desk.house.certificate(&selector, caller).await?))
+    let view = desk.house.certificate(&selector, caller).await?;
+    Ok(Tagged { known: etag::is_known(&headers, &view), tag: etag::value(&view), body: view })
 }
 
 pub(super) async fn renew(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     selector: Result<Path<String>, PathRejection>,
 ) -> Result<(StatusCode, Json<Renewal>), Problem> {
     let selector = select(selector)?;
+    etag::precondition(&desk, &headers, &selector, &caller).await?;
     // Read before the order is given, so that nothing that comes of it is missed.
     let after = *desk.house.journal_head().borrow();
     let certificate = desk.house.renew(&selector, caller).await?;

@@ -7,6 +7,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::admin::access::Peer;
+use crate::admin::filter::Filter;
 use crate::admin::house::Passage;
 use crate::admin::tokens::Keyring;
 use crate::admin::wire::SiteView;
@@ -41,8 +42,8 @@ impl House for Mute {
     }
     fn certificates(
         &self,
-        _: Option<Place>,
-        _: usize,
+        _: (Option<Place>, usize),
+        _: Filter,
         _: Caller,
     ) -> BoxFuture<'_, Result<Certificates, HouseError>> {
         Box::pin(pending())

@@ -4,33 +4,40 @@
 //! once more by the house, which shows it nothing but its own; that is no business of this table.
 
 use axum::extract::Request;
+use axum::handler::Handler;
 use axum::middleware::Next;
 use axum::middleware::from_fn;
 use axum::response::IntoResponse as _;
 use axum::response::Response;
+use axum::routing::MethodFilter;
 use axum::routing::MethodRouter;
-use axum::routing::delete;
-use axum::routing::get;
-use axum::routing::post;
+use axum::routing::on;
 use http::Method;
 use http::StatusCode;
+use utoipa::ToSchema;
 
 use super::accounts;
 use super::books;
 use super::caller::Caller;
 use super::care;
 use super::delivery;
+use super::document;
 use super::events;
 use super::guests;
 use super::orders;
 use super::rotate;
 use super::routes;
 use super::routes::Desk;
+use super::sketch::Handles;
+use super::sketch::Sketch;
 use super::standby;
 use super::tokens;
 use super::transfer;
 use super::whoami;
 use super::wire::Problem;
+use super::wire::issue::Issuance;
+use super::wire::issue::Withdrawn;
+use super::wire::transfer::Forgotten;
 use crate::cert::rights::Role;
 use crate::cert::rights::Scope;
 
@@ -59,17 +66,76 @@ pub(super) struct Way {
     pub(super) method: Method,
     pub(super) path: &'static str,
     pub(super) need: Need,
+    /// What it is for, in a few words.
+    pub(super) about: &'static str,
+    /// What its handler takes and gives.
+    pub(super) sketch: Sketch,
+    /// The statuses with which it answers what it was asked for.
+    pub(super) good: Vec<StatusCode>,
+    /// Forms of the answer that its type does not tell.
+    pub(super) media: &'static [&'static str],
+    /// Statuses of refusals that are not those of every route.
+    pub(super) refusals: &'static [u16],
     handler: MethodRouter<Desk>,
 }
 
+/// A route, what it needs, what it is for, and who answers.
+fn way<H, T, A>(
+    method: Method,
+    path: &'static str,
+    (open, scope): (Open, Scope),
+    about: &'static str,
+    handler: H,
+) -> Way
+where
+    H: Handler<T, Desk> + Handles<A>,
+    T: 'static,
+{
+    let filter = match method.as_str() {
+        "POST" => MethodFilter::POST,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    };
+    Way {
+        method,
+        path,
+        need: Need { open, scope },
+        about,
+        sketch: H::sketch(),
+        good: vec![StatusCode::OK],
+        media: &[],
+        refusals: &[],
+        handler: on(filter, handler),
+    }
+}
+
 impl Way {
-    fn new(
-        method: Method,
-        path: &'static str,
-        (open, scope): (Open, Scope),
-        handler: MethodRouter<Desk>,
-    ) -> Self {
-        Self { method, path, need: Need { open, scope }, handler }
+    /// Answers with this status, and not with 200.
+    fn status(mut self, status: StatusCode) -> Self {
+        self.good = vec![status];
+        self
+    }
+
+    /// Answers with this status as well.
+    fn or(mut self, status: StatusCode) -> Self {
+        self.good.push(status);
+        self
+    }
+
+    /// Answers in this form, if not in another one.
+    fn answers<T: ToSchema>(mut self) -> Self {
+        self.sketch.also_gives::<T>();
+        self
+    }
+
+    /// Answers in these forms.
+    fn media(self, media: &'static [&'static str]) -> Self {
+        Self { media, ..self }
+    }
+
+    /// Refuses with these statuses as well.
+    fn refuses(self, refusals: &'static [u16]) -> Self {
+        Self { refusals, ..self }
     }
 
     /// Who answers, once who asks was looked at.
@@ -79,6 +145,13 @@ impl Way {
         (self.path, self.handler.route_layer(from_fn(admit)))
     }
 }
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const DELETE: Method = Method::DELETE;
+const CREATED: StatusCode = StatusCode::CREATED;
+const ACCEPTED: StatusCode = StatusCode::ACCEPTED;
+const NOT_MODIFIED: StatusCode = StatusCode::NOT_MODIFIED;
 
 /// To be shown the house.
 const SHOW: (Open, Scope) = (Open::Readers, Scope::Read);
@@ -93,53 +166,208 @@ const RUN: (Open, Scope) = (Open::Operators, Scope::Operate);
 
 /// Every route there is.
 pub(super) fn ways() -> Vec<Way> {
-    const GET: Method = Method::GET;
-    const POST: Method = Method::POST;
-    const DELETE: Method = Method::DELETE;
-    let way = Way::new;
+    let all = [of_certificates(), of_care(), of_clients(), of_the_house()];
+    all.into_iter().flatten().collect()
+}
+
+/// About certificates.
+fn of_certificates() -> Vec<Way> {
     vec![
-        way(GET, "/v1/whoami", SHOW_OWN, get(whoami::whoami)),
-        way(GET, "/v1/status", SHOW, get(routes::status)),
-        way(GET, "/v1/sites", SHOW, get(routes::sites)),
-        way(GET, "/v1/certificates", SHOW_OWN, get(routes::certificates)),
-        way(POST, "/v1/certificates", CHANGE_OWN, post(orders::order)),
-        way(GET, "/v1/certificates/{selector}", SHOW_OWN, get(routes::certificate)),
-        way(DELETE, "/v1/certificates/{selector}", CHANGE_OWN, delete(orders::remove)),
-        way(GET, "/v1/certificates/{selector}/chain", SHOW_OWN, get(delivery::chain)),
-        way(GET, "/v1/certificates/{selector}/key", TAKE_OWN, get(delivery::key)),
-        way(POST, "/v1/certificates/{selector}/renew", CHANGE_OWN, post(routes::renew)),
-        way(POST, "/v1/certificates/{selector}/host", CHANGE_OWN, post(care::host)),
-        way(POST, "/v1/certificates/{selector}/unhost", CHANGE_OWN, post(care::unhost)),
-        way(POST, "/v1/certificates/{selector}/revoke", CHANGE_OWN, post(care::revoke)),
-        way(POST, "/v1/certificates/{selector}/switch", RUN, post(standby::switch)),
-        way(GET, "/v1/certificates/{selector}/why", SHOW_OWN, get(care::why)),
-        way(GET, "/v1/doctor/{selector}", SHOW, get(care::doctor)),
-        way(GET, "/v1/dns-persist/{selector}", SHOW, get(care::persist)),
-        way(POST, "/v1/host", RUN, post(care::host_all)),
-        way(GET, "/v1/onboarded", SHOW, get(guests::list)),
-        way(POST, "/v1/onboarded", RUN, post(guests::onboard)),
-        way(DELETE, "/v1/onboarded/{name}", RUN, delete(guests::offboard)),
-        way(GET, "/v1/allowances", SHOW_OWN, get(books::allowances)),
-        way(GET, "/v1/allowances/{client}", SHOW_OWN, get(books::allowance)),
-        way(GET, "/v1/packs", SHOW_OWN, get(books::packs)),
-        way(POST, "/v1/packs", RUN, post(books::grant)),
-        way(DELETE, "/v1/packs/{id}", RUN, delete(books::revoke)),
-        way(GET, "/v1/ledger", SHOW_OWN, get(books::ledger)),
-        way(GET, "/v1/accounts", SHOW, get(accounts::list)),
-        way(POST, "/v1/accounts/adopt", RUN, post(accounts::adopt)),
-        way(GET, "/v1/import/key", SHOW_OWN, get(transfer::key)),
-        way(POST, "/v1/import", RUN, post(transfer::import)),
-        way(POST, "/v1/rotate/master", RUN, post(rotate::master)),
-        way(POST, "/v1/rotate/keys", RUN, post(rotate::keys)),
-        way(POST, "/v1/rotate/account", RUN, post(rotate::account)),
-        way(POST, "/v1/rotate/tickets", RUN, post(rotate::tickets)),
-        way(POST, "/v1/reload", RUN, post(routes::reload)),
-        way(POST, "/v1/upgrade", RUN, post(routes::upgrade)),
-        way(GET, "/v1/events", SHOW_OWN, get(events::events)),
-        way(GET, "/v1/tokens", SHOW_OWN, get(tokens::list)),
-        way(POST, "/v1/tokens", RUN, post(tokens::make)),
-        way(DELETE, "/v1/tokens/{id}", RUN, delete(tokens::revoke)),
-        way(GET, "/v1/trust/root", SHOW_OWN, get(routes::root)),
+        way(
+            GET,
+            "/v1/certificates",
+            SHOW_OWN,
+            "Certificates, a page at a time",
+            routes::certificates,
+        ),
+        way(GET, "/v1/certificates/{selector}", SHOW_OWN, "One certificate", routes::certificate)
+            .or(NOT_MODIFIED),
+        way(
+            DELETE,
+            "/v1/certificates/{selector}",
+            CHANGE_OWN,
+            "End an order, revoke what was issued for a client, or delete an imported one",
+            orders::remove,
+        )
+        .or(ACCEPTED)
+        .answers::<Withdrawn>()
+        .answers::<Forgotten>()
+        .refuses(&[412, 422]),
+        way(
+            POST,
+            "/v1/certificates",
+            CHANGE_OWN,
+            "Issue a certificate for a client",
+            orders::order,
+        )
+        .or(CREATED)
+        .or(ACCEPTED)
+        .answers::<Issuance>()
+        .refuses(&[404, 409, 422]),
+        way(
+            GET,
+            "/v1/certificates/{selector}/chain",
+            SHOW_OWN,
+            "The chain of a certificate",
+            delivery::chain,
+        )
+        .media(&["application/pem-certificate-chain", "application/pkix-cert"])
+        .refuses(&[406]),
+        way(
+            GET,
+            "/v1/certificates/{selector}/key",
+            TAKE_OWN,
+            "An exportable private key, encrypted to a recipient of age",
+            delivery::key,
+        )
+        .media(&["application/octet-stream"]),
+    ]
+}
+
+/// About what is to become of certificates.
+fn of_care() -> Vec<Way> {
+    vec![
+        way(
+            POST,
+            "/v1/certificates/{selector}/renew",
+            CHANGE_OWN,
+            "Renew a certificate now",
+            routes::renew,
+        )
+        .status(ACCEPTED)
+        .refuses(&[412]),
+        way(
+            POST,
+            "/v1/certificates/{selector}/host",
+            CHANGE_OWN,
+            "Have it renewed with the same names, type, level and issuer, or not at all",
+            care::host,
+        )
+        .refuses(&[412]),
+        way(
+            POST,
+            "/v1/certificates/{selector}/unhost",
+            CHANGE_OWN,
+            "Have it hosted no more",
+            care::unhost,
+        )
+        .refuses(&[412]),
+        way(
+            POST,
+            "/v1/certificates/{selector}/revoke",
+            CHANGE_OWN,
+            "Replace it and have the former one revoked",
+            care::revoke,
+        )
+        .status(ACCEPTED)
+        .refuses(&[412]),
+        way(
+            POST,
+            "/v1/certificates/{selector}/switch",
+            RUN,
+            "Serve the one that stands by",
+            standby::switch,
+        )
+        .refuses(&[412]),
+        way(GET, "/v1/certificates/{selector}/why", SHOW_OWN, "Why it is as it is", care::why),
+        way(POST, "/v1/host", RUN, "Host all that qualify, in portions", care::host_all),
+        way(
+            GET,
+            "/v1/import/key",
+            SHOW_OWN,
+            "The key that private keys are sealed to before they come in",
+            transfer::key,
+        ),
+        way(POST, "/v1/import", RUN, "Take in a certificate with its sealed key", transfer::import),
+    ]
+}
+
+/// About who asks, and what each may have.
+fn of_clients() -> Vec<Way> {
+    vec![
+        way(GET, "/v1/whoami", SHOW_OWN, "What the caller is taken for", whoami::whoami),
+        way(GET, "/v1/allowances", SHOW_OWN, "What each client may have", books::allowances),
+        way(GET, "/v1/allowances/{client}", SHOW_OWN, "What one client may have", books::allowance),
+        way(GET, "/v1/packs", SHOW_OWN, "Packs, a page at a time", books::packs),
+        way(POST, "/v1/packs", RUN, "Grant a pack", books::grant).status(CREATED),
+        way(DELETE, "/v1/packs/{id}", RUN, "Take back what is left of a pack", books::revoke),
+        way(GET, "/v1/ledger", SHOW_OWN, "The ledger, a page at a time", books::ledger),
+        way(GET, "/v1/tokens", SHOW_OWN, "The tokens, without their texts", tokens::list),
+        way(POST, "/v1/tokens", RUN, "Make a token", tokens::make).status(CREATED),
+        way(DELETE, "/v1/tokens/{id}", RUN, "Take a token back", tokens::revoke),
+    ]
+}
+
+/// About all else.
+fn of_the_house() -> Vec<Way> {
+    vec![
+        way(GET, "/v1/status", SHOW, "How the daemon is", routes::status),
+        way(GET, "/v1/sites", SHOW, "The configured sites", routes::sites),
+        way(GET, "/v1/doctor/{selector}", SHOW, "Examine a name", care::doctor),
+        way(
+            GET,
+            "/v1/dns-persist/{selector}",
+            SHOW,
+            "The DNS records that prove its names for good",
+            care::persist,
+        ),
+        way(GET, "/v1/onboarded", SHOW, "Onboarded names, a page at a time", guests::list),
+        way(POST, "/v1/onboarded", RUN, "Serve a name that is in no site", guests::onboard)
+            .status(ACCEPTED),
+        way(
+            DELETE,
+            "/v1/onboarded/{name}",
+            RUN,
+            "Serve an onboarded name no more",
+            guests::offboard,
+        ),
+        way(GET, "/v1/accounts", SHOW, "The accounts at CAs", accounts::list),
+        way(
+            POST,
+            "/v1/accounts/adopt",
+            RUN,
+            "Take in an account that was opened elsewhere",
+            accounts::adopt,
+        ),
+        way(POST, "/v1/rotate/master", RUN, "Give the master key a successor", rotate::master)
+            .status(ACCEPTED),
+        way(POST, "/v1/rotate/keys", RUN, "Give certificates new keys", rotate::keys)
+            .status(ACCEPTED),
+        way(
+            POST,
+            "/v1/rotate/account",
+            RUN,
+            "Give the account at a CA another key",
+            rotate::account,
+        ),
+        way(
+            POST,
+            "/v1/rotate/tickets",
+            RUN,
+            "Replace the keys of session tickets",
+            rotate::tickets,
+        ),
+        way(POST, "/v1/reload", RUN, "Apply the changed configuration", routes::reload)
+            .refuses(&[422]),
+        way(
+            POST,
+            "/v1/upgrade",
+            RUN,
+            "Have the program as it lies on the disk take over",
+            routes::upgrade,
+        ),
+        way(
+            GET,
+            "/v1/events",
+            SHOW_OWN,
+            "The journal, as a list or followed as server-sent events",
+            events::events,
+        )
+        .media(&["application/json", "text/event-stream"]),
+        way(GET, "/v1/openapi.json", SHOW_OWN, "This document", document::openapi)
+            .media(&["application/json"]),
+        way(GET, "/v1/trust/root", SHOW_OWN, "The root of the internal CA", routes::root)
+            .media(&["application/pem-certificate-chain"]),
     ]
 }
 

@@ -8,6 +8,14 @@ use std::fmt;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::PartialSchema;
+use utoipa::ToSchema;
+use utoipa::openapi::KnownFormat;
+use utoipa::openapi::ObjectBuilder;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::Schema;
+use utoipa::openapi::SchemaFormat;
+use utoipa::openapi::Type;
 
 use crate::base::Timestamp;
 
@@ -62,6 +70,15 @@ impl From<Timestamp> for Moment {
     }
 }
 
+impl PartialSchema for Moment {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for Moment {}
+
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -80,7 +97,7 @@ impl<'de> Deserialize<'de> for Moment {
 }
 
 /// `GET /v1/status`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -124,7 +141,7 @@ pub struct Status {
 }
 
 /// The configuration in force.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ConfigView {
     /// The file; none for embedded defaults.
     pub source: Option<String>,
@@ -136,7 +153,7 @@ pub struct ConfigView {
 }
 
 /// Certificates by state.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// All of them.
     pub total: u64,
@@ -160,7 +177,7 @@ pub struct Counts {
 }
 
 /// The key process.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VaultView {
     /// Its process id; none while it is being started again.
     pub pid: Option<u32>,
@@ -191,7 +208,7 @@ pub struct VaultView {
 }
 
 /// One listening socket.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ListenerView {
     /// `https` or `http`.
     pub purpose: String,
@@ -202,7 +219,7 @@ pub struct ListenerView {
 }
 
 /// One site of the configuration.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SiteView {
     /// Its first name.
     pub name: String,
@@ -227,7 +244,7 @@ pub struct SiteView {
 }
 
 /// How a certificate is, in the words a person needs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize, ToSchema)]
 pub enum Standing {
     /// A valid certificate is served, and nothing hinders its renewal for now.
     #[serde(rename = "served")]
@@ -252,7 +269,7 @@ impl Standing {
 }
 
 /// One certificate.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CertificateView {
     /// Sixteen hexadecimal digits.
     pub id: String,
@@ -310,7 +327,7 @@ pub struct CertificateView {
 }
 
 /// What is served for a certificate.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct InstalledView {
     /// The leaf's serial number, hexadecimal.
     pub serial: String,
@@ -331,7 +348,7 @@ pub struct InstalledView {
 }
 
 /// A span of time.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WindowView {
     /// First moment.
     pub start: Moment,
@@ -340,7 +357,7 @@ pub struct WindowView {
 }
 
 /// What went wrong, and what to do about it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FailureView {
     /// Its kind, one word that never changes its meaning.
     pub kind: String,
@@ -359,7 +376,7 @@ pub struct FailureView {
 }
 
 /// One entry of the journal.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EntryView {
     /// Counted from 1; resume after it.
     pub seq: u64,
@@ -378,7 +395,7 @@ pub struct EntryView {
 }
 
 /// `GET /v1/events` as a list.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Journal {
     /// Oldest first.
     pub entries: Vec<EntryView>,
@@ -387,14 +404,14 @@ pub struct Journal {
 }
 
 /// `GET /v1/sites`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Sites {
     /// In the order of the configuration.
     pub sites: Vec<SiteView>,
 }
 
 /// `GET /v1/certificates`, a page of them: at most `limit`, behind `after`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Certificates {
     /// Those that the configuration asks for, then the imported ones, each by id.
     pub certificates: Vec<CertificateView>,
@@ -404,7 +421,7 @@ pub struct Certificates {
 }
 
 /// `POST /v1/certificates/{selector}/renew`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Renewal {
     /// The certificate as it is after the request was taken.
     pub certificate: CertificateView,
@@ -413,7 +430,7 @@ pub struct Renewal {
 }
 
 /// `POST /v1/reload`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// Sites that are new, by first name.
     pub added: Vec<String>,
@@ -428,7 +445,7 @@ pub struct Reloaded {
 }
 
 /// Every refusal and fault (RFC 9457).
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// A word for the kind, as a relative URI reference.
     #[serde(rename = "type")]

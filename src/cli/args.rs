@@ -277,6 +277,8 @@ pub(super) enum Command {
         #[arg(long)]
         stdin: bool,
     },
+    /// Print the interface of the socket as an OpenAPI document; needs no daemon
+    Openapi,
     /// Print completions for a shell
     Completions {
         /// The shell

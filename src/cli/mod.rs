@@ -137,6 +137,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Token { what } => token::token(&client()?, what, out),
         Command::Trust(what) => trust::trust(&client, what, out),
         Command::HashPassword { name, stdin } => hash::hash_password(name, *stdin, out),
+        Command::Openapi => out.bytes((daemon.openapi)().as_bytes()).map(|()| report::DONE),
         Command::Completions { shell } => shell::completions(*shell, out),
         Command::Man { dir } => shell::man(dir),
     }

@@ -38,6 +38,8 @@ pub struct Entrances {
     pub run: fn(&Path, bool) -> Result<(), Failed>,
     /// Runs the daemon on embedded defaults in front of a built-in page.
     pub demo: fn(&DemoOptions) -> Result<(), Failed>,
+    /// The interface of the daemon as an OpenAPI document.
+    pub openapi: fn() -> String,
     /// Brings a backup back, and returns.
     pub restore: fn(&RestoreOptions) -> Result<Restored, Failed>,
 }

@@ -7,6 +7,7 @@ use super::house::unavailable;
 use super::notices;
 use super::transfer::refused;
 use crate::admin::Caller;
+use crate::admin::Filter;
 use crate::admin::HouseError;
 use crate::admin::Place;
 use crate::admin::Selector;
@@ -84,7 +85,7 @@ impl Residence {
         after: Option<Place>,
         caller: Caller,
     ) -> Result<HostedAll, HouseError> {
-        let (page, next) = self.page(after, AT_ONCE, &caller).await?;
+        let (page, next) = self.page((after, AT_ONCE), &Filter::default(), &caller).await?;
         let scheduler = &self.orders()?.scheduler;
         let now = self.clock.now();
         let config = Arc::clone(&self.config.borrow());

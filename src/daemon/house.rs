@@ -27,6 +27,7 @@ use super::tickets::TicketDesk;
 use super::tokens::TokenBook;
 use crate::admin::Books;
 use crate::admin::Caller;
+use crate::admin::Filter;
 use crate::admin::House;
 use crate::admin::HouseError;
 use crate::admin::Issuing;
@@ -200,12 +201,12 @@ impl House for Residence {
 
     fn certificates(
         &self,
-        after: Option<Place>,
-        limit: usize,
+        (after, limit): (Option<Place>, usize),
+        filter: Filter,
         caller: Caller,
     ) -> BoxFuture<'_, Result<wire::Certificates, HouseError>> {
         Box::pin(async move {
-            let (page, next) = self.page(after, limit, &caller).await?;
+            let (page, next) = self.page((after, limit), &filter, &caller).await?;
             let now = self.clock.now();
             let certificates = page.iter().map(|record| view::certificate(record, now)).collect();
             Ok(wire::Certificates { certificates, next: next.map(|next| next.to_string()) })

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::house::Residence;
 use super::house::unavailable;
 use crate::admin::Caller;
+use crate::admin::Filter;
 use crate::admin::HouseError;
 use crate::admin::Passage;
 use crate::admin::Place;
@@ -33,13 +34,31 @@ const TOGETHER: usize = 500;
 /// Certificates whose ids begin alike that are looked at: enough to say which ones they are.
 const ALIKE: usize = 16;
 
-/// At most `limit` of them, and where to go on if there are more.
-fn cut(mut page: Vec<Arc<Certificate>>, limit: usize) -> (Vec<Arc<Certificate>>, Option<Place>) {
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let last = page.last().filter(|_| more);
-    let next = last.map(|last| Place { imported: !last.spec.role.is_driven(), id: last.id() });
-    (page, next)
+/// Certificates that are looked at for one page.
+const LOOKED_AT: usize = 20_000;
+
+/// A page that is being filled.
+struct Page {
+    found: Vec<Arc<Certificate>>,
+    /// Behind which one the next page begins.
+    last: Option<Place>,
+    limit: usize,
+    looked_at: usize,
+}
+
+impl Page {
+    /// Takes the next one if it fits. False if it belongs to the next page.
+    fn take(&mut self, record: Arc<Certificate>, filter: &Filter) -> bool {
+        if self.found.len() >= self.limit || self.looked_at >= LOOKED_AT {
+            return false;
+        }
+        self.looked_at += 1;
+        self.last = Some(Place { imported: !record.spec.role.is_driven(), id: record.id() });
+        if filter.fits(&record) {
+            self.found.push(record);
+        }
+        true
+    }
 }
 
 impl Residence {
@@ -99,38 +118,50 @@ impl Residence {
         find(candidates.iter().map(Arc::as_ref), selector).cloned()
     }
 
-    /// At most `limit` certificates behind `after` that `caller` may see, and where to go on; no
-    /// certificate that is there all the while is left out or comes twice.
+    /// At most `limit` certificates behind `after` that fit and that `caller` may see, and where to go
+    /// on; no certificate that is there all the while is left out or comes twice. Where few fit, a page
+    /// ends when enough were looked at.
     pub(super) async fn page(
         &self,
-        after: Option<Place>,
-        limit: usize,
+        (after, limit): (Option<Place>, usize),
+        filter: &Filter,
         caller: &Caller,
     ) -> Result<(Vec<Arc<Certificate>>, Option<Place>), HouseError> {
         let store = self.store()?;
-        // One more than wanted says whether there is more.
-        let wanted = limit.saturating_add(1);
-        if caller.role == Role::Client {
-            let Some(client) = caller.name.clone() else { return Ok((Vec::new(), None)) };
-            let own = store.issued(client, after.map(|place| place.id), wanted).await;
-            let own = own.map_err(|error| unavailable(&error))?;
-            return Ok(cut(own.into_iter().map(Arc::new).collect(), limit));
-        }
-        let mut page = Vec::new();
-        if after.is_none_or(|place| !place.imported) {
+        // Certificates of one client have an index of their own.
+        let of = match caller.role {
+            Role::Client => match &caller.name {
+                Some(own) if filter.client.as_ref().is_none_or(|wanted| wanted == own) => Some(own),
+                _ => return Ok((Vec::new(), None)),
+            },
+            Role::Observer | Role::Operator => filter.client.as_ref(),
+        };
+        let mut page = Page { found: Vec::new(), last: None, limit, looked_at: 0 };
+        if of.is_none() && after.is_none_or(|place| !place.imported) {
             let behind = |record: &Arc<Certificate>| after.is_none_or(|at| record.id() > at.id);
-            page = self.orders()?.scheduler.driven();
-            page.retain(behind);
+            for record in self.orders()?.scheduler.driven().into_iter().filter(behind) {
+                if !page.take(record, filter) {
+                    return Ok((page.found, page.last));
+                }
+            }
         }
+        // One more than wanted says whether there is more.
+        let portion = if filter.is_empty() { limit.saturating_add(1) } else { TOGETHER };
         let mut from = after.filter(|place| place.imported).map(|place| place.id);
-        while page.len() < wanted {
-            let more = store.page(from, wanted).await.map_err(|error| unavailable(&error))?;
-            let Some(last) = more.last() else { break };
+        loop {
+            let more = match of {
+                Some(client) => store.issued(client.clone(), from, portion).await,
+                None => store.page(from, portion).await,
+            };
+            let more = more.map_err(|error| unavailable(&error))?;
+            let Some(last) = more.last() else { return Ok((page.found, None)) };
             from = Some(last.id());
-            let imported = more.into_iter().filter(|one| !one.spec.role.is_driven());
-            page.extend(imported.map(Arc::new));
+            for record in more.into_iter().filter(|one| !one.spec.role.is_driven()) {
+                if !page.take(Arc::new(record), filter) {
+                    return Ok((page.found, page.last));
+                }
+            }
         }
-        Ok(cut(page, limit))
     }
 
     /// At most `limit` entries of the journal behind `after` that `caller` may see. A client sees

@@ -49,13 +49,15 @@ use std::path::Path;
 
 use self::open::Opened;
 use self::takeover::taking::Legacy;
+use crate::admin::document_text;
 use crate::cli::DemoOptions;
 use crate::cli::Entrances;
 use crate::cli::Failed;
 use crate::config;
 
 /// The ways in, as the command line takes them.
-pub const ENTRANCES: Entrances = Entrances { run, demo, restore: restore::restore };
+pub const ENTRANCES: Entrances =
+    Entrances { run, demo, openapi: document_text, restore: restore::restore };
 
 impl Failed {
     /// The configuration is broken (78).

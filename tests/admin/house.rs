@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use keyward::admin::Bound;
 use keyward::admin::Caller;
+use keyward::admin::Filter;
 use keyward::admin::House;
 use keyward::admin::HouseError;
 use keyward::admin::Keyring;
@@ -320,8 +321,8 @@ impl House for Fake {
 
     fn certificates(
         &self,
-        after: Option<Place>,
-        limit: usize,
+        (after, limit): (Option<Place>, usize),
+        filter: Filter,
         _: Caller,
     ) -> BoxFuture<'_, Result<Certificates, HouseError>> {
         Box::pin(async move {
@@ -335,7 +336,11 @@ impl House for Fake {
                 after.is_none_or(|after| (at.imported, at.id) > (after.imported, after.id))
             };
             let all = self.all().into_iter().chain(self.brought());
-            let mut certificates: Vec<_> = all.filter(behind).take(limit + 1).collect();
+            let wanted = |one: &CertificateView| {
+                filter.phase.as_ref().is_none_or(|phase| one.phase == *phase)
+            };
+            let all = all.filter(behind).filter(wanted);
+            let mut certificates: Vec<_> = all.take(limit + 1).collect();
             let more = certificates.len() > limit;
             certificates.truncate(limit);
             let last = certificates.last().filter(|_| more);
@@ -384,7 +389,7 @@ impl House for Fake {
         caller: Caller,
     ) -> BoxFuture<'_, Result<HostedAll, HouseError>> {
         Box::pin(async move {
-            let page = self.certificates(after, 2, caller).await?;
+            let page = self.certificates((after, 2), Filter::default(), caller).await?;
             let (hosted, refused) =
                 page.certificates.into_iter().partition::<Vec<_>, _>(|one| one.installed.is_some());
             let refused = refused.into_iter().map(|one| Refused {

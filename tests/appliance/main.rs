@@ -37,6 +37,7 @@ mod badge;
 mod budget;
 mod chain;
 mod clock;
+mod conformance;
 mod crash;
 mod damage;
 mod demo;

@@ -2,19 +2,20 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Moment;
 use crate::cert::key::KeyAlgorithm;
 
 /// `GET /v1/accounts`, and with `?ask=true` the CAs are asked how the accounts stand.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Accounts {
     /// One for each CA that speaks ACME, that of `[acme]` first.
     pub accounts: Vec<AccountEntry>,
 }
 
 /// A CA, and the account there.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AccountEntry {
     /// What sites call the CA.
     pub ca: String,
@@ -29,6 +30,7 @@ pub struct AccountEntry {
     /// Name of the account's key: the SHA-256 of the public key (subject public key info), hexadecimal.
     pub key: Option<String>,
     /// Its kind.
+    #[schema(value_type = Option<String>)]
     pub key_algorithm: Option<KeyAlgorithm>,
     /// Whether the key was brought from elsewhere, where somebody else may have it.
     #[serde(default)]
@@ -43,7 +45,7 @@ pub struct AccountEntry {
 }
 
 /// Body of `POST /v1/accounts/adopt`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdoptOrder {
     /// What sites call the CA; that of `[acme]` if none is named.
@@ -52,6 +54,7 @@ pub struct AdoptOrder {
     /// Name of the key in the box, 64 hexadecimal digits.
     pub key: String,
     /// Its kind.
+    #[schema(value_type = String)]
     pub key_algorithm: KeyAlgorithm,
     /// The sender's half of the exchange of the box, base64.
     pub encapsulated: String,
@@ -63,7 +66,7 @@ pub struct AdoptOrder {
 }
 
 /// Answer to `POST /v1/accounts/adopt`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AccountAdopted {
     /// What sites call the CA.
     pub ca: String,

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Moment;
 
@@ -9,7 +10,7 @@ use super::Moment;
 pub const NOTE_MOST: usize = crate::base::bounds::allowance::NOTE_MOST;
 
 /// `GET /v1/allowances?after=CLIENT&limit=N`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Allowances {
     /// In the order of their names: those that ever had something granted.
     pub clients: Vec<AllowanceView>,
@@ -20,7 +21,7 @@ pub struct Allowances {
 
 /// `GET /v1/allowances/{client}`: what a client may have. One that never asked for anything has what is
 /// free.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AllowanceView {
     /// Its name.
     pub client: String,
@@ -29,7 +30,7 @@ pub struct AllowanceView {
 }
 
 /// What a client has of a class: `granted` is the sum of the three others.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BalanceView {
     /// `single`, `wildcard` or `multi`.
     pub class: String,
@@ -44,7 +45,7 @@ pub struct BalanceView {
 }
 
 /// Body of `POST /v1/packs`; the answer is a [`PackView`].
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PackOrder {
     /// To whom it is granted.
@@ -62,7 +63,7 @@ pub struct PackOrder {
 }
 
 /// `GET /v1/packs?client=CLIENT&after=ID&limit=N`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Packs {
     /// In the order of their numbers.
     pub packs: Vec<PackView>,
@@ -72,7 +73,7 @@ pub struct Packs {
 }
 
 /// A pack.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PackView {
     /// Its number.
     pub id: u64,
@@ -98,7 +99,7 @@ pub struct PackView {
 }
 
 /// Answer to `DELETE /v1/packs/{id}`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PackRevoked {
     /// As it is now.
     pub pack: PackView,
@@ -107,7 +108,7 @@ pub struct PackRevoked {
 }
 
 /// `GET /v1/ledger?client=CLIENT&after=SEQ&limit=N`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// Oldest first.
     pub entries: Vec<LedgerView>,
@@ -117,7 +118,7 @@ pub struct Ledger {
 }
 
 /// An entry of the ledger.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LedgerView {
     /// Counted from 1 without gaps, over all clients.
     pub seq: u64,

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::CertificateView;
 use super::FailureView;
@@ -10,7 +11,7 @@ use super::standby::StandbyView;
 use crate::cert::care::Reason;
 
 /// What is to become of a certificate besides.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CareView {
     /// Whether its successors have to be like it.
     #[serde(default)]
@@ -51,7 +52,7 @@ pub struct CareView {
 }
 
 /// A CA that gave no certificate, for reasons of its own.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LeftView {
     /// Which.
     pub issuer: String,
@@ -64,7 +65,7 @@ pub struct LeftView {
 }
 
 /// A revocation that the CA has not taken yet.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RevokingView {
     /// The serial number, hexadecimal.
     pub serial: String,
@@ -79,7 +80,7 @@ pub struct RevokingView {
 }
 
 /// A certificate that is revoked.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RevokedView {
     /// The serial number, hexadecimal.
     pub serial: String,
@@ -90,7 +91,7 @@ pub struct RevokedView {
 }
 
 /// Body of `POST /v1/certificates/{selector}/host`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostOrder {
     /// Differences that are agreed to: `dv`, `issuer`.
@@ -99,7 +100,7 @@ pub struct HostOrder {
 }
 
 /// Body of `POST /v1/host`: all that qualify, in portions.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostAll {
     /// Differences that are agreed to for each of them.
@@ -111,7 +112,7 @@ pub struct HostAll {
 }
 
 /// Answer to it.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HostedAll {
     /// Those that are hosted from now on.
     pub hosted: Vec<CertificateView>,
@@ -125,7 +126,7 @@ pub struct HostedAll {
 }
 
 /// A certificate that does not qualify.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Refused {
     /// Its id.
     pub id: String,
@@ -136,15 +137,16 @@ pub struct Refused {
 }
 
 /// Body of `POST /v1/certificates/{selector}/revoke`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeOrder {
     /// Why.
+    #[schema(value_type = String)]
     pub reason: Reason,
 }
 
 /// `GET /v1/certificates/{selector}/why`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Why {
     /// The certificate.
     pub certificate: CertificateView,
@@ -170,7 +172,7 @@ pub struct Why {
 }
 
 /// What went wrong.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Trouble {
     /// When, where the journal still knows.
     pub at: Option<Moment>,

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How one check ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Finding {
     /// As it should be.
@@ -16,7 +17,7 @@ pub enum Finding {
 }
 
 /// One check.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     /// What was looked at: `ca`, `clock`, `account`, `budget`, `address`, `resolver`, `dnssec`, `caa`,
     /// `port-80`, `port-443`, `dns-account`, `staging`.
@@ -34,7 +35,7 @@ pub struct Check {
 
 /// `GET /v1/doctor/{name}`; with `?staging=URL` by an order there as well, and with `?staging=` at the
 /// directory for trying that is known of its CA
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Doctor {
     /// The names that were examined.
     pub names: Vec<String>,

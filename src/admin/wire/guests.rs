@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::CertificateView;
 use super::Moment;
 
 /// Body of `POST /v1/onboarded`; the answer is a `Renewal`.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnboardOrder {
     /// The name.
@@ -18,7 +19,7 @@ pub struct OnboardOrder {
 }
 
 /// `GET /v1/onboarded?after=NAME&limit=N`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Guests {
     /// In the order of their names.
     pub names: Vec<GuestView>,
@@ -32,7 +33,7 @@ pub struct Guests {
 }
 
 /// An onboarded name.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GuestView {
     /// The name.
     pub name: String,
@@ -53,7 +54,7 @@ pub struct GuestView {
 }
 
 /// Answer to `DELETE /v1/onboarded/{name}`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Offboarded {
     /// The name.
     pub name: String,

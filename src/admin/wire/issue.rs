@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::CertificateView;
 use super::Moment;
 
 /// Body of `POST /v1/certificates`.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssueOrder {
     /// The names that it is to be for; with `csr` they may be left out.
@@ -36,7 +37,7 @@ pub struct IssueOrder {
 
 /// Answer to `POST /v1/certificates`: with status 202 while it is being ordered, 201 once it was issued
 /// for this call, 200 if it was issued before.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Issuance {
     /// The certificate as it is now.
     pub certificate: CertificateView,
@@ -54,7 +55,7 @@ pub struct Issuance {
 }
 
 /// How a certificate was ordered by a client.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct IssueView {
     /// Whose it is.
     pub client: String,
@@ -73,7 +74,7 @@ pub struct IssueView {
 }
 
 /// Answer to `DELETE /v1/certificates/{selector}` for one that was issued for a client.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Withdrawn {
     /// The certificate as it is now.
     pub certificate: CertificateView,
@@ -84,7 +85,7 @@ pub struct Withdrawn {
 }
 
 /// One field of an order that is not taken.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FieldProblem {
     /// Which, as in `names[2]`.
     pub field: String,

@@ -2,18 +2,19 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Moment;
 
 /// `GET /v1/dns-persist/{name}`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Persist {
     /// One for each name that can be proven so.
     pub records: Vec<PersistView>,
 }
 
 /// A record that is to be there.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PersistView {
     /// The name that it proves.
     pub name: String,

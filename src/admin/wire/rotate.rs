@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::CertificateView;
 
 /// Body of `POST /v1/rotate/keys`. Either some certificates, or all.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateKeys {
     /// Names they are for, their ids, or the beginnings of ids.
@@ -21,7 +22,7 @@ pub struct RotateKeys {
 }
 
 /// Answer to `POST /v1/rotate/master`, and a part of the status.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MasterView {
     /// Epoch of the present master key.
     pub epoch: u32,
@@ -40,7 +41,7 @@ pub struct MasterView {
 }
 
 /// Answer to `POST /v1/rotate/account`.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AccountView {
     /// URL of the CA's directory.
     pub directory: String,
@@ -53,14 +54,14 @@ pub struct AccountView {
 }
 
 /// Answer to `POST /v1/rotate/keys`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RotatedKeys {
     /// Every certificate that gets a new key.
     pub certificates: Vec<RotatedKey>,
 }
 
 /// One certificate that gets a new key.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RotatedKey {
     /// The certificate as it is.
     pub certificate: CertificateView,

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::CertificateView;
 use super::Moment;
 
 /// How a certificate stands to the other one of its site.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StandbyView {
     /// Whether clients are shown it; the other one stands by then.
     pub shown: bool,
@@ -25,7 +26,7 @@ pub struct StandbyView {
 }
 
 /// The other one of two.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OtherView {
     /// Who issued it, or issues it.
     pub issuer: String,
@@ -40,7 +41,7 @@ pub struct OtherView {
 }
 
 /// Body of `POST /v1/certificates/{selector}/switch`
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchOrder {
     /// Whether the one of the preferred CA is to be served, and not the one that stands by for it.
@@ -49,7 +50,7 @@ pub struct SwitchOrder {
 }
 
 /// Answer to it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SwitchedView {
     /// Whether another one is served than before.
     pub changed: bool,

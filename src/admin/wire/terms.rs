@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Moment;
 
 /// What the sites agree on with clients, all together.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DoorView {
     /// Each way that some site has; the most common first.
     pub agreements: Vec<AgreementView>,
@@ -19,7 +20,7 @@ pub struct DoorView {
 }
 
 /// A way to agree, and how many sites have it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgreementView {
     /// `default`, `modern` or `compatible`.
     pub preset: String,
@@ -30,7 +31,7 @@ pub struct AgreementView {
 }
 
 /// What one site agrees on with clients.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TermsView {
     /// The first name of the site.
     pub site: String,
@@ -53,7 +54,7 @@ pub struct TermsView {
 }
 
 /// One of the servers behind a site.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerView {
     /// Its address, with the port.
     pub address: String,
@@ -69,7 +70,7 @@ pub struct ServerView {
 }
 
 /// Which certificates of clients a site wants.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClientsView {
     /// `required` or `optional`.
     pub mode: String,

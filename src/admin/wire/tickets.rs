@@ -1,11 +1,12 @@
 //! What travels about session tickets.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Moment;
 
 /// The keys of session tickets; also the answer to `POST /v1/rotate/tickets`.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TicketsView {
     /// `fast`, `strict` or `off`.
     pub mode: String,

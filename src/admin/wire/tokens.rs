@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Moment;
 
 /// Body of `POST /v1/tokens`.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenOrder {
     /// As whom its bearer acts: a client of the configuration.
@@ -26,7 +27,7 @@ pub struct TokenOrder {
 }
 
 /// Answer to `POST /v1/tokens`.
-#[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TokenMade {
     /// The token, which nobody is told again.
     pub token: String,
@@ -41,14 +42,14 @@ impl fmt::Debug for TokenMade {
 }
 
 /// `GET /v1/tokens`
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Tokens {
     /// By client, then the oldest first.
     pub tokens: Vec<TokenView>,
 }
 
 /// A token that was given out and not taken back.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// By which it is taken back: twelve hexadecimal digits.
     pub id: String,
@@ -71,7 +72,7 @@ pub struct TokenView {
 }
 
 /// Answer to `DELETE /v1/tokens/{id}`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TokenRevoked {
     /// The token as it was.
     pub token: TokenView,

@@ -3,13 +3,14 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::CertificateView;
 use super::Problem;
 use crate::cert::key::KeyAlgorithm;
 
 /// `GET /v1/import/key`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ImportKey {
     /// The vault's public key for boxes (X25519), base64.
     pub key: String,
@@ -18,7 +19,7 @@ pub struct ImportKey {
 }
 
 /// Body of `POST /v1/import`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportOrder {
     /// The certificates, PEM, in any order.
@@ -26,6 +27,7 @@ pub struct ImportOrder {
     /// Name of the key in the box, 64 hexadecimal digits.
     pub key: String,
     /// Its kind.
+    #[schema(value_type = String)]
     pub key_algorithm: KeyAlgorithm,
     /// Whether it may ever be handed out again.
     #[serde(default)]
@@ -40,7 +42,7 @@ pub struct ImportOrder {
 }
 
 /// Answer to `POST /v1/import`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Imported {
     /// The certificate as it is now.
     pub certificate: CertificateView,
@@ -51,14 +53,14 @@ pub struct Imported {
 }
 
 /// Answer to `DELETE /v1/certificates/{selector}`
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Forgotten {
     /// The certificate as it was.
     pub certificate: CertificateView,
 }
 
 /// What is asked along with a descriptor.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum HandoverOrder {
     /// Write the private key of this certificate into the descriptor.
@@ -71,7 +73,7 @@ pub enum HandoverOrder {
 }
 
 /// What became of it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Handover {
     /// The key was written.
@@ -83,7 +85,7 @@ pub enum Handover {
 }
 
 /// A key that was handed out.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Exported {
     /// The certificate it belongs to.
     pub certificate: CertificateView,
@@ -92,7 +94,7 @@ pub struct Exported {
 }
 
 /// A database that was copied.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BackedUp {
     /// Octets written.
     pub octets: u64,
