@@ -28,6 +28,7 @@ use super::args_bring::Switch;
 use super::args_doctor::Doctor;
 use super::args_issue::Issue;
 use super::args_token::Token;
+use super::args_trust::Trust;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
 use crate::cert::client::ClientName;
@@ -388,20 +389,6 @@ pub(super) struct Events {
     /// At most so many entries (of the past)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(super) limit: Option<u64>,
-}
-
-#[derive(Debug, clap::Args)]
-#[group(multiple = false)]
-pub(super) struct Trust {
-    /// Print the root as PEM (the usual case)
-    #[arg(long)]
-    pub(super) print: bool,
-    /// Put the root into the trust store of this machine; needs root
-    #[arg(long)]
-    pub(super) install: bool,
-    /// Take it out again; needs root
-    #[arg(long)]
-    pub(super) uninstall: bool,
 }
 
 /// One address, or a port on both loopback addresses.

@@ -14,6 +14,7 @@ mod args_bring;
 mod args_doctor;
 mod args_issue;
 mod args_token;
+mod args_trust;
 mod backup;
 mod books;
 mod bulk;

@@ -11,7 +11,7 @@ use std::process::Command;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use super::args::Trust;
+use super::args_trust::Trust;
 use super::connect::Client;
 use super::out::Out;
 use super::report::DONE;
