@@ -148,6 +148,10 @@ impl ClientRequest {
             return Err(RequestError::Digest);
         }
         let algorithm = kind(&info.subject_pki)?;
+        // The one part that the signature is not about, and that the parser reads as it pleases.
+        if !is_plain(outside(der, info.raw)) {
+            return Err(bad(&"how it is signed is not told as DER has it"));
+        }
         request.verify_signature().map_err(|_| RequestError::Signature)?;
         let names = names(&request)?;
         for name in info.subject.iter_common_name() {
@@ -182,6 +186,28 @@ impl ClientRequest {
     pub const fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm
     }
+}
+
+/// What of a request is behind the part that is signed: how it is signed, and the signature.
+fn outside<'a>(der: &'a [u8], signed: &[u8]) -> &'a [u8] {
+    // Four octets at most say that all of it is a sequence, and how long it is.
+    (2..=4).find_map(|head| der.get(head..)?.strip_prefix(signed)).unwrap_or_default()
+}
+
+/// Whether it is a sequence of an object identifier and nothing, or what goes with it, and a string of
+/// whole octets (RFC 2986, section 4.2).
+fn is_plain(rest: &[u8]) -> bool {
+    let [0x30, length, algorithm @ ..] = rest else { return false };
+    let Some((algorithm, signature)) = algorithm.split_at_checked(usize::from(*length)) else {
+        return false;
+    };
+    let [0x06, length, rest @ ..] = algorithm else { return false };
+    let parameters = rest.get(usize::from(*length)..).unwrap_or_default();
+    let whole = matches!(
+        signature,
+        [0x03, 0x00..=0x7f, 0, ..] | [0x03, 0x81, _, 0, ..] | [0x03, 0x82, _, _, 0, ..]
+    );
+    whole && matches!(parameters, [] | [0x05, 0x00] | [0x30, ..])
 }
 
 /// Whether it is a key that CAs sign for and that is served here (Baseline Requirements, 6.1.5).

@@ -153,18 +153,22 @@ fn what_is_no_request_is_refused_by_what_it_is() {
     assert_eq!(refused(&stolen), RequestError::Signature);
 }
 
+#[test]
+fn no_flipped_bit_goes_unnoticed() {
+    let der = STANDARD.decode(RSA_2048).unwrap();
+    for at in 0..der.len() {
+        for bit in 0..8_u32 {
+            let mut flipped = der.clone();
+            flipped[at] ^= 1 << bit;
+            assert!(ClientRequest::read(&flipped).is_err(), "bit {bit} of octet {at}");
+        }
+        assert!(ClientRequest::read(&der[..at]).is_err(), "{at} octets");
+    }
+}
+
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic_and_no_flipped_bit_goes_unnoticed(
-        at in any::<prop::sample::Index>(),
-        bit in 0..8_u32,
-        junk in prop::collection::vec(any::<u8>(), 0..200),
-    ) {
-        let der = STANDARD.decode(RSA_2048).unwrap();
-        let mut flipped = der.clone();
-        flipped[at.index(der.len())] ^= 1 << bit;
-        prop_assert!(ClientRequest::read(&flipped).is_err());
-        prop_assert!(ClientRequest::read(&der[..at.index(der.len())]).is_err());
+    fn no_bytes_make_it_panic(junk in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(ClientRequest::read(&junk).is_err());
         prop_assert!(ClientRequest::from_der(&[&[0x30, 0x82][..], &junk].concat()).is_err());
     }
