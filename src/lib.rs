@@ -15,6 +15,7 @@
 //! | [`scheduler`] | decides what to do next for every certificate |
 //! | [`edge`] | the front door: TLS, HTTP, origins |
 //! | [`onboarding`] | names that are in no site and lead here |
+//! | [`notify`] | what a person should know gets to that person |
 //! | [`admin`] | the JSON interface on a local socket |
 //! | [`cli`] | the command line |
 //! | [`daemon`] | connects the rooms |
@@ -27,6 +28,7 @@ pub mod config;
 pub mod daemon;
 pub mod edge;
 pub mod issuer;
+pub mod notify;
 pub mod onboarding;
 pub mod os;
 pub mod scheduler;

@@ -24,6 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("edge", &["base", "os", "cert", "config", "vault"]),
     // It hears of clients from the edge, which does not know it.
     ("onboarding", &["base", "os", "cert", "config", "store", "issuer", "scheduler", "edge"]),
+    // What happens it hears from the journal alone.
+    ("notify", &["base", "os", "cert", "config", "store"]),
     ("admin", &["base", "os", "cert", "config", "vault", "store", "issuer", "scheduler", "edge"]),
     // A client of the socket: of the daemon it knows what goes over the wire. See `CLI_ONLY`.
     ("cli", &["base", "os", "cert", "config", "vault", "admin"]),
@@ -40,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "scheduler",
             "edge",
             "onboarding",
+            "notify",
             "admin",
             "cli",
         ],
@@ -57,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "scheduler",
             "edge",
             "onboarding",
+            "notify",
             "admin",
             "cli",
             "daemon",
@@ -69,7 +73,7 @@ const CLI_ONLY: &[(&str, &str)] = &[("admin", "wire")];
 
 /// Files of the command line that seal something for the vault or for a backup, or print its root.
 const CLI_WITH_VAULT: &[&str] =
-    &["trust.rs", "import.rs", "material.rs", "args.rs", "backup.rs", "account.rs"];
+    &["trust.rs", "import.rs", "material.rs", "args_carry.rs", "backup.rs", "account.rs"];
 
 /// Files of the vault that run in main; all others run in its own process, without a runtime.
 const VAULT_CLIENT: &[&str] = &[

@@ -69,6 +69,17 @@ fn the_reference_with_all_keys_is_refused_only_for_what_an_operator_must_bring()
             "ca[0].ca_root",
             "ca[0].eab.hmac_key_file",
             "dns[0].with.token_file",
+            // It is a webhook, whose URL is there already.
+            "notify[0].webhook_file",
+            "notify[0].secret_file",
+            "notify[0].chat",
+            "notify[0].from",
+            "notify[0].smtp",
+            "notify[0].user",
+            "notify[0].password_file",
+            "notify[0].ca_root",
+            "heartbeat.url_file",
+            "heartbeat.ca_root",
             // There is an origin beside it, and no such directory.
             "site[0].root",
             "site[0].root",

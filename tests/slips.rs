@@ -33,6 +33,15 @@ fn valid() -> String {
         "tls_",
         "users_file",
         "error_pages",
+        // A channel is a webhook or mail, and the URL stands here or there.
+        "webhook_file",
+        "secret_file",
+        "url_file",
+        "chat",
+        "from =",
+        "smtp",
+        "user =",
+        "password_file",
         // A site has these or an origin.
         "root",
         "fallback",

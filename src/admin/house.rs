@@ -14,6 +14,7 @@ use super::filter::Filter;
 use super::issuing::Issuing;
 use super::page::Place;
 use super::select::Selector;
+use super::telling::Telling;
 use super::tokens::Keyring;
 use super::wire::CertificateView;
 use super::wire::Certificates;
@@ -236,6 +237,10 @@ pub trait House: Keyring + Send + Sync {
     }
     /// What clients may have; nothing where no books are kept.
     fn books(&self) -> Option<&dyn Books> {
+        None
+    }
+    /// Where people are told of what happens; none where nobody can be.
+    fn telling(&self) -> Option<&dyn Telling> {
         None
     }
     /// Copies the database into `target`, which `caller` reads.

@@ -31,6 +31,7 @@ use super::routes::Desk;
 use super::sketch::Handles;
 use super::sketch::Sketch;
 use super::standby;
+use super::telling;
 use super::tokens;
 use super::transfer;
 use super::whoami;
@@ -355,6 +356,14 @@ fn of_the_house() -> Vec<Way> {
             RUN,
             "Have the program as it lies on the disk take over",
             routes::upgrade,
+        ),
+        way(GET, "/v1/notify", SHOW, "The channels by which people are told", telling::list),
+        way(
+            POST,
+            "/v1/notify/{channel}/test",
+            RUN,
+            "Has a channel tell a word now, and waits until it is taken",
+            telling::test,
         ),
         way(
             GET,

@@ -25,6 +25,7 @@ pub mod care;
 pub mod doctor;
 pub mod guests;
 pub mod issue;
+pub mod news;
 pub mod persist;
 pub mod rotate;
 pub mod signing;

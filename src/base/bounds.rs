@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod gate;
 pub mod heap;
 pub mod master;
+pub mod news;
 pub mod onboarding;
 pub mod orders;
 pub mod origins;

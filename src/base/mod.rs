@@ -6,7 +6,7 @@ pub mod causes;
 pub mod clock;
 pub mod crash;
 pub mod disk;
-pub mod get;
+pub mod exchange;
 pub mod jitter;
 #[cfg(any(test, fuzzing))]
 pub mod property;

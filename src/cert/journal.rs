@@ -1,5 +1,7 @@
 //! What happened, in words that an operator reads and a script can match.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::spec::CertificateId;
@@ -129,6 +131,21 @@ pub enum EntryKind {
     IssueOrdered,
     /// It does not want it any more.
     IssueWithdrawn,
+    /// A certificate that is served will run out, and none that follows it is there.
+    Expiring,
+    /// It has run out.
+    Expired,
+    /// People are not told of what happens: a way by which they are does not take it.
+    NewsFailed,
+    /// It does again.
+    NewsDelivered,
+}
+
+impl fmt::Display for EntryKind {
+    /// The word.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// One entry of the journal.

@@ -7,6 +7,7 @@ pub mod chain;
 pub mod challenge;
 pub mod choice;
 pub mod client;
+pub mod expiry;
 pub mod failure;
 pub mod guest;
 pub mod identifier;
@@ -17,6 +18,7 @@ pub mod ladder;
 pub mod lifecycle;
 pub mod likeness;
 pub mod limits;
+pub mod news;
 pub mod pack;
 pub mod ports;
 #[cfg(any(test, fuzzing))]

@@ -25,20 +25,23 @@ use super::args_bring::Adopt;
 use super::args_bring::Import;
 use super::args_bring::Onboard;
 use super::args_bring::Switch;
+use super::args_carry::Backup;
+use super::args_carry::Export;
+use super::args_carry::Restore;
 use super::args_doctor::Doctor;
 use super::args_issue::Issue;
 use super::args_token::Token;
 use super::args_trust::Trust;
+use super::notify::Notify;
 use crate::cert::care::Accept;
 use crate::cert::care::Reason;
 use crate::cert::client::ClientName;
-use crate::vault::age::Recipient;
 
 /// Where the daemon's socket is unless told otherwise.
 const SOCKET: &str = "/run/keyward/admin.sock";
 
 /// Where the configuration is unless told otherwise.
-const CONFIG: &str = "/etc/keyward/keyward.toml";
+pub(super) const CONFIG: &str = "/etc/keyward/keyward.toml";
 
 const AFTER_HELP: &str = "\
 Exit statuses:
@@ -252,6 +255,8 @@ pub(super) enum Command {
     Restore(Restore),
     /// Show what happened
     Events(Events),
+    /// Show by which channels people are told of what happens, or try one
+    Notify(Notify),
     /// List the accounts at CAs, or take in one that was opened elsewhere
     Account(Account),
     /// Replace secrets before their time
@@ -317,65 +322,6 @@ pub(super) struct Host {
     /// Differences that are agreed to, with commas: dv for a lower level, issuer for another one
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = Accept::WORDS)]
     pub(super) accept: Vec<String>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Export {
-    /// A name it is for, its id, or the beginning of the id
-    pub(super) name: String,
-    /// Where to write the key, with mode 600; - for standard output
-    #[arg(long, value_name = "FILE")]
-    pub(super) to: PathBuf,
-    /// Where to write the certificate and its intermediates
-    #[arg(long, value_name = "FILE")]
-    pub(super) chain: Option<PathBuf>,
-    /// Replace files that are there already
-    #[arg(long)]
-    pub(super) force: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Backup {
-    /// Where to write it, with mode 600: a file, or a directory for one named after the time
-    #[arg(long, value_name = "FILE|DIR", default_value = ".")]
-    pub(super) output: PathBuf,
-    /// Add the master key, encrypted to this recipient of age (age1...)
-    #[arg(long, value_name = "RECIPIENT", group = "wrapping")]
-    pub(super) recipient: Option<Recipient>,
-    /// Add the master key, encrypted with a passphrase that is asked for twice
-    #[arg(long, group = "wrapping")]
-    pub(super) passphrase: bool,
-    /// The same with the passphrase in the only line of a file, or of a pipe
-    #[arg(long, value_name = "FILE", group = "wrapping")]
-    pub(super) passphrase_file: Option<PathBuf>,
-    /// The file with the master key, if it is not where the configuration says
-    #[arg(long, value_name = "FILE", requires = "wrapping")]
-    pub(super) master_key: Option<PathBuf>,
-    /// The configuration, which goes into the backup
-    #[arg(long, value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
-    pub(super) config: PathBuf,
-    /// Replace a file that is there already
-    #[arg(long)]
-    pub(super) force: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Restore {
-    /// The backup
-    #[arg(value_name = "FILE")]
-    pub(super) backup: PathBuf,
-    /// A file with the identity of age (AGE-SECRET-KEY-1...) that opens the master key in it
-    #[arg(long, value_name = "FILE", group = "opening")]
-    pub(super) identity: Option<PathBuf>,
-    /// Ask for the passphrase that opens the master key in it
-    #[arg(long, group = "opening")]
-    pub(super) passphrase: bool,
-    /// The same with the passphrase in the only line of a file, or of a pipe
-    #[arg(long, value_name = "FILE", group = "opening")]
-    pub(super) passphrase_file: Option<PathBuf>,
-    /// The configuration; if there is none, that of the backup is written there
-    #[arg(long, value_name = "FILE", env = "KEYWARD_CONFIG", default_value = CONFIG)]
-    pub(super) config: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::args::Backup;
+use super::args_carry::Backup;
 use super::connect::Client;
 use super::export::Aside;
 use super::out::Out;

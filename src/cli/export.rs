@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::args::Export;
+use super::args_carry::Export;
 use super::connect::Client;
 use super::out::Out;
 use super::report::DONE;

@@ -11,6 +11,7 @@ mod args;
 mod args_account;
 mod args_books;
 mod args_bring;
+mod args_carry;
 mod args_doctor;
 mod args_issue;
 mod args_token;
@@ -36,6 +37,7 @@ mod issued_files;
 mod list;
 mod look;
 mod material;
+mod notify;
 mod out;
 mod passphrase;
 mod persist;
@@ -122,6 +124,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
             guests::offboard(&client()?, name, *may_return, out)
         }
         Command::Onboarded(what) => guests::onboarded(&client()?, what.limit, what.all, out),
+        Command::Notify(what) => notify::notify(&client()?, what, out),
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Pack { what } => books::pack(&client()?, what, out),
         Command::Allowance { client: whose } => books::allowance(&client()?, whose.as_ref(), out),

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::args::Restore;
+use super::args_carry::Restore;
 use super::out::Out;
 use super::passphrase::PassphraseSource;
 use super::render;

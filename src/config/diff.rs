@@ -74,6 +74,8 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("dns", old.dns != new.dns),
         ("onboarding", old.onboarding != new.onboarding),
         ("allowance", old.allowance != new.allowance),
+        ("notify", old.notify != new.notify),
+        ("heartbeat", old.heartbeat != new.heartbeat),
         ("tcp", !same_services(&old.tcp, &new.tcp)),
     ] {
         if changed {

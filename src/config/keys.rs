@@ -6,6 +6,7 @@ use super::raw::{RawConfig, RawHealth, RawHsts, RawHstsTable, RawOrigins, RawSit
 use super::raw_ca::RawCa;
 use super::raw_client::RawClient;
 use super::raw_dns::RawDns;
+use super::raw_notify::RawNotify;
 use super::raw_route::RawRoute;
 use super::raw_tcp::RawTcp;
 use super::shape::{self, Kind};
@@ -37,10 +38,11 @@ fn defaults() -> Dict {
     let site = RawSite { origins, route: vec![RawRoute::default()], ..RawSite::default() };
     let (dns, tcp) = (vec![RawDns::default()], vec![RawTcp::default()]);
     let (ca, client) = (vec![RawCa::default()], vec![RawClient::default()]);
-    let raw = RawConfig { ca, client, tls, dns, site: vec![site], tcp, ..RawConfig::default() };
+    let (notify, site) = (vec![RawNotify::default()], vec![site]);
+    let raw = RawConfig { ca, client, notify, tls, dns, site, tcp, ..RawConfig::default() };
     let value = Value::serialize(raw).expect("the defaults are plain data");
     let mut defaults = value.into_dict().expect("the defaults are a struct");
-    for list in ["ca", "dns", "site", "tcp"] {
+    for list in ["ca", "dns", "notify", "site", "tcp"] {
         if let Some(Value::Array(_, sites)) = defaults.get_mut(list)
             && let Some(Value::Dict(_, site)) = sites.first_mut()
         {

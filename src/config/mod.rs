@@ -18,6 +18,7 @@ mod load;
 mod losses;
 mod model;
 mod network;
+mod notify;
 mod onboarding;
 mod origin;
 mod pattern;
@@ -30,6 +31,7 @@ mod raw_ca;
 mod raw_client;
 mod raw_dns;
 mod raw_keeping;
+mod raw_notify;
 mod raw_onboarding;
 mod raw_policy;
 mod raw_route;
@@ -58,6 +60,9 @@ pub use model::{
     TicketMode, Tls, TlsVersion, UnknownNames, Vault,
 };
 pub use network::IpNetwork;
+pub use notify::{
+    Channel, Digest, Form, Heartbeat, Mail, MailTls, Place, Quiet, TimeOfDay, Way, Webhook,
+};
 pub use onboarding::Onboarding;
 pub use origin::{Address, Asking, Health, Origin, OriginHttp, OriginTls, Server, Servers};
 pub use pattern::PathPattern;

@@ -13,6 +13,7 @@ use super::client::{Client, Share};
 use super::dns::DnsAccount;
 use super::keeping::Keeping;
 use super::network::IpNetwork;
+use super::notify::{Channel, Heartbeat};
 use super::onboarding::Onboarding;
 use super::origin::Origin;
 use super::policy::Policy;
@@ -54,6 +55,10 @@ pub struct Config {
     pub allowance: Allowance,
     /// Names that come of themselves, if any may.
     pub onboarding: Option<Onboarding>,
+    /// By which ways people hear of what happened.
+    pub notify: Vec<Channel>,
+    /// What is called while all is well.
+    pub heartbeat: Option<Heartbeat>,
     /// The sites, in the order of the file; behind them those that only hold certificates for TCP
     /// services, whose origin is [`Origin::Service`].
     pub sites: Vec<Site>,

@@ -12,6 +12,7 @@ use super::raw_ca::{RawAcme, RawBeside, RawCa, RawIssuers};
 use super::raw_client::{RawClient, RawShare};
 use super::raw_dns::RawDns;
 use super::raw_keeping::RawKeeping;
+use super::raw_notify::{RawHeartbeat, RawNotify};
 use super::raw_onboarding::RawOnboarding;
 use super::raw_policy::{RawFiles, RawPolicy};
 use super::raw_route::RawRoute;
@@ -35,6 +36,8 @@ pub(super) struct RawConfig {
     pub(super) dns: Vec<RawDns>,
     pub(super) onboarding: RawOnboarding,
     pub(super) allowance: RawAllowance,
+    pub(super) notify: Vec<RawNotify>,
+    pub(super) heartbeat: RawHeartbeat,
     pub(super) site: Vec<RawSite>,
     pub(super) tcp: Vec<RawTcp>,
 }
@@ -459,6 +462,8 @@ impl RawConfig {
             dns: vec![RawDns::example()],
             onboarding: RawOnboarding::example(),
             allowance: RawAllowance::example(),
+            notify: vec![RawNotify::example()],
+            heartbeat: RawHeartbeat::example(),
             tcp: vec![RawTcp::example()],
             ..Self::default()
         }

@@ -313,6 +313,7 @@ fn raise_wall(config: &Config, places: &Places) -> Result<WallState, Failed> {
     }
     let origins = config.sites.iter().flat_map(Site::origins);
     paths.read.extend(origins.filter_map(Origin::ca).filter_map(|ca| parent(ca)));
+    paths.read.extend(config.files_of_news().filter_map(parent));
     let policies = config.sites.iter().flat_map(Site::policies);
     paths.read.extend(policies.flat_map(Policy::places).map(Path::to_path_buf));
     paths.read.extend(config.sites.iter().flat_map(Site::roots).cloned());

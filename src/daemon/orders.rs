@@ -78,6 +78,6 @@ pub(super) async fn begin_orders(
 }
 
 /// The name of this machine, for the name of its CA.
-fn machine_name() -> Option<String> {
+pub(super) fn machine_name() -> Option<String> {
     nix::unistd::gethostname().ok()?.into_string().ok()
 }

@@ -21,6 +21,7 @@ use super::house::ReloadRequest;
 use super::house::Residence;
 use super::lists::Lists;
 use super::lookout::Lookout;
+use super::news;
 use super::open::Doors;
 use super::open::Manner;
 use super::open::Memory;
@@ -172,7 +173,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
 
     let stop = CancellationToken::new();
     go_on_filling(filling, &edge, &tasks, &stop);
-    let (mut orders, mut resealing) = (None, None);
+    let (mut orders, mut resealing, mut desk) = (None, None, None);
     if let Some(store) = &store {
         let dns = zones::begin_proofs(porter, store, &configs, &clock, &tasks, &stop);
         let means = means(&clock, store, &vault, &edge, (dns, doorways));
@@ -195,6 +196,8 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         };
         tasks.service("contacts", contacts.keep(stop.clone()));
         resealing = Some(Resealer::begin(&vault, master, parts, &clock, &tasks, &stop));
+        let parts = (&clock, store, &vault, &begun);
+        desk = Some(news::begin(parts, &configs, &tasks, &stop));
         orders = Some(begun);
     }
     // Without a store nothing new is ever published.
@@ -223,6 +226,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         grounds,
         lookout,
         lists,
+        news: desk,
         listeners: wires.listeners.1,
         tickets: ticket_desk.clone(),
         tokens,

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::policy::Refusal;
 use crate::base::bounds::onboarding::ASK;
-use crate::base::get::Within;
-use crate::base::get::get;
+use crate::base::exchange::Within;
+use crate::base::exchange::get;
 
 /// Whether the one at `url` wants `name`.
 ///

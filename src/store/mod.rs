@@ -24,6 +24,7 @@ mod many;
 mod migrate;
 mod mirror;
 mod open;
+mod outbox;
 mod pack;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
@@ -41,4 +42,5 @@ pub use handle::Store;
 pub use incoming::{Incoming, IncomingError, Sealed, Whole};
 pub use lending::Loan;
 pub use open::unfinished_restore;
+pub use outbox::{ChannelState, Waiting};
 pub use tables::SCHEMA;

@@ -21,6 +21,9 @@ pub(super) const META_PROBE: &str = "probe";
 /// In [`META`]: names the second copy that was made from this file.
 pub(super) const META_LINEAGE: &str = "lineage";
 
+/// In [`META`]: when it was last looked for certificates that run out, in seconds of Unix time.
+pub(super) const META_EXPIRY: &str = "expiry";
+
 /// Certificates whose change the second copy may lack, with the revision of the record.
 pub(super) const PENDING: TableDefinition<'_, &[u8; 8], u64> = TableDefinition::new("pending");
 
@@ -110,3 +113,11 @@ pub(super) const IMPORTED: TableDefinition<'_, &str, u64> = TableDefinition::new
 
 /// What a token is recognised by to `Token`. Not there before the first token is.
 pub(super) const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tokens");
+
+/// News that a channel is still to tell: its name and the number of the journal entry, to `Entry`. Not
+/// there before the first of them, as is [`CHANNELS`].
+pub(super) const OUTBOX: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("outbox");
+
+/// How each channel fares, by its name; under the empty one the number of the last journal entry that
+/// was looked at.
+pub(super) const CHANNELS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("channels");

@@ -59,6 +59,7 @@ mod issue_bulk;
 mod listeners;
 mod lists;
 mod master;
+mod news;
 mod oracle;
 mod outside;
 mod passphrase;

@@ -20,6 +20,7 @@ mod limits;
 mod listen;
 mod names;
 mod networks;
+mod notify;
 pub(super) mod onboarding;
 mod origin;
 mod origins;
@@ -86,6 +87,8 @@ pub(super) fn config(
     }
     let onboarding = onboarding::check(&raw.onboarding, &general, findings);
     let allowance = allowance::check(&raw.allowance, &known, findings);
+    let notify = notify::check_all(&raw.notify, findings);
+    let heartbeat = notify::heartbeat(&raw.heartbeat, findings);
     sites.extend(holders);
     let source = source.map(Path::to_owned);
     let dns = accounts;
@@ -104,6 +107,8 @@ pub(super) fn config(
         dns,
         onboarding,
         allowance,
+        notify,
+        heartbeat,
         sites,
         tcp,
         source,

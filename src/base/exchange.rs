@@ -1,4 +1,4 @@
-//! One `GET` over http or https, whole and within bounds.
+//! One exchange over http or https, whole and within bounds.
 //!
 //! Nothing is followed elsewhere, and no connection is kept: whoever asks again asks rarely.
 
@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use http_body_util::Empty;
+use http_body_util::Full;
 use http_body_util::LengthLimitError;
 use http_body_util::Limited;
 use hyper_rustls::HttpsConnectorBuilder;
@@ -34,13 +35,15 @@ pub struct Within {
     pub octets: u64,
 }
 
-/// What came: a status, and the body of a 200.
+/// What came: a status, and the body of a success.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// The body; empty unless the status is 200 and it was wanted.
+    /// The body; empty unless the status is one of success and it was wanted.
     pub body: Bytes,
+    /// After how long to ask again, where the answer says so in seconds (RFC 9110, section 10.2.3).
+    pub retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -64,12 +67,27 @@ impl Answer {
 /// In words, why there is no answer.
 pub async fn get(url: &str, ca: Option<&Path>, within: Within) -> Result<Answer, String> {
     let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = uri;
+    send(request, ca, within).await
+}
+
+/// What the server says to `request`, which has a whole URL; whom it believes as [`get`] does.
+///
+/// # Errors
+/// In words, why there is no answer.
+pub async fn send(
+    mut request: Request<Full<Bytes>>,
+    ca: Option<&Path>,
+    within: Within,
+) -> Result<Answer, String> {
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("keyward"));
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(within.connect));
     let asking = async {
-        if uri.scheme_str() != Some("https") {
-            return ask(tcp, uri, within.octets).await;
+        if request.uri().scheme_str() != Some("https") {
+            return ask(tcp, request, within.octets).await;
         }
         let ca: Option<PathBuf> = ca.map(Path::to_owned);
         // It reads files.
@@ -81,29 +99,28 @@ pub async fn get(url: &str, ca: Option<&Path>, within: Within) -> Result<Answer,
             .https_only()
             .enable_http1()
             .wrap_connector(tcp);
-        ask(https, uri, within.octets).await
+        ask(https, request, within.octets).await
     };
     timeout(within.whole, asking)
         .await
         .unwrap_or_else(|_| Err(format!("it did not come within {} s", within.whole.as_secs())))
 }
 
-async fn ask<C>(way: C, uri: Uri, octets: u64) -> Result<Answer, String>
+async fn ask<C>(way: C, request: Request<Full<Bytes>>, octets: u64) -> Result<Answer, String>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    let client: Client<C, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(way);
-    let mut request = Request::new(Empty::new());
-    *request.uri_mut() = uri;
-    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("keyward"));
+    let client: Client<C, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(way);
     let answer = client.request(request).await.map_err(|error| with_causes(&error))?;
     let status = answer.status();
-    if status != StatusCode::OK || octets == 0 {
-        return Ok(Answer { status, body: Bytes::new() });
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    if !status.is_success() || octets == 0 {
+        return Ok(Answer { status, body: Bytes::new(), retry_after });
     }
     let most = usize::try_from(octets).unwrap_or(usize::MAX);
     match Limited::new(answer.into_body(), most).collect().await {
-        Ok(body) => Ok(Answer { status, body: body.to_bytes() }),
+        Ok(body) => Ok(Answer { status, body: body.to_bytes(), retry_after }),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(format!("it is longer than {octets} bytes"))
         }
