@@ -50,7 +50,7 @@ impl Gate {
         let mut request = request.map(Body::new);
         let caller = match self.caller(seen, request.headers()) {
             Ok(caller) => caller,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         // Nobody behind here has a use for it.
         request.headers_mut().remove(header::AUTHORIZATION);
@@ -67,14 +67,17 @@ impl Gate {
     }
 
     /// Who asks. A token counts, if one is shown, and then nothing else does.
-    fn caller(&self, seen: &Seen, headers: &HeaderMap) -> Result<Caller, Response> {
+    fn caller(&self, seen: &Seen, headers: &HeaderMap) -> Result<Caller, Box<Response>> {
         let mut shown = headers.get_all(header::AUTHORIZATION).iter();
         let Some(first) = shown.next() else {
-            return self.access.caller(seen).ok_or_else(|| stranger(seen.peer).into_response());
+            return self
+                .access
+                .caller(seen)
+                .ok_or_else(|| stranger(seen.peer).into_response().into());
         };
         // By user and not by client: a token that is none is nobody's.
         let party = Party::Stranger(seen.peer.uid);
-        self.shares.hears(&party).map_err(|used_up| refusal(&used_up))?;
+        self.shares.hears(&party).map_err(|used_up| Box::new(refusal(&used_up)))?;
         let granted = match shown.next() {
             None => self.granted(first),
             Some(_) => Err("two of them were sent".to_owned()),
@@ -82,7 +85,7 @@ impl Gate {
         let (granted, role) = granted.map_err(|why| {
             // It only counts them: the next one is not heard if this was the last.
             let _counted = self.shares.take(&party, What::BadToken);
-            bad_token(why)
+            Box::new(bad_token(why))
         })?;
         Ok(Caller::bearer(granted, role, seen.peer))
     }

@@ -72,7 +72,7 @@ pub(super) async fn order(
         let kind = "bad-order";
         let problem =
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, "the order cannot be taken");
-        Problem { errors, ..problem.detail(told.join("\n")) }
+        Problem { errors: errors.into(), ..problem.detail(told.join("\n")) }
     })?;
     // Read before the order is given, so that nothing that comes of it is missed.
     let after = *desk.house.journal_head().borrow();

@@ -282,7 +282,7 @@ impl Problem {
             status: status.as_u16(),
             detail: String::new(),
             hint: None,
-            errors: Vec::new(),
+            errors: Box::default(),
         }
     }
 

@@ -461,8 +461,9 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Each field of the body that is wrong, where that is why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<issue::FieldProblem>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<issue::FieldProblem>)]
+    pub errors: Box<[issue::FieldProblem]>,
 }
 
 /// Media type of [`Problem`].

@@ -7,7 +7,7 @@ use clap::Subcommand;
 pub(super) enum Token {
     /// Make a token and print it, once
     Create {
-        /// A client of the configuration ([[client]]), as whom its bearer acts
+        /// A client of the configuration (`[[client]]`), as whom its bearer acts
         client: String,
         /// What it is called
         #[arg(long, value_name = "NAME")]

@@ -23,7 +23,7 @@ pub(super) struct Notify {
 enum NotifyOrder {
     /// Have a channel tell a word now, and wait until it is taken
     Test {
-        /// The name of a [[notify]]
+        /// The name of a `[[notify]]`
         channel: String,
     },
 }

@@ -154,7 +154,7 @@ mod tests {
                 status,
                 detail: "d".to_owned(),
                 hint: None,
-                errors: Vec::new(),
+                errors: Box::default(),
             };
             assert_eq!(Report::problem(&problem).status, expected, "{status} {kind}");
         }

@@ -87,7 +87,8 @@ pub(super) fn follow(
             table.insert((at, &id.0), ())?;
         }
     }
-    let phase = |record: &Certificate| record.claim().map_or(record.phase.word(), Claim::word);
+    let phase =
+        |record: &Certificate| record.claim().map_or_else(|| record.phase.word(), Claim::word);
     let (before, after) = (was.map(phase), is.map(phase));
     if before != after {
         let mut table = txn.open_table(IMPORTED)?;
@@ -196,7 +197,7 @@ pub(super) fn due(
         let (at, id) = key.value();
         let at = Timestamp::from_unix(at);
         if at > now || found.len() == room {
-            next = next.or(Some(at.max(now)));
+            next = next.or_else(|| Some(at.max(now)));
             break;
         }
         found.push(CertificateId(*id));

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each target uses a part of the kit")]
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,33 +103,12 @@ pub(crate) fn unlimited() -> config::Edge {
     }
 }
 
+/// What a file with nothing in it means, but for what an edge alone must not need.
 pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::Config {
+    let nothing = config::parse("", Path::new("nothing"), [("", ""); 0]).unwrap().config;
     config::Config {
-        cas: Vec::new(),
-        onboarding: None,
-        acme: config::Acme {
-            name: "acme".to_owned(),
-            directory: "https://ca.example/dir".to_owned(),
-            contact: Vec::new(),
-            accept_terms: true,
-            challenges: Vec::new(),
-            name_servers: Vec::new(),
-            ca_root: None,
-            profile: None,
-            eab: None,
-            preferred_chain: None,
-            limits: keyward::cert::limits::Limits::default(),
-            renewal_info: true,
-            take_over_left: 25,
-        },
         listen: config::Listen { https: Vec::new(), http: Vec::new(), proxy_from: Vec::new() },
         state: config::State { dir: "/nonexistent".into() },
-        admin: config::Admin { socket: "/nonexistent".into(), group: None },
-        vault: config::Vault {
-            master_key: config::MasterKey::Auto,
-            cache: 1 << 20,
-            require: config::Require::Available,
-        },
         tls: config::Tls {
             ktls: config::KernelTls::Auto,
             tickets: config::TicketMode::Fast,
@@ -136,18 +116,9 @@ pub(crate) fn config(sites: Vec<config::Site>, limits: config::Edge) -> config::
             unknown_names: config::UnknownNames::DefaultSite,
         },
         edge: limits,
-        log: config::Log { level: "info".to_owned(), format: config::LogFormat::Text },
-        access_log: config::AccessLog {
-            to: None,
-            format: config::AccessFormat::Json,
-            queries: false,
-            tls: false,
-            sample: 1,
-        },
-        dns: Vec::new(),
         sites,
-        tcp: Vec::new(),
         source: None,
+        ..nothing
     }
 }
 

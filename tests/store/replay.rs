@@ -80,7 +80,7 @@ pub(crate) async fn check(store: &Store) -> Replay {
     assert!(known.iter().map(|(client, _)| client).eq(names), "{known:?}");
     for pack in &packs {
         let whose = (pack.client.clone(), pack.class);
-        let source = replay.sources[&(whose, Some(pack.id))];
+        let source = replay.sources.get(&(whose, Some(pack.id))).unwrap();
         let left = if pack.over.is_some() { 0 } else { pack.left };
         assert_eq!(source.left(), left, "{pack:?}");
     }

@@ -70,7 +70,7 @@ pub(super) fn bulk(
         client.can_hand_over()?;
     }
     let run = Run::new(client, what, read.lines);
-    let (end, results) = run.to_its_end(out)?;
+    let (end, results) = run.work_off(out)?;
     outcome::tell(&results, out)?;
     if let Some(path) = &what.report {
         outcome::write(&results, path)?;

@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
 
     /// Orders everything and follows it. An interruption is an end like another: what is not there yet
     /// goes on at the daemon.
-    pub(super) fn to_its_end(mut self, out: &mut Out) -> Result<(End, Vec<Row>), Report> {
+    pub(super) fn work_off(mut self, out: &mut Out) -> Result<(End, Vec<Row>), Report> {
         let client = self.client;
         let head: Journal = client.get("/events?limit=1")?.decode()?;
         let (told, mut heard) = mpsc::channel(QUEUE);

@@ -61,14 +61,11 @@ fn name(
         findings.error(&key, "a client has no name").expected("a name, such as \"panel\"");
         return None;
     };
-    let name = match ClientName::parse(text) {
-        Ok(name) => name,
-        Err(_) => {
-            findings.error(&key, format!("{} is no name of a client", quoted(text))).expected(
-                "1 to 64 of a-z, 0-9, \".\", \"_\" and \"-\", of which the first is a letter or digit",
-            );
-            return None;
-        }
+    let Ok(name) = ClientName::parse(text) else {
+        findings.error(&key, format!("{} is no name of a client", quoted(text))).expected(
+            "1 to 64 of a-z, 0-9, \".\", \"_\" and \"-\", of which the first is a letter or digit",
+        );
+        return None;
     };
     if all.iter().any(|client| client.name == name) {
         findings
