@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::between::Between;
 use crate::between::Fault;
+use crate::between::Rewrite;
 use crate::daemon::eventually;
+use crate::daemon::free_port;
 use crate::pebble::Pebble;
 use crate::pebble::Settings;
 use crate::scene::Scene;
@@ -86,6 +88,31 @@ fn whatever_the_ca_does_the_certificate_arrives_and_the_ca_is_not_hammered() {
         assert!(asked.len() <= 2 * REQUESTS, "{told}: {asked:?}");
     }
     assert_eq!(scene.keyward.served_serial(NAME).as_deref(), Some(present.as_str()));
+}
+
+/// A CA may look so quickly that its answer to "ready" tells already what came of it.
+#[test]
+fn a_challenge_that_is_judged_at_once_gives_way_to_the_other() {
+    // Pebble looks for tls-alpn-01 on a port on which nobody answers.
+    let mut scene = Scene::custom(NAME, "", |settings| settings.tls_port = free_port());
+    let between = Between::start(&scene.pebble);
+    scene.keyward.configure(&acme(&between.directory(), &scene.pebble), &scene.site(NAME));
+    let judged = Rewrite::new(|body| {
+        let mut challenge: serde_json::Value = serde_json::from_str(body).unwrap();
+        challenge["status"] = "invalid".into();
+        challenge["error"] = serde_json::json!({
+            "type": "urn:ietf:params:acme:error:unauthorized", "detail": "nobody is there",
+            "status": 403,
+        });
+        challenge.to_string()
+    });
+    between.misbehave("/chalZ/", Fault::Rewrite(judged), 1);
+    scene.keyward.start();
+    scene.keyward.wait_issued(NAME);
+    assert_eq!(between.hits(), 1);
+    let events = scene.keyward.cli(&["events", "--json"]).ok();
+    assert!(events.contains("going on with another challenge"), "{events}");
+    assert_eq!(scene.pebble.orders(), 2);
 }
 
 #[test]

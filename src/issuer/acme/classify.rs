@@ -188,6 +188,14 @@ fn kind_of_type(name: &str, during: During) -> Option<FailureKind> {
     })
 }
 
+/// Whether an error may be what a challenge failed with, and no refusal of the request: the answer to a
+/// client that is ready is the challenge as it is then (RFC 8555, section 7.5.1).
+pub(super) fn is_judgement(error: &Error) -> bool {
+    use FailureKind::{Caa, ChallengeFailed, Connection, Dns};
+    matches!(error, Error::Api(judged)
+        if matches!(problem(judged, During::Challenge).kind, ChallengeFailed | Connection | Dns | Caa))
+}
+
 /// The problem document behind an error, and the status it came with.
 pub(super) fn document(error: &Error) -> Option<(&str, Option<StatusCode>)> {
     match error {
