@@ -143,7 +143,7 @@ fn what_breaks_the_plan_is_seen() {
         (
             "cli/look.rs",
             "use crate::vault::seal;",
-            "cli imports vault in trust.rs, import.rs, material.rs, args.rs, backup.rs",
+            "cli imports vault in trust.rs, import.rs, material.rs, args_carry.rs, backup.rs",
         ),
         ("cli/look.rs", "use crate::daemon::run;", "cli must not import daemon"),
         ("attic/a.rs", "use crate::base::bounds;", "attic is no room of the plan"),
