@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::base::bounds::news::SECRET;
 use crate::config::Place;
+use crate::config::why_not_private;
 
 /// The first line of the file.
 ///
@@ -40,10 +41,9 @@ pub(super) async fn url(place: &Place) -> Result<Zeroizing<String>, String> {
         Place::Url(url) => Ok(Zeroizing::new(url.clone())),
         Place::File(path) => {
             let url = line(path).await?;
-            if url.starts_with("https://") || url.starts_with("http://127.0.0.1") {
-                Ok(url)
-            } else {
-                Err(format!("{} has no URL with https:// in its first line", path.display()))
+            match why_not_private(&url, "called") {
+                None => Ok(url),
+                Some(why) => Err(format!("the URL in {} {why}", path.display())),
             }
         }
     }

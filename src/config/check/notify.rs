@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use url::{Host, Url};
+use url::Url;
 
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::notify::{Channel, Digest, Form, Heartbeat, Mail, MailTls, Place, Quiet};
 use super::super::notify::{TimeOfDay, Way, Webhook};
+use super::super::private::why_not_private;
 use super::super::quantity;
 use super::super::raw_notify::{RawHeartbeat, RawNotify};
 use super::super::suggest;
@@ -260,20 +261,7 @@ fn posted(text: &str, key: &KeyPath, findings: &mut Findings) {
     if findings.is_spoilt(key) {
         return;
     }
-    let wrong = match Url::parse(text) {
-        Err(error) => format!("is no URL: {error}"),
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            "has a user name or password in it".to_owned()
-        }
-        Ok(url) => match (url.scheme(), url.host()) {
-            ("https", Some(_)) => return,
-            ("http", Some(Host::Ipv4(address))) if address.is_loopback() => return,
-            ("http", Some(Host::Ipv6(address))) if address.is_loopback() => return,
-            ("http", Some(Host::Domain("localhost"))) => return,
-            ("http", _) => "is called without TLS, over a network".to_owned(),
-            (scheme, _) => format!("has the scheme {scheme:?}"),
-        },
-    };
+    let Some(wrong) = why_not_private(text, "called") else { return };
     // Such a URL is a secret itself more often than not.
     findings
         .error(key, format!("the URL {wrong}"))

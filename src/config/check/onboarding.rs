@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use url::{Host, Url};
-
 use super::super::finding::Findings;
 use super::super::key_path::KeyPath;
 use super::super::model::{Admin, Listen};
 use super::super::onboarding::{Onboarding, fill};
 use super::super::origin::{Address, Origin};
+use super::super::private::why_not_private;
 use super::super::quantity;
 use super::super::raw::{RawOrigin, RawSite};
 use super::super::raw_ca::RawIssuers;
@@ -215,21 +214,7 @@ fn addresses(raw: &[String], key: &KeyPath, findings: &mut Findings) -> Vec<IpAd
 
 /// Who is asked learns every name that somebody tries, and may let in any: nobody on the way may be it.
 fn askable(text: &str, key: &KeyPath, findings: &mut Findings) {
-    let wrong = match Url::parse(text) {
-        Err(error) => format!("is no URL: {error}"),
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            "has a user name or password in it".to_owned()
-        }
-        Ok(url) if url.fragment().is_some() => "has a fragment, which is never sent".to_owned(),
-        Ok(url) => match (url.scheme(), url.host()) {
-            ("https", Some(_)) => return,
-            ("http", Some(Host::Ipv4(address))) if address.is_loopback() => return,
-            ("http", Some(Host::Ipv6(address))) if address.is_loopback() => return,
-            ("http", Some(Host::Domain("localhost"))) => return,
-            ("http", _) => "is asked without TLS, over a network".to_owned(),
-            (scheme, _) => format!("has the scheme {scheme:?}"),
-        },
-    };
+    let Some(wrong) = why_not_private(text, "asked") else { return };
     findings
         .error(key, format!("{} {wrong}", quoted_url(text)))
         .expected("a URL with https://, or with http:// on this machine")
