@@ -233,8 +233,9 @@ fn a_bar_at_a_terminal_says_how_far_it_is_and_that_it_waits_for_the_limits_of_th
     scene.configure_with("limits = { orders = \"2/2h\" }\n", "[allowance]\nsingle = 5\n");
     scene.keyward.start();
     let file = names(scene.keyward.dir.path(), 3);
+    // In the place of the shell, whose status an interrupt would become.
     let line = format!(
-        "COLUMNS=120 {BINARY} --socket {} issue --client {CLIENT} --file {}",
+        "exec env COLUMNS=120 {BINARY} --socket {} issue --client {CLIENT} --file {}",
         scene.keyward.dir.path().join("run/admin.sock").display(),
         file.display()
     );

@@ -18,6 +18,8 @@ impl Terminal {
     pub(crate) fn begin(line: &str) -> Self {
         let script = Command::new("script")
             .args(["--quiet", "--flush", "--return", "--command", line, "/dev/null"])
+            // Whatever the shell of the user is: they differ in what an interrupt does to them.
+            .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
