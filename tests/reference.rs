@@ -80,6 +80,10 @@ fn the_reference_with_all_keys_is_refused_only_for_what_an_operator_must_bring()
             "notify[0].ca_root",
             "heartbeat.url_file",
             "heartbeat.ca_root",
+            // Those of other kinds.
+            "target[0].socket",
+            "target[0].file",
+            "target[0].user",
             // There is an origin beside it, and no such directory.
             "site[0].root",
             "site[0].root",

@@ -42,6 +42,9 @@ fn valid() -> String {
         "smtp",
         "user =",
         "password_file",
+        // A target is of one kind.
+        "socket = \"/run/haproxy",
+        "file =",
         // A site has these or an origin.
         "root",
         "fallback",

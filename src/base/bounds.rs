@@ -14,6 +14,7 @@ pub mod brought;
 pub mod catalog;
 pub mod choice;
 pub mod client;
+pub mod deployment;
 pub mod dns;
 pub mod doctor;
 pub mod gate;

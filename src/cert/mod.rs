@@ -7,6 +7,7 @@ pub mod chain;
 pub mod challenge;
 pub mod choice;
 pub mod client;
+pub mod deployment;
 pub mod expiry;
 pub mod failure;
 pub mod guest;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::model::{Config, Site};
+use super::target::Target;
 use super::tcp::TcpService;
 use crate::cert::identifier::Identifier;
 
@@ -76,6 +77,8 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("allowance", old.allowance != new.allowance),
         ("notify", old.notify != new.notify),
         ("heartbeat", old.heartbeat != new.heartbeat),
+        ("deployment", old.deployment != new.deployment),
+        ("target", !same_targets(&old.targets, &new.targets)),
         ("tcp", !same_services(&old.tcp, &new.tcp)),
     ] {
         if changed {
@@ -143,6 +146,12 @@ fn same(one: &Site, two: &Site) -> bool {
 /// The same for services, whose order says who gets clients that name nothing.
 fn same_services(old: &[TcpService], new: &[TcpService]) -> bool {
     let moved = old.iter().zip(new).map(|(one, two)| TcpService { line: two.line, ..one.clone() });
+    old.len() == new.len() && moved.eq(new.iter().cloned())
+}
+
+/// The same for targets.
+fn same_targets(old: &[Target], new: &[Target]) -> bool {
+    let moved = old.iter().zip(new).map(|(one, two)| Target { line: two.line, ..one.clone() });
     old.len() == new.len() && moved.eq(new.iter().cloned())
 }
 
@@ -243,6 +252,7 @@ mod tests {
     fn what_needs_a_restart_is_named_and_agrees_with_the_reload_class() {
         let old = config("");
         for (text, section, restart) in [
+            ("[deployment]\nwatch = '2h'", "deployment", None),
             ("[acme]\nprofile = 'x'", "acme", None),
             ("[listen]\nhttp = []", "listen", None),
             ("[log]\nlevel = 'debug'", "log", None),

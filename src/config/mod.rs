@@ -36,10 +36,12 @@ mod raw_notify;
 mod raw_onboarding;
 mod raw_policy;
 mod raw_route;
+mod raw_target;
 mod raw_tcp;
 mod route;
 mod shape;
 mod suggest;
+mod target;
 mod tcp;
 mod text;
 
@@ -71,4 +73,9 @@ pub use policy::{BasicAuth, Clients, ErrorPages, Maintenance, Policy, Rate, When
 pub use private::why_not_private;
 pub use problem::{Problem, Problems, Provenance, Severity};
 pub use route::{FieldEdits, FieldTest, Route, RouteTo, Template};
+pub use target::Reload as TargetReload;
+pub use target::{
+    Deploying, ExecTarget, FileTarget, HaproxyTarget, NoProbe, Probe, ProbeProtocol, Signal,
+    Target, TargetKind, TargetPreset, path_for,
+};
 pub use tcp::{ProxyVersion, StartTls, TcpService, TcpTls, TcpWay};

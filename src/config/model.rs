@@ -18,6 +18,7 @@ use super::onboarding::Onboarding;
 use super::origin::Origin;
 use super::policy::Policy;
 use super::route::{Route, RouteTo};
+use super::target::{Deploying, Target};
 use super::tcp::TcpService;
 use crate::cert::challenge::ChallengeType;
 use crate::cert::identifier::Identifier;
@@ -59,6 +60,10 @@ pub struct Config {
     pub notify: Vec<Channel>,
     /// What is called while all is well.
     pub heartbeat: Option<Heartbeat>,
+    /// Where certificates go that others serve, in the order of the file.
+    pub targets: Vec<Target>,
+    /// What holds for all of them.
+    pub deployment: Deploying,
     /// The sites, in the order of the file; behind them those that only hold certificates for TCP
     /// services, whose origin is [`Origin::Service`].
     pub sites: Vec<Site>,

@@ -16,6 +16,7 @@ use super::raw_notify::{RawHeartbeat, RawNotify};
 use super::raw_onboarding::RawOnboarding;
 use super::raw_policy::{RawFiles, RawPolicy};
 use super::raw_route::RawRoute;
+use super::raw_target::{RawDeployment, RawTarget};
 use super::raw_tcp::RawTcp;
 
 /// The whole file.
@@ -38,6 +39,8 @@ pub(super) struct RawConfig {
     pub(super) allowance: RawAllowance,
     pub(super) notify: Vec<RawNotify>,
     pub(super) heartbeat: RawHeartbeat,
+    pub(super) deployment: RawDeployment,
+    pub(super) target: Vec<RawTarget>,
     pub(super) site: Vec<RawSite>,
     pub(super) tcp: Vec<RawTcp>,
 }
@@ -465,6 +468,7 @@ impl RawConfig {
             notify: vec![RawNotify::example()],
             heartbeat: RawHeartbeat::example(),
             tcp: vec![RawTcp::example()],
+            target: vec![RawTarget::example()],
             ..Self::default()
         }
     }

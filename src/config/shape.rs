@@ -30,7 +30,7 @@ const SWITCHES: &[&str] = &["basic_auth", "hsts"];
 const OPEN: &[&str] = &["with"];
 
 /// Texts that may also be written as a list of texts.
-const LISTS: &[&str] = &["accept", "issuer", "key", "origin", "to"];
+const LISTS: &[&str] = &["accept", "issuer", "key", "origin", "reload", "to"];
 
 /// Every key with its kind, as a tree of example values.
 #[expect(clippy::expect_used, reason = "a constant value of the program, read by every test")]

@@ -30,6 +30,7 @@ mod service;
 mod site;
 mod standby;
 mod statics;
+mod target;
 mod tcp;
 mod tls;
 mod unix;
@@ -90,6 +91,8 @@ pub(super) fn config(
     let notify = notify::check_all(&raw.notify, findings);
     let heartbeat = notify::heartbeat(&raw.heartbeat, findings);
     sites.extend(holders);
+    let deployment = target::general(&raw.deployment, findings);
+    let targets = target::check_all(&raw.target, (&sites, &clients), line, findings);
     let source = source.map(Path::to_owned);
     let dns = accounts;
     Config {
@@ -109,6 +112,8 @@ pub(super) fn config(
         allowance,
         notify,
         heartbeat,
+        targets,
+        deployment,
         sites,
         tcp,
         source,
