@@ -13,6 +13,7 @@
 //! | [`store`] | one redb file, and a second copy of what is served |
 //! | [`issuer`] | ACME and the internal CA |
 //! | [`scheduler`] | decides what to do next for every certificate |
+//! | [`deploy`] | brings certificates to those who serve them |
 //! | [`edge`] | the front door: TLS, HTTP, origins |
 //! | [`onboarding`] | names that are in no site and lead here |
 //! | [`notify`] | what a person should know gets to that person |
@@ -26,6 +27,7 @@ pub mod cert;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod deploy;
 pub mod edge;
 pub mod issuer;
 pub mod notify;

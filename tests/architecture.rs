@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["base", "os", "cert", "config", "vault"]),
     ("issuer", &["base", "os", "cert", "config", "vault", "store"]),
     ("scheduler", &["base", "os", "cert", "config", "vault", "store", "issuer"]),
+    ("deploy", &["base", "os", "cert", "config", "vault", "store", "issuer", "scheduler"]),
     // It keeps serving when store, issuer and scheduler are down.
     ("edge", &["base", "os", "cert", "config", "vault"]),
     // It hears of clients from the edge, which does not know it.
@@ -40,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "issuer",
             "scheduler",
+            "deploy",
             "edge",
             "onboarding",
             "notify",
@@ -58,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "issuer",
             "scheduler",
+            "deploy",
             "edge",
             "onboarding",
             "notify",

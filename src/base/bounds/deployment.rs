@@ -1,5 +1,7 @@
 //! Limits of deployments: certificates that are brought to those who serve them.
 
+pub mod probe;
+
 use std::time::Duration;
 
 /// The shortest time that bringing one may take.

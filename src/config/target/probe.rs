@@ -41,6 +41,10 @@ pub enum ProbeProtocol {
     Ldap,
     /// TLS from the first octet.
     Ldaps,
+    /// MariaDB's and MySQL's `SSLRequest`.
+    Mysql,
+    /// STARTTLS of RFC 6120, section 5.
+    Xmpp,
 }
 
 /// Why a text is no probe.
@@ -62,7 +66,7 @@ pub enum NoProbe {
 
 impl ProbeProtocol {
     /// All of them, by the words of the file, each with its port.
-    pub const ALL: [(&'static str, Self, Option<u16>); 11] = [
+    pub const ALL: [(&'static str, Self, Option<u16>); 13] = [
         ("tls", Self::Tls, None),
         ("https", Self::Https, Some(443)),
         ("smtp", Self::Smtp, Some(25)),
@@ -74,6 +78,8 @@ impl ProbeProtocol {
         ("postgres", Self::Postgres, Some(5432)),
         ("ldap", Self::Ldap, Some(389)),
         ("ldaps", Self::Ldaps, Some(636)),
+        ("mysql", Self::Mysql, Some(3306)),
+        ("xmpp", Self::Xmpp, Some(5222)),
     ];
 
     /// The word of the file.
