@@ -27,6 +27,7 @@ pub mod guests;
 pub mod issue;
 pub mod news;
 pub mod persist;
+pub mod probe;
 pub mod rotate;
 pub mod signing;
 pub mod standby;

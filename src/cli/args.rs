@@ -30,6 +30,7 @@ use super::args_carry::Export;
 use super::args_carry::Restore;
 use super::args_doctor::Doctor;
 use super::args_issue::Issue;
+use super::args_probe::Probe;
 use super::args_token::Token;
 use super::args_trust::Trust;
 use super::notify::Notify;
@@ -206,6 +207,8 @@ pub(super) enum Command {
     },
     /// Examine a name: its DNS, CAA, ports 80 and 443, the CA, the clock; says what to change
     Doctor(Doctor),
+    /// Show which certificate a server shows, also in protocols that ask for TLS; needs no daemon
+    Probe(Probe),
     /// Print the DNS record that proves a name for good (dns-persist-01), and whether it is there
     DnsPersist {
         /// A name it is for, its id, or the beginning of the id; any name that is to be served

@@ -14,6 +14,7 @@ mod args_bring;
 mod args_carry;
 mod args_doctor;
 mod args_issue;
+mod args_probe;
 mod args_token;
 mod args_trust;
 mod backup;
@@ -41,6 +42,7 @@ mod notify;
 mod out;
 mod passphrase;
 mod persist;
+mod probe;
 mod progress;
 mod render;
 mod report;
@@ -69,6 +71,7 @@ pub use backup::members;
 pub use greet::greet;
 pub use passphrase::PassphraseRefused;
 pub use passphrase::PassphraseSource;
+pub use probe::ProbeOptions;
 pub use restore::Opening;
 pub use restore::RestoreOptions;
 pub use restore::Restored;
@@ -115,6 +118,7 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
         Command::Switch(what) => standby::switch(&client()?, what, out),
         Command::Unhost { name } => care::unhost(&client()?, name, out),
         Command::Doctor(what) => doctor::doctor(&client()?, what, out),
+        Command::Probe(what) => probe::probe(daemon, what, args.timeout, out),
         Command::DnsPersist { name } => persist::persist(&client()?, name, out),
         Command::Why { name } => why::why(&client()?, name, out),
         Command::Import(what) => import::import(&client()?, what, out),

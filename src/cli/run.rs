@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use super::args::Demo;
 use super::check as checking;
 use super::out::Out;
+use super::probe::ProbeOptions;
 use super::report::Report;
 use super::restore::RestoreOptions;
 use super::restore::Restored;
+use crate::admin::wire::probe::Seen;
 
 /// Why the daemon did not start, or ended otherwise than it was told to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +42,8 @@ pub struct Entrances {
     pub demo: fn(&DemoOptions) -> Result<(), Failed>,
     /// The interface of the daemon as an OpenAPI document.
     pub openapi: fn() -> String,
+    /// Looks at what a server shows; what was missing, in words.
+    pub probe: fn(&ProbeOptions) -> Result<Seen, Failed>,
     /// Brings a backup back, and returns.
     pub restore: fn(&RestoreOptions) -> Result<Restored, Failed>,
 }

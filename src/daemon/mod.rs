@@ -28,6 +28,7 @@ mod notices;
 mod open;
 mod orders;
 mod persist;
+mod probe;
 mod reload;
 mod reseal;
 mod restore;
@@ -59,7 +60,7 @@ use crate::config;
 
 /// The ways in, as the command line takes them.
 pub const ENTRANCES: Entrances =
-    Entrances { run, demo, openapi: document_text, restore: restore::restore };
+    Entrances { run, demo, openapi: document_text, probe: probe::probe, restore: restore::restore };
 
 impl Failed {
     /// The configuration is broken (78).

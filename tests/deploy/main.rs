@@ -12,5 +12,6 @@ mod daemon;
 #[path = "../kit/servers.rs"]
 mod servers;
 
+mod command;
 mod hostile;
 mod seeing;
