@@ -18,6 +18,7 @@ pub mod deployment;
 pub mod dns;
 pub mod doctor;
 pub mod gate;
+pub mod hand;
 pub mod heap;
 pub mod master;
 pub mod news;
@@ -485,8 +486,7 @@ pub const TICKET_STATE: u64 = 4096;
 /// Orders to the keeper of ticket keys that wait: replacements, and restarts of the vault.
 pub const TICKET_ORDERS: usize = 16;
 
-/// How far the moment at which an epoch of tickets is said to have begun may be off before it is
-/// written anew: a clock that is kept right drifts less, and each writing is a sync of the disk.
+/// How far an epoch's beginning may be off before it is written anew, which is a sync of the disk.
 pub const TICKET_CLOCK_DRIFT: Duration = Duration::from_secs(60);
 
 /// Octets that a client may send before its handshake is complete: a request with a large cookie.

@@ -20,5 +20,6 @@ pub mod shared;
 pub mod slice;
 pub mod tcp;
 pub mod terminal;
+pub mod trusted;
 pub mod wall;
 pub mod wiped;

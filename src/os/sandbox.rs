@@ -216,6 +216,15 @@ pub fn ignore_group_signals() {
     }
 }
 
+/// The opposite, for a process that was started by one that leaves them to another.
+pub fn hear_group_signals() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        // SAFETY: the default is no handler, so none can do harm.
+        let _only_invalid_numbers_fail =
+            unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+    }
+}
+
 /// Ends the process at once, from any thread, without running anything else.
 pub fn exit_now(status: u8) -> ! {
     // SAFETY: the call does not return and touches no memory of ours.
