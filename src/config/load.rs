@@ -19,10 +19,11 @@ use super::dns::DnsAccount;
 use super::environment::{self, Environment};
 use super::finding::{Aim, Finding, Findings};
 use super::key_path::KeyPath;
-use super::model::{Config, MasterKey};
+use super::model::{Config, MasterKey, State, Vault};
 use super::problem::{Problem, Problems, Provenance, Severity};
 use super::raw::RawConfig;
 use super::shape;
+use super::target::Target;
 use super::text::Text;
 use crate::base::bounds;
 
@@ -138,25 +139,78 @@ where
     K: Into<OsString>,
     V: Into<OsString>,
 {
+    let raw = small_part(path, environment)?;
+    let mut findings = Findings::default();
+    let (accounts, state, vault) = check::dns_part(&raw, &mut findings);
+    first_error(&findings)?;
+    Ok(DnsPart { accounts, closed: out_of_reach(state, vault) })
+}
+
+/// What a process needs that carries a pair to a target, which may have more rights than main.
+#[derive(Debug)]
+pub struct TargetPart {
+    /// Every target of the file.
+    pub targets: Vec<Target>,
+    /// The state directory, whose owner is main's user.
+    pub state: PathBuf,
+    /// What it has no need of, and is to take out of its own reach.
+    pub closed: Vec<PathBuf>,
+}
+
+/// Reads only what concerns targets from the file at `path` and from the environment.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn target_part<K, V>(
+    path: &Path,
+    environment: impl IntoIterator<Item = (K, V)>,
+) -> Result<TargetPart, String>
+where
+    K: Into<OsString>,
+    V: Into<OsString>,
+{
+    let raw = small_part(path, environment)?;
+    let mut findings = Findings::default();
+    let (targets, state, vault) = check::target_part(&raw, &mut findings);
+    first_error(&findings)?;
+    Ok(TargetPart { targets, state: state.dir.clone(), closed: out_of_reach(state, vault) })
+}
+
+/// The values of the file and the environment without what a helper of main's has no need of: sites,
+/// of which there may be very many. What does not fit is told by whoever reads the whole.
+fn small_part<K, V>(
+    path: &Path,
+    environment: impl IntoIterator<Item = (K, V)>,
+) -> Result<RawConfig, String>
+where
+    K: Into<OsString>,
+    V: Into<OsString>,
+{
     let text = read(path).map_err(|(problem, _)| problem)?;
     let text = Text::parse(text).map_err(|error| error.message)?;
     let environment = environment::read(environment, &shape::shape());
-    // What does not fit is told by whoever reads the whole.
     let mut findings = Findings::default();
     let mut layer = shape::keep_to_shape(text.values(), &mut findings);
     layer.remove("site");
     layer.remove("tcp");
-    let raw = merge(layer, environment.layer)?;
-    let mut findings = Findings::default();
-    let (accounts, state, vault) = check::dns_part(&raw, &mut findings);
-    if let Some(error) = findings.all.iter().find(|f| f.severity == Severity::Error) {
-        return Err(format!("{}: {}", error.key, error.problem));
-    }
+    merge(layer, environment.layer)
+}
+
+/// What neither a helper of main's nor what it starts is to reach: main's state, and the master key.
+fn out_of_reach(state: State, vault: Vault) -> Vec<PathBuf> {
     let mut closed = vec![state.dir];
     if let MasterKey::File(path) = vault.master_key {
         closed.push(path);
     }
-    Ok(DnsPart { accounts, closed })
+    closed
+}
+
+/// The first error, in words.
+fn first_error(findings: &Findings) -> Result<(), String> {
+    match findings.all.iter().find(|finding| finding.severity == Severity::Error) {
+        Some(error) => Err(format!("{}: {}", error.key, error.problem)),
+        None => Ok(()),
+    }
 }
 
 /// The same for values that stand in the program.

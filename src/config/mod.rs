@@ -56,7 +56,7 @@ pub use files::Files;
 pub use keeping::Keeping;
 pub use key_path::{KeyPath, Step};
 pub use keys::{Key, keys};
-pub use load::{DnsPart, Loaded, dns_part, load, parse};
+pub use load::{DnsPart, Loaded, TargetPart, dns_part, load, parse, target_part};
 pub use model::{
     AccessFormat, AccessLog, AccessLogTo, Admin, Agreement, ClientCertificates, Config, Edge, Hsts,
     KernelTls, Listen, Log, LogFormat, MasterKey, Preset, RequestIds, Require, Site, State,

@@ -42,6 +42,7 @@ use super::finding::Findings;
 use super::key_path::KeyPath;
 use super::model::{Config, State, Vault};
 use super::raw::RawConfig;
+use super::target::Target;
 
 /// Checks everything; `line` tells on which line of the file a key stands.
 pub(super) fn config(
@@ -128,6 +129,18 @@ pub(super) fn dns_part(
 ) -> (Vec<DnsAccount>, State, Vault) {
     let accounts = dns::check_all(&raw.dns, findings);
     (accounts, service::state(&raw.state, findings), service::vault(&raw.vault, findings))
+}
+
+/// Only what a process needs that carries something to a target; see [`dns_part`]. Whether a
+/// certificate may go there has been judged by whoever sends it.
+pub(super) fn target_part(raw: &RawConfig, findings: &mut Findings) -> (Vec<Target>, State, Vault) {
+    let mut targets = raw.target.clone();
+    for target in &mut targets {
+        target.clients.clear();
+        target.certificates.clear();
+    }
+    let targets = target::check_all(&targets, (&[], &[]), &|_| 0, findings);
+    (targets, service::state(&raw.state, findings), service::vault(&raw.vault, findings))
 }
 
 /// What should be a URL, as it may be repeated in a message: without what may be a password.
