@@ -9,6 +9,8 @@ fn main() -> ExitCode {
         Some("vault-keeper") => return keyward::vault::serve_keeper(),
         Some("dns-porter") => return keyward::issuer::dns::serve_porter(),
         Some("dns-clerk") => return keyward::issuer::dns::serve_clerk(),
+        Some("deploy-porter") => return keyward::deploy::hand::serve_porter(),
+        Some("deploy-one") => return keyward::deploy::hand::serve_hand(),
         _ => {}
     }
     ExitCode::from(keyward::cli::main(std::env::args_os(), keyward::daemon::ENTRANCES))

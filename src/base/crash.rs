@@ -102,3 +102,18 @@ pub const TAKING_POINTS: &[&str] = &["sockets-taken", "prepared", "taken", "serv
 
 /// Every point at which a second copy that is made anew becomes the one that counts.
 pub const COPY_POINTS: &[&str] = &["copy-emptied", "copy-filled", "copy-named"];
+
+/// Every point of a hand that brings a pair to its target, in the order in which it passes them.
+pub const HAND_POINTS: &[&str] = &[
+    "hand-written",
+    "hand-remembered",
+    "hand-noted",
+    "hand-swapped-one",
+    "hand-swapped",
+    "hand-placed",
+    "hand-taken-up",
+    "hand-forgotten",
+];
+
+/// Every point of a hand that puts back what was there before.
+pub const HAND_BACK_POINTS: &[&str] = &["hand-returning", "hand-returned-one", "hand-forgotten"];
