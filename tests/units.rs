@@ -5,8 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const UNITS: &[&str] =
-    &["keyward.service", "keyward-http.socket", "keyward-https.socket", "keyward-http3.socket"];
+const UNITS: &[&str] = &[
+    "keyward.service",
+    "keyward-http.socket",
+    "keyward-https.socket",
+    "keyward-http3.socket",
+    "keyward-deploy.socket",
+    "keyward-deploy@.service",
+];
 
 /// The highest exposure that is acceptable.
 const EXPOSURE: f64 = 1.5;

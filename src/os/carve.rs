@@ -34,6 +34,27 @@ pub fn leave_out(closed: &[PathBuf]) -> io::Result<()> {
     restrict(&open).map_err(io::Error::other)
 }
 
+/// Has the calling thread, and all that it starts, write in these places and in `/dev` alone, for good.
+/// Whatever it could read and run before, it can.
+///
+/// # Errors
+/// When a kernel that has Landlock refuses a rule.
+pub fn write_in(places: &[PathBuf]) -> io::Result<()> {
+    let read = AccessFs::Execute | AccessFs::ReadFile | AccessFs::ReadDir;
+    let raise = || -> Result<(), RulesetError> {
+        Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(HANDLED))?
+            .create()?
+            .add_rules(path_beneath_rules(["/"], read))?
+            .add_rules(path_beneath_rules(places, AccessFs::from_all(HANDLED)))?
+            .add_rules(path_beneath_rules(["/dev"], AccessFs::from_all(HANDLED)))?
+            .restrict_self()?;
+        Ok(())
+    };
+    raise().map_err(io::Error::other)
+}
+
 fn restrict(open: &[PathBuf]) -> Result<(), RulesetError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -65,6 +86,35 @@ fn beside(place: &Path, closed: &[PathBuf], open: &mut Vec<PathBuf>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_in_the_named_places_is_anything_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        for part in ["open", "other"] {
+            std::fs::create_dir(dir.join(part)).unwrap();
+            std::fs::write(dir.join(part).join("file"), "text").unwrap();
+        }
+        // For this thread alone.
+        std::thread::spawn(move || {
+            write_in(&[dir.join("open"), dir.join("never-made")]).unwrap();
+            std::fs::write(dir.join("open/file"), "more").unwrap();
+            std::fs::remove_file(dir.join("open/file")).unwrap();
+            std::fs::write("/dev/null", "text").unwrap();
+            assert_eq!(std::fs::read(dir.join("other/file")).unwrap(), b"text");
+            for error in [
+                std::fs::write(dir.join("other/file"), "more").unwrap_err(),
+                std::fs::write(dir.join("other/new"), "more").unwrap_err(),
+                std::fs::remove_file(dir.join("other/file")).unwrap_err(),
+                std::fs::write(dir.join("new"), "more").unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            }
+            assert!(std::process::Command::new("sh").args(["-c", ":"]).status().unwrap().success());
+        })
+        .join()
+        .unwrap();
+    }
 
     #[test]
     fn only_the_closed_places_are_out_of_reach_and_links_lead_nowhere() {

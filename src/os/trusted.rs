@@ -12,8 +12,9 @@ use std::io;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
@@ -85,7 +86,16 @@ impl TrustedDir {
     /// # Errors
     /// [`Untrusted`].
     pub fn open(path: &Path) -> Result<Self, Untrusted> {
-        Walk::to(path, false)
+        Walk::to(path, false, false)
+    }
+
+    /// The same; it may be one that everybody writes in, as long as nobody moves there what is
+    /// another's. What is made there is to be looked at before it is used ([`Self::check_own`]).
+    ///
+    /// # Errors
+    /// [`Untrusted`].
+    pub fn open_sticky(path: &Path) -> Result<Self, Untrusted> {
+        Walk::to(path, false, true)
     }
 
     /// The same; what is missing of it is made, for everybody to read.
@@ -93,7 +103,7 @@ impl TrustedDir {
     /// # Errors
     /// [`Untrusted`].
     pub fn open_or_make(path: &Path) -> Result<Self, Untrusted> {
-        Walk::to(path, true)
+        Walk::to(path, true, false)
     }
 
     /// That none but root and this user can change what is in it.
@@ -236,8 +246,7 @@ impl TrustedDir {
         Ok(Self { directory, path })
     }
 
-    /// Removes a directory in this one with the files in it; it may be absent. One that has
-    /// directories in it stays.
+    /// Removes a directory in this one with all that is in it; it may be absent.
     ///
     /// # Errors
     /// Whatever the kernel says.
@@ -248,8 +257,15 @@ impl TrustedDir {
             Entry::File(_) | Entry::Link(_) => return Err(Errno::ENOTDIR.into()),
         }
         let inner = self.make(name, 0o700).map_err(io::Error::other)?;
+        // Files first, of which some may be secret.
+        let mut deeper = Vec::new();
         for file in inner.names()? {
-            inner.remove(&file)?;
+            if inner.remove(&file).is_err() {
+                deeper.push(file);
+            }
+        }
+        for directory in deeper {
+            inner.remove_directory(&directory)?;
         }
         Ok(nix::unistd::unlinkat(&self.directory, name, UnlinkatFlags::RemoveDir)?)
     }
@@ -286,6 +302,12 @@ impl TrustedDir {
     }
 }
 
+impl AsRawFd for TrustedDir {
+    fn as_raw_fd(&self) -> RawFd {
+        self.directory.as_raw_fd()
+    }
+}
+
 /// A walk along a path.
 struct Walk {
     here: OwnedFd,
@@ -295,7 +317,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn to(path: &Path, make: bool) -> Result<TrustedDir, Untrusted> {
+    fn to(path: &Path, make: bool, sticky: bool) -> Result<TrustedDir, Untrusted> {
         if !path.is_absolute() {
             return Err(Untrusted::Relative(path.to_owned()));
         }
@@ -304,7 +326,8 @@ impl Walk {
         let mut walk = Self { here, path: root, links: 0, make };
         walk.along(path)?;
         let Self { here, path, .. } = walk;
-        if stat(&here, &path)?.st_mode & 0o002 != 0 {
+        let mode = stat(&here, &path)?.st_mode;
+        if mode & 0o002 != 0 && !(sticky && mode & libc::S_ISVTX != 0) {
             return Err(Untrusted::Everybody(path));
         }
         // What was opened for the way alone reads and syncs nothing.

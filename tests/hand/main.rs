@@ -19,7 +19,9 @@ mod vault_common;
 
 mod back;
 mod crash;
+mod exec;
 mod files;
+mod haproxy;
 mod refusals;
 mod reload;
 mod secret;

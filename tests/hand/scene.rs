@@ -44,6 +44,10 @@ impl Made {
     pub fn chain_pem(&self) -> String {
         self.chain.to_pem()
     }
+
+    pub fn serial(&self) -> String {
+        self.chain.leaf().unwrap().serial
+    }
 }
 
 impl Scene {

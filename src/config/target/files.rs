@@ -16,7 +16,7 @@ pub struct FileTarget {
     pub chain: Option<PathBuf>,
     /// The key in PEM.
     pub key: Option<PathBuf>,
-    /// Both in one file, the key last.
+    /// Both in one file, the key first: all servers take that that want one file.
     pub combined: Option<PathBuf>,
     /// Both as PKCS #12.
     pub pkcs12: Option<PathBuf>,

@@ -22,6 +22,7 @@ use super::errand::about;
 use super::errand::aside;
 use super::pkcs12;
 use super::reload;
+use crate::base::bounds;
 use crate::base::crash;
 use crate::config::FileTarget;
 use crate::config::TargetReload as Reload;
@@ -101,6 +102,16 @@ impl Files {
             errand,
             version: None,
         })
+    }
+
+    /// What is in the first file at a place of its own; `None` when it is not there.
+    pub(super) fn first_fixed(&self) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+        let Some(Fixed { directory, name, .. }) = self.fixed.first() else { return Ok(None) };
+        let there = directory.entry(name).and_then(|entry| match entry {
+            Entry::Absent => Ok(None),
+            _ => directory.read(name, bounds::hand::FORMER).map(Some),
+        });
+        there.map_err(about(&directory.path().join(name)))
     }
 
     fn mode_of(&self, content: Content) -> u32 {

@@ -1,7 +1,9 @@
 //! Kinds of targets, on the hand's side: one small file for each, on one trait.
 
 mod errand;
+mod exec;
 mod files;
+mod haproxy;
 mod pkcs12;
 pub(super) mod program;
 pub(super) mod reload;
@@ -73,8 +75,10 @@ pub(super) fn open(
             let opened = files::Files::open(files, target.name.as_str(), name, deadline)?;
             Ok(Box::new(opened))
         }
-        TargetKind::Haproxy(_) | TargetKind::Exec(_) => {
-            Err(Fault::harmless("this kind of target is not known to this version"))
+        TargetKind::Haproxy(haproxy) => {
+            let name_of = target.name.as_str();
+            Ok(Box::new(haproxy::Haproxy::open(haproxy, name_of, name, deadline)?))
         }
+        TargetKind::Exec(program) => Ok(Box::new(exec::Exec::open(program, target.name.as_str())?)),
     }
 }
