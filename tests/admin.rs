@@ -24,5 +24,5 @@ mod socket;
 mod tags;
 #[path = "appliance/terminal.rs"]
 mod terminal;
-#[path = "admin/users.rs"]
+#[path = "kit/users.rs"]
 mod users;

@@ -22,10 +22,20 @@ use crate::cert::identifier::Identifier;
 use crate::cert::record::Certificate;
 use crate::cert::rights::Role;
 use crate::cert::spec::CertificateId;
+use crate::store::Store;
+use crate::store::StoreError;
 
 /// The client for which it was issued, if it was for one.
 fn owner(record: &Certificate) -> Option<&ClientName> {
     record.care.issue.as_ref().map(|issue| &issue.client)
+}
+
+/// Whether `caller` may be told of `id`, which may not be there any more.
+async fn owns(store: &Store, caller: &Caller, id: CertificateId) -> Result<bool, StoreError> {
+    match store.certificate(id).await? {
+        Some(record) => Ok(caller.sees(owner(&record))),
+        None => Ok(caller.sees(store.former_owner(id).await?.as_ref())),
+    }
 }
 
 /// Certificates of a client that are looked at together for a name.
@@ -86,6 +96,23 @@ impl Residence {
         };
         let mut found = found.map_err(|error| unavailable(&error))?;
         found.retain(|record| caller.sees(owner(record)));
+        match selector {
+            Selector::Name(name, _) if found.is_empty() => self.issued_for(name).await,
+            _ => Ok(found),
+        }
+    }
+
+    /// Those that were issued for any client and cover `name`, for whoever may see all. A name that is
+    /// served means what is served, so they are looked for only where none is.
+    async fn issued_for(&self, name: &Identifier) -> Result<Vec<Arc<Certificate>>, HouseError> {
+        let (store, mut after, mut found) = (self.store()?, None, Vec::new());
+        for _ in 0..LOOKED_AT / TOGETHER {
+            let more = store.page(after, TOGETHER).await.map_err(|error| unavailable(&error))?;
+            let Some(last) = more.last() else { break };
+            after = Some(last.id());
+            let fits = |one: &Certificate| owner(one).is_some() && one.spec.covers(name);
+            found.extend(more.into_iter().filter(fits).map(Arc::new));
+        }
         Ok(found)
     }
 
@@ -185,9 +212,8 @@ impl Residence {
             let own = match known.get(&id) {
                 Some(own) => *own,
                 None => {
-                    let record = store.certificate(id).await;
-                    let record = record.map_err(|error| unavailable(&error))?;
-                    let own = record.is_some_and(|record| caller.sees(owner(&record)));
+                    let own =
+                        owns(store, &caller, id).await.map_err(|error| unavailable(&error))?;
                     *known.entry(id).or_insert(own)
                 }
             };

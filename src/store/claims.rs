@@ -14,6 +14,7 @@ use super::books::Books;
 use super::books::Told;
 use super::codec;
 use super::error::StoreError;
+use super::former;
 use super::tables::CLAIMS;
 use super::tables::ISSUED;
 use super::turns;
@@ -106,6 +107,7 @@ pub(super) fn follow(
     if after.is_none() {
         claims.remove(&id.0)?;
         issued.remove((client.as_str(), &id.0))?;
+        former::remember(txn, id, &client)?;
     } else if let Some((claim, source)) = now {
         issued.insert((client.as_str(), &id.0), ())?;
         let held = Held { client, class, source, claim };

@@ -13,6 +13,7 @@ mod custody;
 mod disk;
 mod error;
 pub mod filling;
+mod former;
 mod guests;
 mod handle;
 mod incoming;

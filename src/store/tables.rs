@@ -121,3 +121,7 @@ pub(super) const OUTBOX: TableDefinition<'_, (&str, u64), &[u8]> = TableDefiniti
 /// How each channel fares, by its name; under the empty one the number of the last journal entry that
 /// was looked at.
 pub(super) const CHANNELS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("channels");
+
+/// Whose the certificates were that clients asked for and that are not there any more. Not there before
+/// the first of them.
+pub(super) const FORMER: TableDefinition<'_, &[u8; 8], &str> = TableDefinition::new("former");

@@ -111,6 +111,9 @@ fn one_call_orders_one_certificate_and_another_call_with_the_same_key_finds_it()
     assert!(entries.iter().all(|entry| entry["certificate"] == id), "{events}");
     assert!(entries.iter().any(|entry| entry["kind"] == "installed"), "{events}");
 
+    // An operator finds it by its name, as a person would call it.
+    assert_eq!(keyward.cli(&["--json", "show", "one.example"]).json()["id"], id);
+
     // Its key fits, and nobody is shown it at the front door.
     let path = |name: &str| keyward.dir.path().join(name).to_str().unwrap().to_owned();
     keyward.cli(&["export", id, "--to", &path("one.key")]).ok();

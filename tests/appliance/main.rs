@@ -24,6 +24,8 @@ mod pebble;
 mod quic;
 #[path = "../kit/scan.rs"]
 mod scan;
+#[path = "../kit/users.rs"]
+mod users;
 
 mod access;
 mod account;
@@ -79,6 +81,7 @@ mod sites;
 mod standby;
 mod start;
 mod status;
+mod strangers;
 mod tcp;
 mod terminal;
 mod terms;
