@@ -5,6 +5,7 @@
 #[path = "../kit/pebble.rs"]
 mod pebble;
 
+mod clients;
 mod dns;
 mod faults;
 mod install;
