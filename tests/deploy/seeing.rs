@@ -85,6 +85,19 @@ seen! {
     prosody: Prosody,
 }
 
+/// Clients that go without a login count as faults of their machine, which is shut out after some.
+#[tokio::test]
+async fn mariadb_is_left_by_a_login_that_fails() {
+    let server = Server::start(Kind::Mariadb, &Pair::new(NAME));
+    let place = Probe::parse(&server.place(0)).unwrap();
+    probe(&place, &ServerName::try_from(NAME).unwrap(), AMPLE).await.unwrap();
+    let until = Instant::now() + AMPLE;
+    while !server.log().contains("Access denied for user 'keyward-probe'") {
+        assert!(Instant::now() < until, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 // Their masters have to be root.
 #[cfg(feature = "service-tests")]
 seen! {

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use rustls::ProtocolVersion;
 use rustls_pki_types::ServerName;
+use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::error::CONNECTION;
 use super::error::ProbeError;
@@ -89,6 +91,16 @@ impl Look {
         }
     }
 
+    /// Takes leave as the protocol has it.
+    async fn leave(&self, mut stream: TlsStream<TcpStream>) -> io::Result<()> {
+        if self.protocol == ProbeProtocol::Mysql {
+            stream.write_all(&mysql::farewell()).await?;
+            // What it says to that is of no interest, only that it has said it.
+            stream.read(&mut [0; 512]).await?;
+        }
+        stream.shutdown().await
+    }
+
     async fn shake(&self, stream: TcpStream, at: SocketAddr) -> Result<Seen, ProbeError> {
         let failed = |reason: String| ProbeError::Handshake { at, reason };
         let alpn: &[&[u8]] = match self.protocol {
@@ -121,8 +133,8 @@ impl Look {
         }
         // What comes after that, as when it wants a certificate of ours, changes nothing of what it
         // showed.
-        if let Ok(Ok(mut stream)) = shaken {
-            let _gone = timeout(FAREWELL, stream.shutdown()).await;
+        if let Ok(Ok(stream)) = shaken {
+            let _gone = timeout(FAREWELL, self.leave(stream)).await;
         }
         Ok(seen)
     }

@@ -39,12 +39,29 @@ where
             "TLS is off there (`ssl_cert` and `ssl_key` are needed)".into(),
         ));
     }
-    let mut request = HEAD.to_vec();
-    request.extend(CAPABILITIES.to_le_bytes());
-    request.extend(LARGEST.to_le_bytes());
-    request.push(CHARACTERS);
-    request.extend([0; 23]);
+    let request = [&HEAD, fixed().as_slice()].concat();
     plain.say(&request, "the beginning of TLS").await
+}
+
+/// What is said under TLS when the certificate was seen: the login of a user whom nobody has. A client
+/// that went without one would count as a fault of this machine, and after `max_connect_errors` of them
+/// the server lets none of its clients in.
+pub(super) fn farewell() -> Vec<u8> {
+    let login = [fixed().as_slice(), NOBODY, b"\0", NO_PASSWORD].concat();
+    // Of 32, 13 and two octets.
+    [&[47, 0, 0, 2], login.as_slice()].concat()
+}
+
+const NOBODY: &[u8] = b"keyward-probe";
+const NO_PASSWORD: &[u8] = b"\0";
+
+/// What the request for TLS and a login begin with.
+fn fixed() -> Vec<u8> {
+    let mut octets = CAPABILITIES.to_le_bytes().to_vec();
+    octets.extend(LARGEST.to_le_bytes());
+    octets.push(CHARACTERS);
+    octets.extend([0; 23]);
+    octets
 }
 
 /// The lower half of what the server can: behind protocol version 10, its own version with a zero
