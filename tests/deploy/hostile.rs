@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 
-/// What a server does: it takes what comes, and does one step for each time that something comes.
+/// What a server does, one step after the other.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Say(&'static [u8]),
@@ -27,6 +27,15 @@ enum Step {
     Wait,
 }
 
+use ProbeProtocol::Https;
+use ProbeProtocol::Imap;
+use ProbeProtocol::Ldap;
+use ProbeProtocol::Mysql;
+use ProbeProtocol::Pop3;
+use ProbeProtocol::Postgres;
+use ProbeProtocol::Smtp;
+use ProbeProtocol::Tls;
+use ProbeProtocol::Xmpp;
 use Step::Close;
 use Step::Drip;
 use Step::Endless;
@@ -81,119 +90,105 @@ async fn look(protocol: ProbeProtocol, at: SocketAddr, within: Duration) -> Prob
 /// Long enough for a busy machine; none of these waits for it.
 const AMPLE: Duration = Duration::from_secs(60);
 
+const GREETED: &[u8] = b"220 a\r\n";
+const OFFERED: &[u8] = b"250-a\r\n250 STARTTLS\r\n";
+
+/// What a server does that is wrong, and what is said of it.
+const WRONG: &[(ProbeProtocol, &[Step], &str)] = &[
+    (Tls, &[Close], "closed the connection where the certificate was to come"),
+    (Tls, &[Say(b"HTTP/1.0 400 Bad Request\r\n\r\n"), Wait], "handshake failed: "),
+    // A fatal alert: handshake_failure (RFC 8446, section 6).
+    (Https, &[Hear, Say(b"\x15\x03\x03\x00\x02\x02\x28"), Wait], "HandshakeFailure"),
+    (Tls, &[Hear, Say(b"\x15\x03\x03\x00\x02\x02\x70"), Wait], "UnrecognisedName"),
+    (Smtp, &[Close], "closed the connection where the greeting was to come"),
+    (Smtp, &[Say(b"554 5.7.1 go away\r\n"), Wait], "does not begin TLS: \"554 5.7.1 go away\""),
+    (Smtp, &[Say(b"hello\r\n"), Wait], "does not speak smtp as it should: it says \"hello\""),
+    (Smtp, &[Say(b"220-a\r\n221 b\r\n"), Wait], "it says \"221 b\""),
+    (Smtp, &[Say(b"\r\n"), Wait], "it says \"\""),
+    (Smtp, &[Endless(b"220-again\r\n")], "more than 32768 octets before TLS"),
+    (Smtp, &[Endless(b"x")], "a line does not end: \"xxx"),
+    (Smtp, &[Say(b"220 \x1b[31m\x00red\r\n"), Hear, Say(b"500 \x1b]0;\x07\r\n"), Wait], "?]0;?"),
+    (Smtp, &[Say(GREETED), Hear, Close], "where the answer to EHLO was to come"),
+    (
+        Smtp,
+        &[Say(GREETED), Hear, Say(b"250-a\r\n250 STARTTLSX\r\n"), Wait],
+        "STARTTLS is not among its extensions",
+    ),
+    // The name of the server is no extension.
+    (Smtp, &[Say(GREETED), Hear, Say(b"250 STARTTLS\r\n"), Wait], "not among its extensions"),
+    (
+        Smtp,
+        &[Say(GREETED), Hear, Say(OFFERED), Hear, Say(b"454 4.7.0 no certificate\r\n"), Wait],
+        "does not begin TLS: \"454 4.7.0 no certificate\"",
+    ),
+    (
+        Smtp,
+        &[Say(GREETED), Hear, Say(OFFERED), Hear, Say(b"220 go\r\n250 evil\r\n"), Wait],
+        "something in plain behind its word that TLS begins",
+    ),
+    (Imap, &[Say(b"* BYE too many\r\n"), Wait], "does not begin TLS: \"* BYE too many\""),
+    (Imap, &[Say(b"* PREAUTH hello\r\n"), Wait], "PREAUTH"),
+    (Imap, &[Say(b"+OK hello\r\n"), Wait], "does not speak imap as it should: it greets with"),
+    (Imap, &[Say(b"* OK a\r\n"), Hear, Say(b"k1 BAD what\r\n"), Wait], "\"k1 BAD what\""),
+    (Imap, &[Say(b"* OK a\r\n"), Hear, Endless(b"* CAPABILITY X\r\n")], "more than 32768"),
+    (
+        Imap,
+        &[Say(b"* OK a\r\n"), Hear, Say(b"k1 OK go\r\n* CAPABILITY\r\n"), Wait],
+        "something in plain",
+    ),
+    (Pop3, &[Say(b"-ERR full\r\n"), Wait], "does not begin TLS: \"-ERR full\""),
+    (Pop3, &[Say(b"+OK\r\n"), Hear, Say(b"-ERR what\r\n"), Wait], "\"-ERR what\""),
+    (Pop3, &[Say(b"220 a\r\n"), Wait], "does not speak pop3"),
+    (Pop3, &[Say(b"+OK\r\n"), Hear, Say(b"+OK\r\n+OK\r\n"), Wait], "something in plain"),
+    (Postgres, &[Hear, Say(b"N"), Wait], "TLS is off there"),
+    (Postgres, &[Hear, Say(b"E\0\0\0\x10SFATAL\0"), Wait], "it answers the request with an error"),
+    (Postgres, &[Hear, Say(b"SE\0\0\0\x10"), Wait], "something in plain"),
+    (Postgres, &[Hear, Say(b"H"), Wait], "does not speak postgres"),
+    (Postgres, &[Hear, Close], "where the answer to the request for TLS was to come"),
+    (Ldap, &[Hear, Say(b"\x30\x80\0\0"), Wait], "an answer without a length"),
+    (Ldap, &[Hear, Say(b"\x30\x84\xff\xff\xff\xff"), Wait], "a message of 4294967295 octets"),
+    (Ldap, &[Hear, Say(b"HTTP/1.0 400"), Wait], "does not speak ldap"),
+    (
+        Ldap,
+        &[Hear, Say(b"\x30\x0f\x02\x01\x01\x78\x0a\x0a\x01\x02\x04\x00\x04\x03off"), Wait],
+        "StartTLS has the result 2, \"off\"",
+    ),
+    (
+        Ldap,
+        &[Hear, Say(b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00\x30"), Wait],
+        "something in plain",
+    ),
+    (Mysql, &[Say(b"\xff\xff\xff\x00"), Wait], "a message of 16777215 octets"),
+    (Mysql, &[Say(b"\x0b\0\0\0\xff\x69\x04blocked!"), Wait], "does not begin TLS: \"blocked!\""),
+    (Mysql, &[Say(b"\x03\0\0\0\x0a5.\0"), Wait], "its first packet is no greeting"),
+    (Mysql, &[Say(b"\x14\0\0\0\x0a5.5\0\x01\0\0\0saltsalt\0\xff\xf7"), Wait], "TLS is off there"),
+    (
+        Xmpp,
+        &[Hear, Say(b"<stream:stream><stream:features><x/></stream:features>"), Wait],
+        "starttls is not among its features",
+    ),
+    (
+        Xmpp,
+        &[Hear, Say(b"<stream:stream><stream:error><host-unknown/></stream:error>"), Wait],
+        "host-unknown",
+    ),
+    (Xmpp, &[Hear, Endless(b"<a>")], "more than 32768"),
+    (
+        Xmpp,
+        &[
+            Hear,
+            Say(b"<stream:features><starttls xmlns='x'/></stream:features>"),
+            Hear,
+            Say(b"<failure xmlns='x'/>"),
+            Wait,
+        ],
+        "does not begin TLS: \"<failure",
+    ),
+];
+
 #[tokio::test]
 async fn what_is_wrong_is_said() {
-    use ProbeProtocol::*;
-    const GREETED: &[u8] = b"220 a\r\n";
-    const OFFERED: &[u8] = b"250-a\r\n250 STARTTLS\r\n";
-    let cases: &[(ProbeProtocol, &'static [Step], &str)] = &[
-        (Tls, &[Close], "closed the connection where the certificate was to come"),
-        (Tls, &[Say(b"HTTP/1.0 400 Bad Request\r\n\r\n"), Wait], "handshake failed: "),
-        // A fatal alert: handshake_failure (RFC 8446, section 6).
-        (Https, &[Hear, Say(b"\x15\x03\x03\x00\x02\x02\x28"), Wait], "HandshakeFailure"),
-        (Tls, &[Hear, Say(b"\x15\x03\x03\x00\x02\x02\x70"), Wait], "UnrecognisedName"),
-        (Smtp, &[Close], "closed the connection where the greeting was to come"),
-        (Smtp, &[Say(b"554 5.7.1 go away\r\n"), Wait], "does not begin TLS: \"554 5.7.1 go away\""),
-        (Smtp, &[Say(b"hello\r\n"), Wait], "does not speak smtp as it should: it says \"hello\""),
-        (Smtp, &[Say(b"220-a\r\n221 b\r\n"), Wait], "it says \"221 b\""),
-        (Smtp, &[Say(b"\r\n"), Wait], "it says \"\""),
-        (Smtp, &[Endless(b"220-again\r\n")], "more than 32768 octets before TLS"),
-        (Smtp, &[Endless(b"x")], "a line does not end: \"xxx"),
-        (
-            Smtp,
-            &[Say(b"220 \x1b[31m\x00red\r\n"), Hear, Say(b"500 \x1b]0;\x07\r\n"), Wait],
-            "?]0;?",
-        ),
-        (Smtp, &[Say(GREETED), Hear, Close], "where the answer to EHLO was to come"),
-        (
-            Smtp,
-            &[Say(GREETED), Hear, Say(b"250-a\r\n250 STARTTLSX\r\n"), Wait],
-            "STARTTLS is not among its extensions",
-        ),
-        // The name of the server is no extension.
-        (Smtp, &[Say(GREETED), Hear, Say(b"250 STARTTLS\r\n"), Wait], "not among its extensions"),
-        (
-            Smtp,
-            &[Say(GREETED), Hear, Say(OFFERED), Hear, Say(b"454 4.7.0 no certificate\r\n"), Wait],
-            "does not begin TLS: \"454 4.7.0 no certificate\"",
-        ),
-        (
-            Smtp,
-            &[Say(GREETED), Hear, Say(OFFERED), Hear, Say(b"220 go\r\n250 evil\r\n"), Wait],
-            "something in plain behind its word that TLS begins",
-        ),
-        (Imap, &[Say(b"* BYE too many\r\n"), Wait], "does not begin TLS: \"* BYE too many\""),
-        (Imap, &[Say(b"* PREAUTH hello\r\n"), Wait], "PREAUTH"),
-        (Imap, &[Say(b"+OK hello\r\n"), Wait], "does not speak imap as it should: it greets with"),
-        (Imap, &[Say(b"* OK a\r\n"), Hear, Say(b"k1 BAD what\r\n"), Wait], "\"k1 BAD what\""),
-        (Imap, &[Say(b"* OK a\r\n"), Hear, Endless(b"* CAPABILITY X\r\n")], "more than 32768"),
-        (
-            Imap,
-            &[Say(b"* OK a\r\n"), Hear, Say(b"k1 OK go\r\n* CAPABILITY\r\n"), Wait],
-            "something in plain",
-        ),
-        (Pop3, &[Say(b"-ERR full\r\n"), Wait], "does not begin TLS: \"-ERR full\""),
-        (Pop3, &[Say(b"+OK\r\n"), Hear, Say(b"-ERR what\r\n"), Wait], "\"-ERR what\""),
-        (Pop3, &[Say(b"220 a\r\n"), Wait], "does not speak pop3"),
-        (Pop3, &[Say(b"+OK\r\n"), Hear, Say(b"+OK\r\n+OK\r\n"), Wait], "something in plain"),
-        (Postgres, &[Hear, Say(b"N"), Wait], "TLS is off there"),
-        (
-            Postgres,
-            &[Hear, Say(b"E\0\0\0\x10SFATAL\0"), Wait],
-            "it answers the request with an error",
-        ),
-        (Postgres, &[Hear, Say(b"SE\0\0\0\x10"), Wait], "something in plain"),
-        (Postgres, &[Hear, Say(b"H"), Wait], "does not speak postgres"),
-        (Postgres, &[Hear, Close], "where the answer to the request for TLS was to come"),
-        (Ldap, &[Hear, Say(b"\x30\x80\0\0"), Wait], "an answer without a length"),
-        (Ldap, &[Hear, Say(b"\x30\x84\xff\xff\xff\xff"), Wait], "a message of 4294967295 octets"),
-        (Ldap, &[Hear, Say(b"HTTP/1.0 400"), Wait], "does not speak ldap"),
-        (
-            Ldap,
-            &[Hear, Say(b"\x30\x0f\x02\x01\x01\x78\x0a\x0a\x01\x02\x04\x00\x04\x03off"), Wait],
-            "StartTLS has the result 2, \"off\"",
-        ),
-        (
-            Ldap,
-            &[Hear, Say(b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00\x30"), Wait],
-            "something in plain",
-        ),
-        (Mysql, &[Say(b"\xff\xff\xff\x00"), Wait], "a message of 16777215 octets"),
-        (
-            Mysql,
-            &[Say(b"\x0b\0\0\0\xff\x69\x04blocked!"), Wait],
-            "does not begin TLS: \"blocked!\"",
-        ),
-        (Mysql, &[Say(b"\x03\0\0\0\x0a5.\0"), Wait], "its first packet is no greeting"),
-        (
-            Mysql,
-            &[Say(b"\x14\0\0\0\x0a5.5\0\x01\0\0\0saltsalt\0\xff\xf7"), Wait],
-            "TLS is off there",
-        ),
-        (
-            Xmpp,
-            &[Hear, Say(b"<stream:stream><stream:features><x/></stream:features>"), Wait],
-            "starttls is not among its features",
-        ),
-        (
-            Xmpp,
-            &[Hear, Say(b"<stream:stream><stream:error><host-unknown/></stream:error>"), Wait],
-            "host-unknown",
-        ),
-        (Xmpp, &[Hear, Endless(b"<a>")], "more than 32768"),
-        (
-            Xmpp,
-            &[
-                Hear,
-                Say(b"<stream:features><starttls xmlns='x'/></stream:features>"),
-                Hear,
-                Say(b"<failure xmlns='x'/>"),
-                Wait,
-            ],
-            "does not begin TLS: \"<failure",
-        ),
-    ];
-    for (protocol, steps, expected) in cases {
+    for (protocol, steps, expected) in WRONG {
         let begun = Instant::now();
         let at = server(steps).await;
         let error = look(*protocol, at, AMPLE).await.to_string();
@@ -207,7 +202,6 @@ async fn what_is_wrong_is_said() {
 /// Whoever says nothing, or something every now and then, has the time that was given and no more.
 #[tokio::test]
 async fn nobody_keeps_it_waiting() {
-    use ProbeProtocol::*;
     let within = Duration::from_millis(700);
     let cases: &[(ProbeProtocol, &'static [Step], &str)] = &[
         (Tls, &[Wait], "the certificate did not come within 0.7 s"),
@@ -233,7 +227,7 @@ async fn nobody_keeps_it_waiting() {
 
 #[tokio::test]
 async fn nobody_there_is_said_with_the_reason() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = SocketAddr::from(([127, 0, 0, 1], crate::daemon::free_port()));
     let error = look(ProbeProtocol::Tls, gone, AMPLE).await;
     assert!(matches!(error, ProbeError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains("refused"), "{error}");

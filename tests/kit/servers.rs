@@ -281,6 +281,7 @@ impl Server {
         let name = command.get_program().to_owned();
         let child = command.spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("{}: {error}", name.display())));
+        fs::write(self.path("main.pid"), self.pid().to_string()).unwrap();
         let until = Instant::now() + AMPLE;
         for port in self.ports.clone() {
             while TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -170,10 +170,13 @@ mod tests {
         let target = target.unwrap();
         let files = files(&target);
         assert_eq!(files.dir.as_deref(), Some(Path::new("/srv/tls")));
-        // Another owner than root makes PostgreSQL refuse a key that a group may read.
         assert_eq!((files.group.as_ref(), files.mode), (None, Some(0o600)));
         assert!(matches!(&files.reload, Some(Reload::Signal(..))));
         assert_eq!(target.probe.unwrap().to_string(), "postgres://db.example:6432");
+        // With another owner than root PostgreSQL refuses a key that a group may read.
+        let target = read("kind = \"postgresql\"\nowner = \"pg\"").unwrap();
+        let TargetKind::Files(files) = &target.kind else { panic!("{target:?}") };
+        assert_eq!((files.group.as_ref(), files.mode), (None, None));
         let target = read("kind = \"prosody\"\ncombined = \"both.pem\"").unwrap();
         let TargetKind::Files(files) = &target.kind else { panic!("{target:?}") };
         assert_eq!(files.dir.as_deref(), Some(Path::new("/etc/ssl/keyward/prosody/{name}")));

@@ -113,10 +113,11 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    /// Whether TLS comes about everywhere: that the certificate is not the right one, or not the same
-    /// everywhere, does not mean that the server is broken.
-    pub const fn answers(&self) -> bool {
-        matches!(self, Self::Differs { .. })
+    /// The leaf that some addresses show and that is not `wanted`, where TLS comes about at all of them:
+    /// a server that has not read everything is not broken.
+    pub fn shown_beside(&self, wanted: &[u8; 32]) -> Option<[u8; 32]> {
+        let Self::Differs { first, other } = self else { return None };
+        Some(if first.leaf == *wanted { other.leaf } else { first.leaf })
     }
 
     /// Whether nobody accepts a connection there.

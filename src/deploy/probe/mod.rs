@@ -12,6 +12,8 @@ mod onlooker;
 mod plain;
 mod pop3;
 mod postgres;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod seen;
 mod smtp;
 mod xmpp;
@@ -31,7 +33,6 @@ use tokio::time::timeout_at;
 
 use self::address::Look;
 use crate::base::bounds::deployment::probe::ADDRESSES;
-use crate::cert::identifier::Identifier;
 use crate::cert::key::KeyKind;
 use crate::config::Probe;
 
@@ -78,20 +79,6 @@ async fn all_at(all: Vec<SocketAddr>, look: Look) -> Result<Seen, ProbeError> {
     looks.sort_by_key(|(number, ..)| *number);
     let seen = together(looks.into_iter().map(|(_, at, seen)| (at, seen)))?;
     Ok(Seen { passed_over, ..seen })
-}
-
-/// The name that a client of `place` asks for when it wants the certificate for `name`: that very name, or
-/// for a wildcard the host of the place if it is one of those, or else one that nobody is likely to have.
-/// `None` for what no client can ask for.
-pub fn name_for(name: &Identifier, place: &Probe) -> Option<ServerName<'static>> {
-    let asked = match name {
-        Identifier::Dns(_) | Identifier::Ip(_) => name.text().into_owned(),
-        Identifier::Wildcard(base) => match Identifier::parse(&place.host) {
-            Ok(host) if name.covers(&host) => host.text().into_owned(),
-            _ => ["keyward-probe.", base.as_str()].concat(),
-        },
-    };
-    ServerName::try_from(asked).ok()
 }
 
 /// The addresses of the place, each once, in the order of the resolver.

@@ -109,6 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Plain<S> {
         }
     }
 
+    /// How much was read.
+    #[cfg(any(test, fuzzing))]
+    pub(super) const fn total(&self) -> usize {
+        self.total
+    }
+
     /// The connection, on which TLS begins now.
     pub(super) fn secured(self) -> Result<S, Trouble> {
         if self.read.is_empty() { Ok(self.stream) } else { Err(Trouble::Stuffed) }
