@@ -19,6 +19,7 @@ use crate::base::bounds::deployment::DRIFTS_FORGOTTEN;
 use crate::base::bounds::deployment::RETRY_FIRST;
 use crate::base::bounds::deployment::RETRY_MOST;
 use crate::base::bounds::deployment::SILENCES;
+use crate::base::bounds::deployment::URGENT;
 use crate::base::jitter::share;
 
 /// The name of a target: as that of a client.
@@ -44,6 +45,10 @@ pub struct Deployment {
     pub certificate: CertificateId,
     /// Where.
     pub target: TargetName,
+    /// What the certificate is called by whoever wants it there, as `keyward show` takes it.
+    pub called: String,
+    /// Whose the certificate is, if it is a client's.
+    pub owner: Option<ClientName>,
     /// Who wants it.
     pub made: Made,
     /// How far it is.
@@ -58,6 +63,8 @@ pub struct Deployment {
     pub failures: u32,
     /// Since when it fails.
     pub failing: Option<Timestamp>,
+    /// Whether it has failed for so long that somebody must act.
+    pub urgent: bool,
     /// How often somebody else changed it, until that was quiet for a day.
     pub drifts: u32,
     /// When somebody else did last.
@@ -71,7 +78,7 @@ pub struct Deployment {
 }
 
 /// Who wants a deployment.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Made {
     /// The configuration file.
@@ -249,10 +256,18 @@ impl fmt::Display for State {
 
 impl Deployment {
     /// One of which nothing has been done yet.
-    pub fn new(certificate: CertificateId, target: TargetName, made: Made, now: Timestamp) -> Self {
+    pub fn new(
+        (certificate, target): (CertificateId, TargetName),
+        called: String,
+        owner: Option<ClientName>,
+        made: Made,
+        now: Timestamp,
+    ) -> Self {
         Self {
             certificate,
             target,
+            called,
+            owner,
             made,
             state: State::Pending,
             wanted: None,
@@ -260,6 +275,7 @@ impl Deployment {
             seen: None,
             failures: 0,
             failing: None,
+            urgent: false,
             drifts: 0,
             drifted: None,
             since: now,
@@ -308,6 +324,7 @@ impl Deployment {
             Event::Looked(Ok(leaf)) => after.looked(leaf, watch, now, draw),
             Event::Looked(Err(reason)) => after.silent(reason, now, draw),
         }
+        after.urgent |= after.failing.is_some_and(|since| now.since(since) >= URGENT);
         if after.state != self.state {
             after.since = now;
         }
@@ -353,6 +370,7 @@ impl Deployment {
         self.state = state;
         self.failures = 0;
         self.failing = None;
+        self.urgent = false;
         self.reason = None;
         let quiet = |at: Timestamp| now.since(at) >= DRIFTS_FORGOTTEN;
         if self.drifted.is_some_and(quiet) {

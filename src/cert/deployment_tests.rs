@@ -16,7 +16,8 @@ fn at(seconds: u64) -> Timestamp {
 
 fn fresh() -> Deployment {
     let target = TargetName::parse("mail").unwrap();
-    Deployment::new(CertificateId([7; 8]), target, Made::File, at(0))
+    let called = "mail.example".to_owned();
+    Deployment::new((CertificateId([7; 8]), target), called, None, Made::File, at(0))
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -139,6 +139,20 @@ pub enum EntryKind {
     NewsFailed,
     /// It does again.
     NewsDelivered,
+    /// Somebody wants a certificate brought to a target.
+    DeploymentWanted,
+    /// A certificate is being brought to a target, with its key.
+    Deploying,
+    /// It is there.
+    Deployed,
+    /// It could not be brought there, or is not shown.
+    DeploymentFailed,
+    /// The target did not bear it, and has the former pair again.
+    RolledBack,
+    /// Somebody else changed what a target shows.
+    Drifted,
+    /// A certificate is not brought to a target any more.
+    Undeployed,
 }
 
 impl fmt::Display for EntryKind {

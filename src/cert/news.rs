@@ -7,7 +7,7 @@ use super::journal::EntryKind;
 
 /// The kinds of which people are told where they ask for everything. The others are steps on the way,
 /// which stand in the journal.
-pub const KINDS: [EntryKind; 45] = [
+pub const KINDS: [EntryKind; 50] = [
     EntryKind::Installed,
     EntryKind::Failed,
     EntryKind::Halted,
@@ -53,6 +53,11 @@ pub const KINDS: [EntryKind; 45] = [
     EntryKind::ListFailed,
     EntryKind::ListFetched,
     EntryKind::NewsFailed,
+    EntryKind::Deployed,
+    EntryKind::DeploymentFailed,
+    EntryKind::RolledBack,
+    EntryKind::Drifted,
+    EntryKind::Undeployed,
 ];
 
 /// Whether a person should know of `entry`. Whatever matters is told, whichever kind it is of.

@@ -8,6 +8,7 @@ use super::raw_client::RawClient;
 use super::raw_dns::RawDns;
 use super::raw_notify::RawNotify;
 use super::raw_route::RawRoute;
+use super::raw_target::RawTarget;
 use super::raw_tcp::RawTcp;
 use super::shape::{self, Kind};
 
@@ -39,7 +40,8 @@ fn defaults() -> Dict {
     let (dns, tcp) = (vec![RawDns::default()], vec![RawTcp::default()]);
     let (ca, client) = (vec![RawCa::default()], vec![RawClient::default()]);
     let (notify, site) = (vec![RawNotify::default()], vec![site]);
-    let raw = RawConfig { ca, client, notify, tls, dns, site, tcp, ..RawConfig::default() };
+    let target = vec![RawTarget::default()];
+    let raw = RawConfig { ca, client, notify, tls, dns, site, target, tcp, ..RawConfig::default() };
     let value = Value::serialize(raw).expect("the defaults are plain data");
     let mut defaults = value.into_dict().expect("the defaults are a struct");
     for list in ["ca", "dns", "notify", "site", "tcp"] {

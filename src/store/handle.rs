@@ -3,6 +3,8 @@
 //!
 //! A call whose future is dropped is carried out all the same; only its answer is lost.
 
+mod deployments;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;

@@ -37,3 +37,39 @@ pub const DRIFTS_FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 /// Looks in a row that nobody answers, after which a deployment has failed: servers are restarted.
 pub const SILENCES: u32 = 3;
+
+/// How long a deployment may fail before somebody must act.
+pub const URGENT: Duration = Duration::from_secs(3600);
+
+/// Deployments at most; those beyond are told of and not made.
+pub const MOST: usize = 4096;
+
+/// Orders that wait for the loop.
+pub const ORDERS: usize = 64;
+
+/// What takes longer makes room for others, in a lane of its own.
+pub const QUICK: Duration = Duration::from_secs(2);
+
+/// So many times as many as are brought at a time may be under way to targets that are slow or failed.
+pub const SLOW_LANE: usize = 4;
+
+/// How long it may take until a target shows what it took up.
+pub const SHOWN_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long one look may take.
+pub const LOOK: Duration = Duration::from_secs(10);
+
+/// The first pause between two looks; it doubles.
+pub const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest.
+pub const LOOK_PAUSE_MOST: Duration = Duration::from_secs(2);
+
+/// The shortest time between two comparisons of what is wanted with what is installed.
+pub const COMPARE_LEAST: Duration = Duration::from_secs(1);
+
+/// The longest: what no entry of the journal tells is found within so long.
+pub const COMPARE_MOST: Duration = Duration::from_secs(10 * 60);
+
+/// Entries of the journal that are looked through at once.
+pub const ENTRIES: usize = 500;
