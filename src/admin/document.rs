@@ -226,6 +226,7 @@ fn of_path(part: &str) -> &'static str {
              slash and the kind of key: shop.example/rsa"
         }
         "client" => "The name of a client",
+        "target" => "The name of a target",
         "id" => "Its id, or the beginning of the id",
         _ => "A name",
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::books::Books;
 use super::caller::Caller;
+use super::deploying::Deploying;
 use super::filter::Filter;
 use super::issuing::Issuing;
 use super::page::Place;
@@ -237,6 +238,10 @@ pub trait House: Keyring + Send + Sync {
     }
     /// What clients may have; nothing where no books are kept.
     fn books(&self) -> Option<&dyn Books> {
+        None
+    }
+    /// Where certificates are brought to others; none where they cannot be.
+    fn deploying(&self) -> Option<&dyn Deploying> {
         None
     }
     /// Where people are told of what happens; none where nobody can be.

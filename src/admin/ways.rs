@@ -21,6 +21,7 @@ use super::books;
 use super::caller::Caller;
 use super::care;
 use super::delivery;
+use super::deploying;
 use super::document;
 use super::events;
 use super::guests;
@@ -160,14 +161,14 @@ const SHOW: (Open, Scope) = (Open::Readers, Scope::Read);
 const SHOW_OWN: (Open, Scope) = (Open::Owners, Scope::Read);
 /// To change one's own.
 const CHANGE_OWN: (Open, Scope) = (Open::Owners, Scope::Issue);
-/// To have a key of one's own.
+/// To have a key of one's own, or have it brought somewhere.
 const TAKE_OWN: (Open, Scope) = (Open::Owners, Scope::Deploy);
 /// To change how the house runs, or what is its own.
 const RUN: (Open, Scope) = (Open::Operators, Scope::Operate);
 
 /// Every route there is.
 pub(super) fn ways() -> Vec<Way> {
-    let all = [of_certificates(), of_care(), of_clients(), of_the_house()];
+    let all = [of_certificates(), of_care(), of_deployments(), of_clients(), of_the_house()];
     all.into_iter().flatten().collect()
 }
 
@@ -280,6 +281,37 @@ fn of_care() -> Vec<Way> {
             transfer::key,
         ),
         way(POST, "/v1/import", RUN, "Take in a certificate with its sealed key", transfer::import),
+    ]
+}
+
+/// About certificates that are brought to those who serve them.
+fn of_deployments() -> Vec<Way> {
+    vec![
+        way(GET, "/v1/deployments", SHOW_OWN, "Deployments, a page at a time", deploying::list),
+        way(
+            POST,
+            "/v1/deployments",
+            TAKE_OWN,
+            "Bring a certificate with its key to a target, now and at every renewal",
+            deploying::deploy,
+        )
+        .status(ACCEPTED)
+        .refuses(&[404, 409]),
+        way(GET, "/v1/deployments/{target}/{selector}", SHOW_OWN, "One deployment", deploying::one),
+        way(
+            DELETE,
+            "/v1/deployments/{target}/{selector}",
+            TAKE_OWN,
+            "Bring it there no more; what is there stays",
+            deploying::undeploy,
+        ),
+        way(
+            POST,
+            "/v1/deployments/{target}/{selector}/probe",
+            TAKE_OWN,
+            "Look now what is shown there",
+            deploying::probe,
+        ),
     ]
 }
 
@@ -450,7 +482,7 @@ mod tests {
             narrow.scopes = Scopes::of(&[Scope::Read]);
             assert_eq!(need.admits(&narrow).is_ok(), reads, "{method} {path}");
             // A private key is read as well, and is more than to be shown something.
-            let taken = need.scope == Scope::Deploy;
+            let taken = need.scope == Scope::Deploy && path.ends_with("/key");
             assert_eq!(reads || taken, method == Method::GET, "{method} {path}");
         }
     }

@@ -22,6 +22,7 @@ use crate::base::Timestamp;
 pub mod account;
 pub mod books;
 pub mod care;
+pub mod deployments;
 pub mod doctor;
 pub mod guests;
 pub mod issue;

@@ -28,6 +28,9 @@ use super::args_bring::Switch;
 use super::args_carry::Backup;
 use super::args_carry::Export;
 use super::args_carry::Restore;
+use super::args_deploy::Deploy;
+use super::args_deploy::Deployments;
+use super::args_deploy::Undeploy;
 use super::args_doctor::Doctor;
 use super::args_issue::Issue;
 use super::args_probe::Probe;
@@ -252,6 +255,12 @@ pub(super) enum Command {
     Ledger(Ledger),
     /// Write an exportable private key into a file
     Export(Export),
+    /// Bring a certificate with its key to a target, now and at every renewal
+    Deploy(Deploy),
+    /// Bring it there no more
+    Undeploy(Undeploy),
+    /// List what is brought where, and how far that is
+    Deployments(Deployments),
     /// Write a backup: the database with its sealed keys, and the configuration
     Backup(Backup),
     /// Bring a backup back, on a machine without a database; needs no daemon

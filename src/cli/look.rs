@@ -4,6 +4,7 @@ use comfy_table::Cell;
 
 use super::connect::Client;
 use super::connect::segment;
+use super::deploy;
 use super::out::Out;
 use super::render;
 use super::render::Fields;
@@ -114,7 +115,9 @@ pub(super) fn show(client: &Client, name: &str, out: &mut Out) -> Result<u8, Rep
         return out.line(String::from_utf8_lossy(&answer.0)).map(|()| DONE);
     }
     let certificate: CertificateView = answer.decode()?;
-    everything(&certificate, out).print(out)?;
+    let mut fields = everything(&certificate, out);
+    deploy::of_certificate(client, &certificate.id, &mut fields);
+    fields.print(out)?;
     Ok(DONE)
 }
 

@@ -12,6 +12,7 @@ mod args_account;
 mod args_books;
 mod args_bring;
 mod args_carry;
+mod args_deploy;
 mod args_doctor;
 mod args_issue;
 mod args_probe;
@@ -26,6 +27,7 @@ mod check_dns;
 mod check_guests;
 mod check_tcp;
 mod connect;
+mod deploy;
 mod doctor;
 mod events;
 mod export;
@@ -128,6 +130,9 @@ fn dispatch(args: &Args, daemon: Entrances, out: &mut Out) -> Result<u8, Report>
             guests::offboard(&client()?, name, *may_return, out)
         }
         Command::Onboarded(what) => guests::onboarded(&client()?, what.limit, what.all, out),
+        Command::Deploy(what) => deploy::deploy(&client()?, what, out),
+        Command::Undeploy(what) => deploy::undeploy(&client()?, what, out),
+        Command::Deployments(which) => deploy::deployments(&client()?, which, out),
         Command::Notify(what) => notify::notify(&client()?, what, out),
         Command::Forget { name } => act::forget(&client()?, name, out),
         Command::Pack { what } => books::pack(&client()?, what, out),

@@ -2,6 +2,7 @@
 
 use super::connect::Client;
 use super::connect::segment;
+use super::deploy;
 use super::out::Out;
 use super::render;
 use super::render::Fields;
@@ -45,6 +46,7 @@ pub(super) fn why(client: &Client, name: &str, out: &mut Out) -> Result<u8, Repo
     for (number, step) in why.checked.iter().enumerate() {
         fields.add(if number == 0 { "so far" } else { "" }, step);
     }
+    deploy::of_certificate(client, &certificate.id, &mut fields);
     fields.print(out)?;
     Ok(DONE)
 }

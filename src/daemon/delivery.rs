@@ -150,7 +150,7 @@ fn first(record: &Certificate) -> String {
 
 /// The certificate that clients are shown for a name: whoever asks for its key means that one,
 /// unless there is one with a key of another kind for the same names. By an id, the one that has it.
-fn shown<'a>(
+pub(super) fn shown<'a>(
     records: &'a [Arc<Certificate>],
     selector: &Selector,
     now: Timestamp,

@@ -25,6 +25,7 @@ use super::tickets::TicketDesk;
 use super::tokens::TokenBook;
 use crate::admin::Books;
 use crate::admin::Caller;
+use crate::admin::Deploying;
 use crate::admin::Filter;
 use crate::admin::House;
 use crate::admin::HouseError;
@@ -62,6 +63,7 @@ use crate::cert::care::Accept;
 use crate::cert::care::Reason;
 use crate::cert::challenge::BoxFuture;
 use crate::config::Config;
+use crate::deploy::Deployer;
 use crate::edge::Edge;
 use crate::store::Catalog;
 use crate::store::Store;
@@ -90,6 +92,7 @@ pub(super) struct Residence {
     pub(super) lookout: Arc<Lookout>,
     pub(super) lists: Arc<Lists>,
     pub(super) news: Option<NewsDesk>,
+    pub(super) deployer: Option<Deployer>,
     pub(super) listeners: watch::Receiver<Vec<wire::ListenerView>>,
     pub(super) tickets: TicketDesk,
     pub(super) tokens: TokenBook,
@@ -354,6 +357,10 @@ impl House for Residence {
         caller: Caller,
     ) -> BoxFuture<'a, Result<(), HouseError>> {
         Box::pin(self.turn_guest_out(name, bar, caller))
+    }
+
+    fn deploying(&self) -> Option<&dyn Deploying> {
+        Some(self)
     }
 
     fn telling(&self) -> Option<&dyn Telling> {

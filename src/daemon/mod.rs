@@ -12,6 +12,7 @@ mod contacts;
 mod custody;
 mod delivery;
 mod demo;
+mod deploy;
 mod describe;
 mod doctor;
 mod epochs;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::deploy;
 use super::house::unavailable;
 use super::orders::Orders;
 use super::orders::machine_name;
@@ -23,6 +24,7 @@ use crate::config::Channel;
 use crate::config::Config;
 use crate::config::Form;
 use crate::config::Way;
+use crate::deploy::Deployer;
 use crate::notify;
 use crate::notify::News;
 use crate::notify::Tried;
@@ -39,6 +41,7 @@ pub(super) struct NewsDesk(Arc<News>);
 /// Tells what happens, looks for what runs out, and lets the heart beat.
 pub(super) fn begin(
     (clock, store, vault, orders): (&SharedClock, &Store, &Vault, &Orders),
+    deployer: &Deployer,
     configs: &watch::Receiver<Arc<Config>>,
     tasks: &TaskSet,
     stop: &CancellationToken,
@@ -47,11 +50,12 @@ pub(super) fn begin(
     notify::watch(clock, store, tasks, stop);
     let news = News::begin((clock, store), host, configs, tasks, stop);
     let (clock, store, vault) = (Arc::clone(clock), store.clone(), vault.clone());
-    let (orders, telling) = (orders.clone(), Arc::clone(&news));
+    let (orders, telling, deployer) = (orders.clone(), Arc::clone(&news), deployer.clone());
     let pulse: notify::Pulse = Arc::new(move || {
         let (store, vault, now) = (store.clone(), vault.clone(), clock.now());
         let (orders, telling) = (orders.clone(), Arc::clone(&telling));
-        Box::pin(async move { ails(&store, vault, &orders, &telling, now).await })
+        let not_there = deploy::ails(&deployer.all(), now);
+        Box::pin(async move { ails(&store, vault, &orders, &telling, now).await.or(not_there) })
     });
     notify::beat(pulse, configs, tasks, stop);
     NewsDesk(news)

@@ -24,6 +24,7 @@ use crate::base::bounds;
 use crate::base::causes::with_causes;
 use crate::cli::DemoOptions;
 use crate::config::{Config, KernelTls, LogFormat, MasterKey, Origin, Policy, Require, Site};
+use crate::deploy::hand::Hand;
 use crate::edge::EdgeError;
 use crate::edge::Http3Left;
 use crate::edge::listen;
@@ -65,6 +66,8 @@ pub(super) struct Opened {
     pub(super) master: MasterKeySource,
     /// Who changes DNS zones; nobody where there is no file to read accounts from.
     pub(super) zones: Option<Porter>,
+    /// Who carries certificates to targets; nobody where there is no file to read targets from.
+    pub(super) hand: Option<Hand>,
 }
 
 /// The listening sockets.
@@ -184,6 +187,7 @@ pub(super) fn open(
     let porter = config.source.as_ref();
     let zones =
         porter.map(|source| Porter::start(source)).transpose().map_err(Failed::unavailable)?;
+    let hand = porter.map(|source| Hand::start(source)).transpose().map_err(Failed::unavailable)?;
     let wall = raise_wall(&config, &places)?;
     torn.extend(walls::of_main(&wall));
     let launched = match launched {
@@ -202,7 +206,7 @@ pub(super) fn open(
         }
     }
     let config = Arc::new(config);
-    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, master, zones })
+    Ok(Opened { config, manner, logs, notifier, doors, vault, grounds, torn, master, zones, hand })
 }
 
 /// Listeners of the process before this one, and the addresses that are left to open.

@@ -16,6 +16,7 @@ use super::authorities::Doorways;
 use super::authorities::Means;
 use super::contacts::Contacts;
 use super::custody;
+use super::deploy;
 use super::floods::Floods;
 use super::house::ReloadRequest;
 use super::house::Residence;
@@ -150,6 +151,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         torn,
         master,
         zones: porter,
+        hand,
     } = opened;
     let clock: SharedClock = Arc::new(SystemClock);
     let (tasks, ended) = TaskSet::new();
@@ -173,7 +175,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
 
     let stop = CancellationToken::new();
     go_on_filling(filling, &edge, &tasks, &stop);
-    let (mut orders, mut resealing, mut desk) = (None, None, None);
+    let (mut orders, mut resealing, mut desk, mut deployer) = (None, None, None, None);
     if let Some(store) = &store {
         let dns = zones::begin_proofs(porter, store, &configs, &clock, &tasks, &stop);
         let means = means(&clock, store, &vault, &edge, (dns, doorways));
@@ -197,7 +199,9 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         tasks.service("contacts", contacts.keep(stop.clone()));
         resealing = Some(Resealer::begin(&vault, master, parts, &clock, &tasks, &stop));
         let parts = (&clock, store, &vault, &begun);
-        desk = Some(news::begin(parts, &configs, &tasks, &stop));
+        let bringing = deploy::begin(parts, hand, &configs, &tasks, &stop);
+        desk = Some(news::begin(parts, &bringing, &configs, &tasks, &stop));
+        deployer = Some(bringing);
         orders = Some(begun);
     }
     // Without a store nothing new is ever published.
@@ -227,6 +231,7 @@ pub(super) async fn wire(opened: Opened, memory: Memory) -> Result<Running, Fail
         lookout,
         lists,
         news: desk,
+        deployer,
         listeners: wires.listeners.1,
         tickets: ticket_desk.clone(),
         tokens,
