@@ -73,6 +73,7 @@ pub use policy::{BasicAuth, Clients, ErrorPages, Maintenance, Policy, Rate, When
 pub use private::why_not_private;
 pub use problem::{Problem, Problems, Provenance, Severity};
 pub use route::{FieldEdits, FieldTest, Route, RouteTo, Template};
+pub use target::Hook as TargetHook;
 pub use target::Reload as TargetReload;
 pub use target::{
     Deploying, ExecTarget, FileTarget, HaproxyTarget, NoProbe, Probe, ProbeProtocol, Signal,

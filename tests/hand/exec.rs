@@ -110,3 +110,70 @@ fn one_that_fails_is_told_of_with_what_it_said_and_its_files_are_gone() {
     let error = scene.carry(&scene.pair()).unwrap().put_back().unwrap_err();
     assert!(error.reason.contains("nobody but the program knows"), "{error}");
 }
+
+/// In the manner of those that acme.sh comes with.
+const HOOK: &str = r#"#!/usr/bin/env sh
+
+#returns 0 means success, otherwise error.
+
+########  Public functions #####################
+
+#domain keyfile certfile cafile fullchain
+shop_deploy() {
+  _cdomain="$1"
+  _ckey="$2"
+  _ccert="$3"
+  _cca="$4"
+  _cfullchain="$5"
+
+  _debug _cdomain "$_cdomain"
+  _debug _ckey "$_ckey"
+
+  _getdeployconf DEPLOY_SHOP_DIR
+  if [ -z "$DEPLOY_SHOP_DIR" ]; then
+    _err "DEPLOY_SHOP_DIR is not defined."
+    return 1
+  fi
+  _savedeployconf DEPLOY_SHOP_DIR "$DEPLOY_SHOP_DIR"
+  Le_Deploy_reload="${DEPLOY_SHOP_RELOAD-}"
+  if _contains "$Le_Deploy_reload" "reload" && _exists cat && _startswith "$_cdomain" "mail."; then
+    _info "Copying to $DEPLOY_SHOP_DIR"
+  fi
+  _temp="$(_mktemp)"
+  cat "$_ckey" "$_cfullchain" >"$_temp" || return 1
+  cat "$_temp" >"$DEPLOY_SHOP_DIR/shop.pem" || return 1
+  printf '%s %s' "$_cdomain" "$(printf '%s' "$_cdomain" | _upper_case | _base64)" >"$DEPLOY_SHOP_DIR/word"
+  cmp "$_ccert" "$_cfullchain" && [ -e "$_cca" ] || return 1
+  eval "$Le_Deploy_reload" || return 1
+}
+"#;
+
+#[test]
+fn a_deploy_hook_of_acme_sh_runs_unchanged_with_its_settings() {
+    let scene = Scene::new();
+    let hook = scene.path("etc/shop.sh");
+    fs::write(&hook, HOOK).unwrap();
+    let target = |settings: &str| {
+        scene.target(&format!(
+            "kind = \"exec\"\nprobe = \"none\"\nhook = \"acme.sh\"\npaths = [\"OUT\"]\n\
+             command = [\"{}\"{settings}]",
+            hook.display()
+        ));
+    };
+    target(", \"DEPLOY_SHOP_DIR=OUT\", \"DEPLOY_SHOP_RELOAD=echo reload 'now' > OUT/reload\"");
+    let made = scene.pair();
+    scene.bring(&made);
+    assert_eq!(scene.text("shop.pem"), made.key.clone() + &made.chain_pem());
+    assert_eq!(scene.text("word"), "mail.example.org TUFJTC5FWEFNUExFLk9SRw==");
+    assert_eq!(scene.text("reload"), "reload now\n");
+    assert_eq!(scene.listing(), ["reload", "shop.pem", "word"]);
+    target("");
+    let error = scene.carry(&made).unwrap_err();
+    assert!(error.reason.contains("DEPLOY_SHOP_DIR is not defined."), "{error}");
+    // One that has no such function.
+    fs::write(&hook, "other_deploy() { :; }\n").unwrap();
+    assert!(scene.carry(&made).unwrap_err().reason.contains("shop_deploy"));
+    target(", \"not a setting\"");
+    let error = scene.carry(&made).unwrap_err();
+    assert!(error.reason.contains("\"not a setting\" is no setting of a hook"), "{error}");
+}

@@ -11,6 +11,7 @@ mod presets;
 mod probe;
 
 pub use exec::ExecTarget;
+pub use exec::Hook;
 pub(super) use exec::RawExecTarget;
 pub use files::FileTarget;
 pub(super) use files::RawFileTarget;

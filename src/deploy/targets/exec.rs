@@ -30,10 +30,14 @@ use super::Target;
 use super::program;
 use crate::cert::chain::Chain;
 use crate::config::ExecTarget;
+use crate::config::TargetHook;
 use crate::deploy::hand::deadline::Deadline;
 use crate::deploy::pair::Pair;
 use crate::os::carve;
 use crate::os::trusted::TrustedDir;
+
+/// What is around a deploy hook of acme.sh.
+const ACME_SH: &str = include_str!("acme_sh.sh");
 
 /// Where a directory in memory can be made, the better place first.
 const MEMORY: [&str; 2] = ["/run", "/dev/shm"];
@@ -113,7 +117,15 @@ impl Exec {
     fn command(&self, given: &Given) -> Result<Command, String> {
         let words = self.target.command.split_first();
         let (first, arguments) = words.ok_or_else(|| "no program is named".to_owned())?;
-        let mut command = program::command(first);
+        let mut command = match self.target.hook {
+            None => program::command(first),
+            Some(TargetHook::AcmeSh) => {
+                let mut shell = program::command("/bin/sh");
+                let name = Path::new(first).file_stem().unwrap_or_default();
+                shell.args(["-c", ACME_SH, "keyward", first]).arg(name);
+                shell
+            }
+        };
         command.args(arguments);
         for (name, value) in &given.environment {
             command.env(name, value);

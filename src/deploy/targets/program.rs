@@ -171,7 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let script = format!("sleep 600 & echo $! > {0}; echo begun; wait", file.display());
-        let error = sh(&script, 2).unwrap_err();
+        let error = sh(&script, 10).unwrap_err();
         assert_eq!(error, "/bin/sh: it did not end in time, and was killed: begun");
         let pid = std::fs::read_to_string(&file).unwrap();
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
