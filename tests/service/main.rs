@@ -6,6 +6,7 @@
 mod pebble;
 
 mod clients;
+mod deploy;
 mod dns;
 mod faults;
 mod install;
