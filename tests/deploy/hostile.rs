@@ -228,10 +228,10 @@ async fn nobody_keeps_it_waiting() {
 #[tokio::test]
 async fn nobody_there_is_said_with_the_reason() {
     let gone = SocketAddr::from(([127, 0, 0, 1], crate::daemon::free_port()));
-    let error = look(ProbeProtocol::Tls, gone, AMPLE).await;
+    let error = look(Tls, gone, AMPLE).await;
     assert!(matches!(error, ProbeError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains("refused"), "{error}");
-    let place = Probe { protocol: ProbeProtocol::Tls, host: "no.invalid".to_owned(), port: 1 };
+    let place = Probe { protocol: Tls, host: "no.invalid".to_owned(), port: 1 };
     let name = ServerName::try_from("no.invalid").unwrap();
     let error = probe(&place, &name, AMPLE).await.unwrap_err();
     assert!(matches!(error, ProbeError::Unresolved { .. }), "{error:?}");
