@@ -350,11 +350,12 @@ impl Driver {
 
     /// Begins an attempt, a question or a revocation in a task of its own.
     fn begin(&self, record: &Certificate, work: Work, config: &Config) {
+        // What was just asked for may rest on a file that this turn has not read; the next one has.
+        let (Ok(false) | Err(_)) = self.config.has_changed() else { return };
         let id = record.id();
         let Some((shift, token)) = self.shop.crew.enter(id, work, &self.wake) else { return };
         let shop = Arc::clone(&self.shop);
-        let asked = config.authority(record.issued_by());
-        let renewal_info = asked.is_some_and(|ca| ca.renewal_info);
+        let renewal_info = config.authority(record.issued_by()).is_some_and(|ca| ca.renewal_info);
         let manner = Manner::of(config, record);
         let name = match work {
             Work::Check => "renewal-information",
