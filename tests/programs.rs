@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// On every machine on which cargo runs, or looked for by another script (Go, for Pebble).
-const THERE: &[&str] = &["sh", "bash", "cp", "go"];
+const THERE: &[&str] = &["sh", "bash", "cp", "go", "sleep"];
 
 /// Names that `Command::new` is called with as a literal, in all sources below `place`.
 fn programs(place: &Path, found: &mut BTreeSet<String>) {

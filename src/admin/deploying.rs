@@ -29,14 +29,14 @@ use super::wire::deployments::Unmet;
 use crate::cert::challenge::BoxFuture;
 use crate::cert::deployment::TargetName;
 
+/// Deployments, and what the file wants and nobody has.
+pub type Overview = (Vec<DeploymentView>, Vec<Unmet>);
+
 /// What can be seen and asked of deployments. The daemon implements it.
 pub trait Deploying: Send + Sync {
     /// All that `caller` may see, by target and certificate; and to operators and observers what the
     /// file wants and nobody has.
-    fn deployments(
-        &self,
-        caller: Caller,
-    ) -> BoxFuture<'_, Result<(Vec<DeploymentView>, Vec<Unmet>), HouseError>>;
+    fn deployments(&self, caller: Caller) -> BoxFuture<'_, Result<Overview, HouseError>>;
     /// Has what `selector` means brought to `target` for `caller`, from now on; does not wait. `called`
     /// is how it was written.
     fn deploy<'a>(

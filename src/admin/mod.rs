@@ -52,6 +52,7 @@ pub use books::Books;
 pub use books::Granting;
 pub use caller::{Bearer, Caller};
 pub use deploying::Deploying;
+pub use deploying::Overview;
 pub use document::{document, document_text};
 pub use filter::Filter;
 pub use house::{House, HouseError, Passage};

@@ -7,7 +7,7 @@ use crate::config::ProbeProtocol;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Probe {
-    /// Where: PROTOCOL://HOST[:PORT], such as https://www.example.org or smtp://mail.example.org:587
+    /// Where: PROTOCOL://HOST or PROTOCOL://HOST:PORT, such as smtp://mail.example.org:587
     #[arg(value_name = "URL", value_parser = place)]
     pub(super) place: Place,
     /// The name to ask for, instead of the host

@@ -37,7 +37,7 @@ pub(super) fn deploy(client: &Client, what: &Deploy, out: &mut Out) -> Result<u8
         let path = path(&one);
         // One that was not issued yet is brought there when it is, which may take long.
         while one.state == "pending" && one.wanted.is_some() {
-            std::thread::sleep(PAUSE);
+            client.wait(async { tokio::time::sleep(PAUSE).await });
             answer = client.get(&path)?;
             one = answer.decode()?;
         }

@@ -17,6 +17,7 @@ use super::transfer::refused;
 use crate::admin::Caller;
 use crate::admin::Deploying;
 use crate::admin::HouseError;
+use crate::admin::Overview;
 use crate::admin::Selector;
 use crate::admin::wire::deployments::DeploymentView;
 use crate::admin::wire::deployments::Unmet;
@@ -331,10 +332,7 @@ fn not_done(error: DeployError) -> HouseError {
 }
 
 impl Deploying for Residence {
-    fn deployments(
-        &self,
-        caller: Caller,
-    ) -> BoxFuture<'_, Result<(Vec<DeploymentView>, Vec<Unmet>), HouseError>> {
+    fn deployments(&self, caller: Caller) -> BoxFuture<'_, Result<Overview, HouseError>> {
         Box::pin(async move {
             let (deployer, config) = (self.deployer()?, Arc::clone(&self.config.borrow()));
             let seen = deployer.all().into_iter().filter(|one| caller.sees(one.owner.as_ref()));

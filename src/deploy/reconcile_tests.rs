@@ -1,4 +1,5 @@
 //! The loop against a world of its own, in which targets are slow, fail, and are changed by others.
+#![expect(clippy::disallowed_methods, reason = "a test waits by the clock of the machine")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

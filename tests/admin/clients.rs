@@ -16,11 +16,11 @@ use keyward::cert::rights::Scope;
 use crate::house::Running;
 use crate::house::configuration;
 use crate::house::pause;
+use crate::socket::ask_on;
 use crate::socket::problem;
-use crate::users::ask_on;
+use crate::socket::status;
 use crate::users::connect_as;
 use crate::users::is_root;
-use crate::users::status;
 
 const CLIENTS: &str = "
 [admin]

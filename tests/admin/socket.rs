@@ -35,6 +35,22 @@ pub(crate) fn ask(running: &Running, method: &str, path: &str, headers: &str) ->
     talk(running, text.as_bytes(), None)
 }
 
+/// Sends one request and reads the whole answer.
+pub(crate) fn ask_on(mut stream: UnixStream, method: &str, path: &str, more: &str) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: k\r\nconnection: close\r\n{more}\r\n");
+    // One that is turned away may be so before it has said anything.
+    let _turned_away = stream.write_all(head.as_bytes());
+    let mut answer = Vec::new();
+    let _reset = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The status of an answer; 0 if there is none.
+pub(crate) fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
 pub(crate) fn problem(answer: &str) -> Problem {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("content-type: application/problem+json"), "{head}");

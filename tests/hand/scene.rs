@@ -23,35 +23,35 @@ use keyward::deploy::hand::Placed;
 use crate::daemon::BINARY;
 
 /// What every pair is for, unless it is said.
-pub const NAME: &str = "mail.example.org";
+pub(crate) const NAME: &str = "mail.example.org";
 
 /// However busy the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-pub struct Scene {
+pub(crate) struct Scene {
     dir: tempfile::TempDir,
     ca: rcgen::Issuer<'static, rcgen::KeyPair>,
 }
 
 /// A certificate with its key.
-pub struct Made {
-    pub chain: Chain,
-    pub key: String,
-    pub name: Identifier,
+pub(crate) struct Made {
+    pub(crate) chain: Chain,
+    pub(crate) key: String,
+    pub(crate) name: Identifier,
 }
 
 impl Made {
-    pub fn chain_pem(&self) -> String {
+    pub(crate) fn chain_pem(&self) -> String {
         self.chain.to_pem()
     }
 
-    pub fn serial(&self) -> String {
+    pub(crate) fn serial(&self) -> String {
         self.chain.leaf().unwrap().serial
     }
 }
 
 impl Scene {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         for part in ["etc", "state", "out", "log"] {
             fs::create_dir(dir.path().join(part)).unwrap();
@@ -63,17 +63,17 @@ impl Scene {
     }
 
     /// A path in the scene's own directory, without a link on the way.
-    pub fn path(&self, part: &str) -> PathBuf {
+    pub(crate) fn path(&self, part: &str) -> PathBuf {
         self.dir.path().canonicalize().unwrap().join(part)
     }
 
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.path("etc/keyward.toml")
     }
 
     /// Writes the configuration with this target in it, which is called `one`. `OUT` stands for the
     /// directory into which it goes.
-    pub fn target(&self, text: &str) {
+    pub(crate) fn target(&self, text: &str) {
         let text = text.replace("OUT", self.path("out").to_str().unwrap());
         let text = format!(
             "[state]\ndir = \"{}\"\n[[target]]\nname = \"one\"\n{text}\n",
@@ -82,20 +82,20 @@ impl Scene {
         fs::write(self.config(), text).unwrap();
     }
 
-    pub fn hand(&self) -> Hand {
+    pub(crate) fn hand(&self) -> Hand {
         let nowhere = self.path("nowhere.sock");
         Hand::start_from(Path::new(BINARY), &self.config(), &nowhere).unwrap()
     }
 
-    pub fn issuer(&self) -> &rcgen::Issuer<'static, rcgen::KeyPair> {
+    pub(crate) fn issuer(&self) -> &rcgen::Issuer<'static, rcgen::KeyPair> {
         &self.ca
     }
 
-    pub fn pair(&self) -> Made {
+    pub(crate) fn pair(&self) -> Made {
         self.pair_for(NAME)
     }
 
-    pub fn pair_for(&self, name: &str) -> Made {
+    pub(crate) fn pair_for(&self, name: &str) -> Made {
         let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2090, 1, 1);
@@ -106,17 +106,17 @@ impl Scene {
     }
 
     /// Has the pair brought to the target.
-    pub fn carry(&self, made: &Made) -> Result<Placed, HandError> {
+    pub(crate) fn carry(&self, made: &Made) -> Result<Placed, HandError> {
         carry(&self.hand(), made)
     }
 
     /// The same, and judged to be good.
-    pub fn bring(&self, made: &Made) {
+    pub(crate) fn bring(&self, made: &Made) {
         self.carry(made).unwrap().keep().unwrap();
     }
 
     /// Everything below `out`, sorted: what is a link says where it leads to.
-    pub fn listing(&self) -> Vec<String> {
+    pub(crate) fn listing(&self) -> Vec<String> {
         let mut all = Vec::new();
         let out = self.path("out");
         list(&out, &out, &mut all);
@@ -124,12 +124,12 @@ impl Scene {
         all
     }
 
-    pub fn text(&self, part: &str) -> String {
+    pub(crate) fn text(&self, part: &str) -> String {
         let path = self.path("out").join(part);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    pub fn mode(&self, part: &str) -> u32 {
+    pub(crate) fn mode(&self, part: &str) -> u32 {
         use std::os::unix::fs::PermissionsExt as _;
         fs::metadata(self.path("out").join(part)).unwrap().permissions().mode() & 0o7777
     }
@@ -149,11 +149,11 @@ fn list(root: &Path, place: &Path, all: &mut Vec<String>) {
     }
 }
 
-pub fn carry(hand: &Hand, made: &Made) -> Result<Placed, HandError> {
+pub(crate) fn carry(hand: &Hand, made: &Made) -> Result<Placed, HandError> {
     carry_named(hand, made, &made.name, PATIENCE)
 }
 
-pub fn carry_named(
+pub(crate) fn carry_named(
     hand: &Hand,
     made: &Made,
     name: &Identifier,

@@ -110,7 +110,7 @@ impl Pair {
         for (path, text) in [(&files.key, &self.key), (&files.both, &both)] {
             fs::write(path, text).unwrap();
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-            nix::unistd::chown(path, None, group.or(Some(Gid::effective()))).unwrap();
+            nix::unistd::chown(path, None, group.or_else(|| Some(Gid::effective()))).unwrap();
         }
     }
 }

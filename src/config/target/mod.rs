@@ -89,7 +89,7 @@ impl TargetKind {
 impl Target {
     /// The word of the file for its kind, or for its preset.
     pub fn word(&self) -> &'static str {
-        self.preset.map_or(self.kind.word(), TargetPreset::word)
+        self.preset.map_or_else(|| self.kind.word(), TargetPreset::word)
     }
 }
 

@@ -60,9 +60,12 @@ mod tests {
     fn frames_are_read_as_they_are_written_or_not_at_all() {
         HAND_FRAME.hold();
         for seed in seeds() {
-            assert!(order(&seed).is_ok() || report(&seed).is_ok());
             let longer: Vec<u8> = seed.iter().copied().chain([0]).collect();
-            assert!(order(&longer).is_err() && report(&longer).is_err(), "{longer:?}");
+            let read = (order(&seed).is_ok(), report(&seed).is_ok());
+            assert!(read.0 || read.1, "{seed:?}");
+            // What is too long for the one may well be the other.
+            assert!(!read.0 || order(&longer).is_err(), "{longer:?}");
+            assert!(!read.1 || report(&longer).is_err(), "{longer:?}");
         }
         // `Keep` with its number in two octets in the place of one.
         assert!(order(&[0x81, 0]).is_err());

@@ -96,7 +96,7 @@ impl Look {
         if self.protocol == ProbeProtocol::Mysql {
             stream.write_all(&mysql::farewell()).await?;
             // What it says to that is of no interest, only that it has said it.
-            stream.read(&mut [0; 512]).await?;
+            let _answer = stream.read(&mut [0; 512]).await?;
         }
         stream.shutdown().await
     }

@@ -13,7 +13,7 @@ use super::error::quoted;
 use super::plain::Plain;
 use super::plain::Trouble;
 
-/// LDAPMessage (SEQUENCE) { messageID 1, ExtendedRequest ([APPLICATION 23]) { requestName ([0]) } }.
+/// `LDAPMessage (SEQUENCE) { messageID 1, ExtendedRequest ([APPLICATION 23]) { requestName ([0]) } }`.
 const REQUEST: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 
 /// `ExtendedResponse` (section 4.12).

@@ -1,4 +1,5 @@
 //! What is seen of servers that behave, in each version of TLS, and at several addresses.
+#![expect(clippy::disallowed_methods, reason = "a test has no set of tasks")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -174,8 +174,14 @@ mod tests {
         let error = sh(&script, 10).unwrap_err();
         assert_eq!(error, "/bin/sh: it did not end in time, and was killed: begun");
         let pid = std::fs::read_to_string(&file).unwrap();
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z")), "it goes on");
+        let stat = format!("/proc/{}/stat", pid.trim());
+        let goes_on = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z"));
+        // The kernel takes a moment.
+        let until = Deadline::within(Duration::from_secs(60));
+        while goes_on() {
+            assert!(!until.is_past(), "it goes on");
+            pause(LOOK);
+        }
     }
 
     #[test]
