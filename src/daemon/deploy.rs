@@ -32,7 +32,6 @@ use crate::cert::deployment::Deployment;
 use crate::cert::deployment::Leaf;
 use crate::cert::deployment::Made;
 use crate::cert::deployment::TargetName;
-use crate::cert::identifier::Identifier;
 use crate::cert::journal::Entry;
 use crate::cert::journal::EntryKind;
 use crate::cert::key::KeyHandle;
@@ -48,6 +47,7 @@ use crate::deploy::DeployError;
 use crate::deploy::Deployer;
 use crate::deploy::Means;
 use crate::deploy::Refused;
+use crate::deploy::Sought;
 use crate::deploy::Wish;
 use crate::deploy::World;
 use crate::deploy::hand::Hand;
@@ -55,7 +55,8 @@ use crate::deploy::hand::HandError;
 use crate::deploy::hand::Parcel;
 use crate::deploy::hand::Placed;
 use crate::deploy::hand::Stage;
-use crate::deploy::probe::probe;
+use crate::deploy::probe::ProbeError;
+use crate::deploy::probe::probe_for;
 use crate::scheduler::SchedulerHandle;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -190,13 +191,23 @@ impl World for Ground {
     fn look<'a>(
         &'a self,
         place: &'a Probe,
-        name: &'a Identifier,
+        sought: &'a Sought,
     ) -> BoxFuture<'a, Result<Leaf, String>> {
         Box::pin(async move {
-            let name = ServerName::try_from(name.text().into_owned());
+            let name = ServerName::try_from(sought.name.text().into_owned());
             let name = name.map_err(|error| error.to_string())?;
-            let seen = probe(place, &name, LOOK).await.map_err(|error| error.to_string())?;
-            Ok(Leaf(seen.leaf))
+            let mut seen = probe_for(place, &name, Some(sought.kind), LOOK).await;
+            // Where there is none of that kind, what there is tells more than that.
+            if matches!(seen, Err(ProbeError::Handshake { .. })) {
+                seen = probe_for(place, &name, None, LOOK).await.or(seen);
+            }
+            match seen {
+                Ok(seen) => Ok(Leaf(seen.leaf)),
+                Err(error) => match error.shown_beside(&sought.leaf.0) {
+                    Some(other) => Ok(Leaf(other)),
+                    None => Err(error.to_string()),
+                },
+            }
         })
     }
 

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::verdict::Judgement;
 use super::verdict::judge;
+use super::world::Sought;
 use super::world::World;
 use crate::base::bounds::deployment::LOOK;
 use crate::base::bounds::deployment::LOOK_PAUSE;
@@ -26,9 +27,10 @@ pub(super) async fn look(
     world: &dyn World,
     target: &Target,
     record: &Certificate,
+    wanted: Leaf,
 ) -> Option<Result<Leaf, String>> {
-    let (place, name) = (target.probe.as_ref()?, asked_for(target, record)?);
-    Some(look_once(world, place, &name).await)
+    let (place, sought) = (target.probe.as_ref()?, sought(target, record, wanted)?);
+    Some(look_once(world, place, &sought).await)
 }
 
 /// Brings what is installed for `record` to `target`.
@@ -38,15 +40,15 @@ pub(super) async fn carry(
     record: Arc<Certificate>,
     wanted: Leaf,
 ) -> Verdict {
-    let before = look(world, &target, &record).await;
+    let before = look(world, &target, &record, wanted).await;
     let placed = match world.carry(Arc::clone(&target), Arc::clone(&record)).await {
         Ok(placed) => placed,
         Err(refused) if refused.put_back => return Verdict::PutBack(refused.reason),
         Err(refused) => return Verdict::Failed(refused.reason),
     };
-    let judgement = match (before, target.probe.as_ref(), asked_for(&target, &record)) {
-        (Some(before), Some(place), Some(name)) => {
-            let now = look_until(world, (place, &name), wanted).await;
+    let judgement = match (before, target.probe.as_ref(), sought(&target, &record, wanted)) {
+        (Some(before), Some(place), Some(sought)) => {
+            let now = look_until(world, place, &sought).await;
             Some(judge(wanted, &before, now))
         }
         _ => None,
@@ -72,32 +74,30 @@ pub(super) async fn carry(
     }
 }
 
-/// The name that a client would ask for.
-fn asked_for(target: &Target, record: &Certificate) -> Option<Identifier> {
-    let name = target.sni.as_ref().or_else(|| record.spec.names().first())?;
-    match name {
+/// What is looked for at a target.
+fn sought(target: &Target, record: &Certificate, leaf: Leaf) -> Option<Sought> {
+    let name = match target.sni.as_ref().or_else(|| record.spec.names().first())? {
         // A client never asks for the asterisk, but for something in its place.
-        Identifier::Wildcard(parent) => Identifier::parse(&format!("www.{}", parent.as_str())).ok(),
-        other => Some(other.clone()),
-    }
+        Identifier::Wildcard(parent) => {
+            Identifier::parse(&format!("www.{}", parent.as_str())).ok()?
+        }
+        other => other.clone(),
+    };
+    Some(Sought { name, kind: record.spec.key.kind(), leaf })
 }
 
-async fn look_once(world: &dyn World, place: &Probe, name: &Identifier) -> Result<Leaf, String> {
-    let looked = timeout(LOOK, world.look(place, name)).await;
+async fn look_once(world: &dyn World, place: &Probe, sought: &Sought) -> Result<Leaf, String> {
+    let looked = timeout(LOOK, world.look(place, sought)).await;
     looked.unwrap_or_else(|_| Err(format!("{place} did not answer within {} s", LOOK.as_secs())))
 }
 
-/// Looks until `wanted` is shown or patience is at its end: servers take a moment to read their files,
+/// Looks until what is sought is shown or patience is at its end: servers take a moment to read their files,
 /// and some restart.
-async fn look_until(
-    world: &dyn World,
-    (place, name): (&Probe, &Identifier),
-    wanted: Leaf,
-) -> Result<Leaf, String> {
+async fn look_until(world: &dyn World, place: &Probe, sought: &Sought) -> Result<Leaf, String> {
     let (end, mut pause) = (Instant::now() + SHOWN_WITHIN, LOOK_PAUSE);
     loop {
-        let seen = look_once(world, place, name).await;
-        if seen == Ok(wanted) || Instant::now() + pause >= end {
+        let seen = look_once(world, place, sought).await;
+        if seen == Ok(sought.leaf) || Instant::now() + pause >= end {
             return seen;
         }
         sleep(pause).await;

@@ -37,4 +37,5 @@ pub use handle::Means;
 pub use handle::Wish;
 pub use world::AtTarget;
 pub use world::Refused;
+pub use world::Sought;
 pub use world::World;

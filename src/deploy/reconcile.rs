@@ -385,7 +385,7 @@ async fn go(
         return (None, failed("there is no certificate yet".to_owned()));
     };
     if step == Step::Look {
-        let seen = errand::look(world, &target, &record).await;
+        let seen = errand::look(world, &target, &record, leaf).await;
         let seen = seen.unwrap_or_else(|| Err("nobody can look there".to_owned()));
         return (Some(leaf), Event::Looked(seen));
     }

@@ -20,6 +20,7 @@ use super::handle::Means;
 use super::handle::Wish;
 use super::world::AtTarget;
 use super::world::Refused;
+use super::world::Sought;
 use super::world::World;
 use crate::base::Jitter;
 use crate::base::SystemClock;
@@ -239,7 +240,7 @@ impl World for Ground {
     fn look<'a>(
         &'a self,
         place: &'a Probe,
-        _name: &'a Identifier,
+        _sought: &'a Sought,
     ) -> BoxFuture<'a, Result<Leaf, String>> {
         let shown = self.0.shows.lock().unwrap().get(&place.port).copied();
         Box::pin(async move { shown.ok_or_else(|| "refused".to_owned()) })

@@ -10,6 +10,7 @@ use crate::cert::deployment::Leaf;
 use crate::cert::deployment::TargetName;
 use crate::cert::identifier::Identifier;
 use crate::cert::journal::Entry;
+use crate::cert::key::KeyKind;
 use crate::cert::record::Certificate;
 use crate::cert::spec::CertificateId;
 use crate::config::Probe;
@@ -30,11 +31,12 @@ pub trait World: Send + Sync {
         target: Arc<Target>,
         record: Arc<Certificate>,
     ) -> BoxFuture<'_, Result<Box<dyn AtTarget>, Refused>>;
-    /// Which certificate is shown at a place to whoever asks for `name`.
+    /// Which certificate is shown at a place; where some of its addresses show what is sought and others
+    /// do not, what those others show.
     fn look<'a>(
         &'a self,
         place: &'a Probe,
-        name: &'a Identifier,
+        sought: &'a Sought,
     ) -> BoxFuture<'a, Result<Leaf, String>>;
     /// Every deployment that was kept.
     fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>, String>>;
@@ -48,6 +50,17 @@ pub trait World: Send + Sync {
     /// Whether something was installed, or is gone, behind entry number `after` of the journal; and the
     /// number up to which was looked.
     fn changed(&self, after: u64) -> BoxFuture<'_, Result<(bool, u64), String>>;
+}
+
+/// What is looked for at a place.
+#[derive(Clone, Debug)]
+pub struct Sought {
+    /// The name that a client would ask for.
+    pub name: Identifier,
+    /// The kind of its key: a server may have one of each.
+    pub kind: KeyKind,
+    /// The certificate itself.
+    pub leaf: Leaf,
 }
 
 /// A pair that is at its target and has been taken up, and waits to be judged.
