@@ -14,3 +14,7 @@ pub const IDEMPOTENCY_KEY: usize = 128;
 
 /// Octets of a file with names to be issued: half a million lines of the usual length.
 pub const BULK_FILE: u64 = 32 * 1024 * 1024;
+
+/// How long an order may stay as it is when the answer to a client that is ready tells a challenge's failure
+/// already: most CAs end the order with it, some wait to be asked once more.
+pub const CA_JUDGEMENT: Duration = Duration::from_secs(10);

@@ -69,6 +69,7 @@ impl Drive<'_> {
         if let Some(dns) = &self.options.dns {
             dns.settle(&planted).await;
         }
+        let mut limit = bounds::CA_VALIDATION;
         let mut authorizations = order.authorizations();
         for offer in offers {
             let Some(authorization) = authorizations.next().await else { break };
@@ -81,7 +82,10 @@ impl Drive<'_> {
             match insist!(challenge.set_ready().await) {
                 Ok(()) => {}
                 // The CA has looked already, and the order tells what came of it.
-                Err(error) if classify::is_judgement(&error) => break,
+                Err(error) if classify::is_judgement(&error) => {
+                    limit = bounds::orders::CA_JUDGEMENT;
+                    break;
+                }
                 Err(error) => return Err(self.trouble(&error)),
             }
         }
@@ -90,7 +94,15 @@ impl Drive<'_> {
             let detail = "the order is for other names than the ones wanted";
             return Err(Trouble::Gone(Failure::new(FailureKind::OrderLost, detail)));
         }
-        self.wait(order, OrderStatus::Pending, bounds::CA_VALIDATION).await?;
+        let moved = self.wait(order, OrderStatus::Pending, limit).await;
+        if let Err(Trouble::Failed(late)) = &moved
+            && late.kind == FailureKind::Lapsed
+            && limit < bounds::CA_VALIDATION
+        {
+            // This CA leaves it at that until it is asked to look once more.
+            return Err(self.why_invalid(order, tried).await.into());
+        }
+        moved?;
         if order.state().status != OrderStatus::Invalid {
             crash::point("challenge-valid");
         }
