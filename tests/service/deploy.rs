@@ -1,7 +1,7 @@
 //! A pair for a service of root's: brought by a process that the service manager starts for keyward's
 //! user, in files that keyward's user cannot read, taken up by the unit, and seen.
 //!
-//! In the place of main stands a script, so that the other side is seen by itself.
+//! In the place of main stands a script, so that the other side is seen by itself; and then main.
 
 use crate::rig::Machine;
 use crate::rig::wait;
@@ -26,6 +26,23 @@ chain = "/etc/ssl/broken/chain.pem"
 key = "/etc/ssl/broken/key.pem"
 probe = "none"
 reload = "unit:broken.service"
+"#;
+
+/// The same target for the daemon itself, which looks what is shown.
+const WHOLE: &str = r#"
+[[site]]
+names = ["mail.internal"]
+origin = "builtin:welcome"
+issuer = "internal"
+exportable = true
+
+[[target]]
+name = "mail"
+kind = "files"
+dir = "/etc/ssl/mail"
+certificates = ["mail.internal"]
+probe = "tls://127.0.0.1:8443"
+reload = "unit:mail.service"
 "#;
 
 /// A server of root's that reads its files when it starts.
@@ -164,4 +181,37 @@ fn a_pair_comes_to_a_service_of_roots_and_is_taken_up_there() {
     assert!(said.contains("PermissionError"), "{said}");
     let left = || machine.run(&["systemctl", "list-units", "--no-legend", "keyward-deploy@*"]).out;
     wait(60, "the processes to be gone", || left().trim().is_empty());
+}
+
+#[test]
+fn the_daemon_has_each_renewal_brought_to_a_service_of_roots_and_sees_it_there() {
+    let machine = Machine::installed(WHOLE);
+    machine.write("/etc/systemd/system/mail.service", MAIL);
+    machine.must(&["systemctl", "daemon-reload"]);
+    machine.must(&["systemctl", "enable", "--now", "keyward"]);
+    // In the words of the command, and of whoever asks the service.
+    let verified = || {
+        let told = machine.run(&["keyward", "--json", "deployments"]).out.replace(' ', "");
+        let shown = shown(&machine).to_ascii_lowercase().replace("serial=", "");
+        let installed = machine.run(&["keyward", "--json", "show", "mail.internal"]).out;
+        let serial = format!("\"serial\":\"{shown}\"");
+        let is_shown = !shown.is_empty() && installed.replace(' ', "").contains(&serial);
+        (is_shown && told.contains("\"state\":\"verified\"")).then_some(shown)
+    };
+    // A service that is off is left so; that nobody answers is told.
+    let key = "/etc/ssl/mail/current/privkey.pem";
+    wait(120, "the files to be there", || machine.run(&["test", "-e", key]).status == Some(0));
+    assert_eq!(machine.must(&["stat", "-L", "-c", "%U %a", key]).trim(), "root 600");
+    wait(120, "it is told", || {
+        machine.run(&["keyward", "deployments"]).out.contains("nobody answers")
+    });
+    machine.must(&["systemctl", "start", "mail"]);
+    wait(120, "it is seen", || verified().is_some());
+    let first = verified().unwrap();
+    let main = machine.main_pid();
+    machine.must(&["keyward", "renew", "mail.internal"]);
+    wait(120, "its successor is brought and seen", || verified().is_some_and(|now| now != first));
+    assert_eq!(machine.main_pid(), main);
+    let said = machine.must(&["keyward", "events"]);
+    assert!(said.contains("deployment-failed") && said.contains("deployed"), "{said}");
 }
