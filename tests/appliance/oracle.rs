@@ -57,7 +57,8 @@ fn thief() {
 }
 
 /// Main's socket to the desk that signs anything: of those that are made to greet a vault it is
-/// made last, after that of the worker, and so has the highest number but for that to the porter.
+/// made last, after that of the worker, and so has the highest number but for those to the porter and to those
+/// who deploy.
 fn work_socket(pid: i32) -> String {
     let table = std::fs::read_to_string("/proc/net/unix").unwrap();
     let seqpackets: Vec<String> = table
@@ -77,7 +78,8 @@ fn work_socket(pid: i32) -> String {
         .map(|path| path.file_name().unwrap().to_str().unwrap().parse().unwrap())
         .collect();
     sockets.sort_unstable();
-    assert_eq!(sockets.len(), 6, "keeper, control, a worker, work, a copy of control, porter");
+    let all = "keeper, control, a worker, work, a copy of control, porter, those who deploy";
+    assert_eq!(sockets.len(), 7, "{all}");
     sockets[4].to_string()
 }
 

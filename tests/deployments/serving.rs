@@ -29,7 +29,7 @@ const NAME: &str = "mail.internal";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A TLS server that reads its files only when the file `told` is made, which a process of its own does
-/// upon SIGHUP.
+/// upon SIGUSR1.
 struct Server {
     port: u16,
     told: PathBuf,
@@ -59,7 +59,7 @@ impl Server {
         });
         let pid_file = dir.join("pid");
         let script =
-            "trap 'touch \"$0\"' HUP; echo $$ > \"$1\"; while :; do sleep 0.1 & wait $!; done";
+            "trap 'touch \"$0\"' USR1; echo $$ > \"$1\"; while :; do sleep 0.1 & wait $!; done";
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).args([&told, &pid_file]).stdin(Stdio::null());
         let hears = command.spawn().unwrap();
@@ -72,7 +72,7 @@ impl Server {
         let (port, pid, dir) = (self.port, self.pid_file.display(), dir.display());
         format!(
             "[[target]]\nname = \"mail\"\nkind = \"files\"\ndir = \"{dir}/out\"\n\
-             probe = \"tls://127.0.0.1:{port}\"\nreload = \"signal:HUP:{pid}\"\n{more}\n"
+             probe = \"tls://127.0.0.1:{port}\"\nreload = \"signal:USR1:{pid}\"\n{more}\n"
         )
     }
 
